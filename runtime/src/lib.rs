@@ -1,0 +1,51 @@
+//! Draws samples from a generator file, through ONNX Runtime.
+//!
+//! **What it guarantees.** The image is a function of the model, a seed and an index: the same bytes on every call, in any
+//! batch, in any order, with any number of threads; across processors and providers the same latent bit for bit, and the
+//! same image within the tolerance that the file states. After a generator is opened, sampling makes no Rust heap
+//! allocation, and memory is bounded by [`Options::max_batch`]. Whatever is wrong with a file is an [`Error`], never a
+//! panic.
+//!
+//! **What it costs.** The library `onnxruntime` (found at run time, see [`engine_info`]), and two buffers of `max_batch`
+//! latents and images.
+//!
+//! ```no_run
+//! use runtime::{Generator, Options};
+//!
+//! fn main() -> Result<(), runtime::Error> {
+//!     let mut generator = Generator::open("gen.onnx", &Options::default())?;
+//!     let image = generator.info().image;
+//!
+//!     // Sixteen images of seed 7: [16, channels, height, width], 0 to 255, into memory of our own.
+//!     let mut pixels = vec![0u8; 16 * image.len()];
+//!     generator.sample(7, 0, &mut pixels)?;
+//!
+//!     // Number 3 of that seed alone: the same bytes.
+//!     let mut one = vec![0u8; image.len()];
+//!     generator.sample(7, 3, &mut one)?;
+//!     assert_eq!(one, pixels[3 * image.len()..4 * image.len()]);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Features: `bundled` fetches the official ONNX Runtime for the CPU while building and uses it when no other is
+//! configured; `cli` (on by default) is for the program `sample` alone, an application that links the library turns it
+//! off with `default-features = false`.
+
+mod binding;
+mod engine;
+mod error;
+mod generator;
+mod latent;
+mod model;
+mod pixels;
+
+pub use engine::{EngineInfo, engine_info, environment};
+pub use error::{Error, Result};
+pub use generator::{Generator, MAX_BATCH, MAX_BUFFER_BYTES, Options, Provider};
+pub use latent::{Element, fill_latent};
+pub use model::{
+    FORMAT_VERSION, INPUT_LATENT, ImageShape, InfoError, LatentDistribution, MAX_CHANNELS, MAX_LATENT_DIM, MAX_SIDE,
+    ModelInfo, OUTPUT_IMAGE, Precision, SelfTest,
+};
+pub use pixels::Pixel;

@@ -1,0 +1,356 @@
+//! What a generator file says of itself: the one definition of the file's metadata, for writing and for reading.
+//!
+//! An ONNX file carries these keys in `metadata_props`, a safetensors file in `__metadata__`:
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `kiln.format` | [`FORMAT_VERSION`] |
+//! | `kiln.precision` | `f16` or `f32`: weights, input and output |
+//! | `kiln.latent_dim` | elements of the input `z` [N, latent_dim] |
+//! | `kiln.latent_distribution` | `normal` |
+//! | `kiln.image_shape` | `channels height width` of the output `image` [N, C, H, W] |
+//! | `kiln.value_range` | `-1 1` |
+//! | `kiln.classes` | number of classes, 0 when unconditional |
+//! | `kiln.recipe`, `kiln.recipe_sha256` | what it was trained with, as TOML, and its hash |
+//! | `kiln.images_seen` | real images shown in training |
+//! | `kiln.data`, `kiln.data_sha256` | name and hash of the data |
+//! | `kiln.quality` | quality figures, free text |
+//! | `kiln.trainer` | program and version |
+//! | `kiln.self_test` | `seed=S index=I tolerance=T points=P:V,P:V,...` |
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The version of the file format that this crate writes and reads.
+pub const FORMAT_VERSION: u32 = 1;
+/// Name of the input, [N, latent_dim].
+pub const INPUT_LATENT: &str = "z";
+/// Name of the output, [N, C, H, W].
+pub const OUTPUT_IMAGE: &str = "image";
+/// Most elements of a latent.
+pub const MAX_LATENT_DIM: usize = 4096;
+/// Most channels of an image.
+pub const MAX_CHANNELS: usize = 4;
+/// Most pixels along a side of an image.
+pub const MAX_SIDE: usize = 4096;
+/// Most values that a self-test compares.
+const MAX_POINTS: usize = 1024;
+const VALUE_RANGE: &str = "-1 1";
+
+/// Element type of a generator's weights, input and output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// IEEE half precision.
+    F16,
+    /// IEEE single precision.
+    F32,
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F16 => "f16",
+            Self::F32 => "f32",
+        })
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "f16" => Ok(Self::F16),
+            "f32" => Ok(Self::F32),
+            _ => Err(format!("{text:?} is no precision, allowed are f16 and f32")),
+        }
+    }
+}
+
+/// The shape of one image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageShape {
+    /// 1 for grey, 3 for red, green, blue.
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl ImageShape {
+    /// Values in one image: channels x height x width.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+}
+
+/// How latents are distributed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LatentDistribution {
+    /// Independent standard normal numbers.
+    Normal,
+}
+
+/// A sample that the generator must reproduce, replayed when it is opened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SelfTest {
+    /// The sample's seed.
+    pub seed: u64,
+    /// The sample's index.
+    pub index: u64,
+    /// The largest difference allowed, in units of the value range [-1, 1].
+    pub tolerance: f32,
+    /// Position in [C, H, W] and value there.
+    pub points: Vec<(usize, f32)>,
+}
+
+/// What a generator file says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelInfo {
+    /// Element type of weights, input and output.
+    pub precision: Precision,
+    /// Elements of a latent.
+    pub latent_dim: usize,
+    /// How latents are distributed.
+    pub latent: LatentDistribution,
+    /// Shape of an image.
+    pub image: ImageShape,
+    /// Number of classes; 0 when unconditional.
+    pub classes: usize,
+    /// The recipe it was trained with, as TOML.
+    pub recipe: String,
+    /// SHA-256 of that text, in hexadecimal digits.
+    pub recipe_sha256: String,
+    /// Real images shown in training.
+    pub images_seen: u64,
+    /// Name of the data.
+    pub data: String,
+    /// SHA-256 of the data, in hexadecimal digits.
+    pub data_sha256: String,
+    /// Quality figures, free text, perhaps empty.
+    pub quality: String,
+    /// Program and version that wrote the file.
+    pub trainer: String,
+    /// What opening replays.
+    pub self_test: SelfTest,
+}
+
+/// Metadata that is missing or cannot be.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("metadata `{key}` {what}")]
+pub struct InfoError {
+    /// The key.
+    pub key: &'static str,
+    /// What is wrong with it and what is allowed.
+    pub what: String,
+}
+
+fn fail<T>(key: &'static str, what: impl Into<String>) -> Result<T, InfoError> {
+    Err(InfoError { key, what: what.into() })
+}
+
+impl ModelInfo {
+    /// The metadata, as keys and values in a fixed order.
+    pub fn to_metadata(&self) -> Vec<(&'static str, String)> {
+        let LatentDistribution::Normal = self.latent;
+        let ImageShape { channels, height, width } = self.image;
+        vec![
+            ("kiln.format", FORMAT_VERSION.to_string()),
+            ("kiln.precision", self.precision.to_string()),
+            ("kiln.latent_dim", self.latent_dim.to_string()),
+            ("kiln.latent_distribution", "normal".to_owned()),
+            ("kiln.image_shape", format!("{channels} {height} {width}")),
+            ("kiln.value_range", VALUE_RANGE.to_owned()),
+            ("kiln.classes", self.classes.to_string()),
+            ("kiln.recipe", self.recipe.clone()),
+            ("kiln.recipe_sha256", self.recipe_sha256.clone()),
+            ("kiln.images_seen", self.images_seen.to_string()),
+            ("kiln.data", self.data.clone()),
+            ("kiln.data_sha256", self.data_sha256.clone()),
+            ("kiln.quality", self.quality.clone()),
+            ("kiln.trainer", self.trainer.clone()),
+            ("kiln.self_test", self.self_test.to_string()),
+        ]
+    }
+
+    /// Reads what [`Self::to_metadata`] wrote; `get` looks a key up.
+    ///
+    /// # Errors
+    /// A key that is missing, or a value that is not allowed.
+    pub fn from_metadata(get: impl Fn(&str) -> Option<String>) -> Result<Self, InfoError> {
+        let text = |key: &'static str| match get(key) {
+            Some(value) => Ok(value),
+            None => fail(key, "is missing; export the generator again with `trainer --export`"),
+        };
+        let number = |key: &'static str, least: usize, most: usize| {
+            let value = text(key)?;
+            match value.parse::<usize>() {
+                Ok(n) if (least..=most).contains(&n) => Ok(n),
+                _ => fail(key, format!("is {value:?}, allowed is {least} to {most}")),
+            }
+        };
+        let exactly = |key: &'static str, only: &str| match text(key)? {
+            value if value == only => Ok(()),
+            value => fail(key, format!("is {value:?}, this version reads {only:?} only")),
+        };
+        exactly("kiln.format", &FORMAT_VERSION.to_string())?;
+        exactly("kiln.latent_distribution", "normal")?;
+        exactly("kiln.value_range", VALUE_RANGE)?;
+        let shape = text("kiln.image_shape")?;
+        let sizes: Vec<usize> = shape.split(' ').map_while(|n| n.parse().ok()).collect();
+        let image = match sizes[..] {
+            [channels @ 1..=MAX_CHANNELS, height @ 1..=MAX_SIDE, width @ 1..=MAX_SIDE] if shape.split(' ').count() == 3 => {
+                ImageShape { channels, height, width }
+            }
+            _ => {
+                let allowed = format!("1 to {MAX_CHANNELS} channels and 1 to {MAX_SIDE} pixels a side");
+                return fail("kiln.image_shape", format!("is {shape:?}, allowed are {allowed}"));
+            }
+        };
+        let images_seen = text("kiln.images_seen")?;
+        Ok(Self {
+            precision: text("kiln.precision")?.parse().or_else(|e: String| fail("kiln.precision", e))?,
+            latent_dim: number("kiln.latent_dim", 1, MAX_LATENT_DIM)?,
+            latent: LatentDistribution::Normal,
+            image,
+            classes: number("kiln.classes", 0, usize::MAX)?,
+            recipe: text("kiln.recipe")?,
+            recipe_sha256: text("kiln.recipe_sha256")?,
+            images_seen: images_seen.parse().or_else(|_| fail("kiln.images_seen", format!("is {images_seen:?}, no count")))?,
+            data: text("kiln.data")?,
+            data_sha256: text("kiln.data_sha256")?,
+            quality: text("kiln.quality")?,
+            trainer: text("kiln.trainer")?,
+            self_test: SelfTest::parse(&text("kiln.self_test")?, image.len()).or_else(|e| fail("kiln.self_test", e))?,
+        })
+    }
+}
+
+impl fmt::Display for SelfTest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed={} index={} tolerance={} points=", self.seed, self.index, self.tolerance)?;
+        for (i, (at, value)) in self.points.iter().enumerate() {
+            write!(f, "{}{at}:{value}", if i == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl SelfTest {
+    /// Reads what `Display` writes, for an image of `len` values.
+    fn parse(text: &str, len: usize) -> Result<Self, String> {
+        let form = || format!("is {:.80?}, expected seed=S index=I tolerance=T points=P:V,...", text);
+        let mut fields = text.split(' ');
+        let mut field = |name: &str| fields.next()?.strip_prefix(name)?.strip_prefix('=');
+        let seed = field("seed").and_then(|v| v.parse().ok()).ok_or_else(form)?;
+        let index = field("index").and_then(|v| v.parse().ok()).ok_or_else(form)?;
+        let tolerance = field("tolerance").and_then(|v| v.parse().ok()).ok_or_else(form)?;
+        let points = field("points").ok_or_else(form)?;
+        if !(0. ..=2.).contains(&tolerance) {
+            return Err(format!("has tolerance {tolerance}, allowed is 0 to 2"));
+        }
+        let point = |pair: &str| {
+            let (at, value) = pair.split_once(':')?;
+            Some((at.parse::<usize>().ok()?, value.parse::<f32>().ok()?))
+        };
+        let points = points.split(',').map(point).take(MAX_POINTS + 1).collect::<Option<Vec<_>>>().ok_or_else(form)?;
+        if points.len() > MAX_POINTS {
+            return Err(format!("has more than {MAX_POINTS} points"));
+        }
+        match points.iter().find(|(at, value)| *at >= len || !value.is_finite()) {
+            Some((at, value)) => Err(format!("has point {at}:{value}, positions end at {} and values are finite", len - 1)),
+            None => Ok(Self { seed, index, tolerance, points }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    fn info() -> ModelInfo {
+        ModelInfo {
+            precision: Precision::F16,
+            latent_dim: 64,
+            latent: LatentDistribution::Normal,
+            image: ImageShape { channels: 1, height: 28, width: 28 },
+            classes: 0,
+            recipe: "name = \"x\"\n".into(),
+            recipe_sha256: "ab".into(),
+            images_seen: 200_000,
+            data: "mnist".into(),
+            data_sha256: "cd".into(),
+            quality: String::new(),
+            trainer: "trainer 0.1.0".into(),
+            self_test: SelfTest { seed: 1, index: 2, tolerance: 0.02, points: vec![(0, -1.), (783, 0.3333333)] },
+        }
+    }
+
+    fn read(changes: &[(&'static str, Option<&str>)]) -> Result<ModelInfo, InfoError> {
+        let mut map: HashMap<_, _> = info().to_metadata().into_iter().collect();
+        for (key, value) in changes {
+            match value {
+                Some(value) => map.insert(key, (*value).to_owned()),
+                None => map.remove(key),
+            };
+        }
+        ModelInfo::from_metadata(|key| map.get(key).cloned())
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        assert_eq!(read(&[]), Ok(info()));
+    }
+
+    #[test]
+    fn every_missing_key_is_named() {
+        for (key, _) in info().to_metadata() {
+            let error = read(&[(key, None)]).expect_err("missing");
+            assert_eq!(error.key, key);
+            assert!(error.what.contains("missing"), "{error}");
+        }
+    }
+
+    #[test]
+    fn impossible_values_are_named_with_what_is_allowed() {
+        for (key, value) in [
+            ("kiln.format", "2"),
+            ("kiln.precision", "f8"),
+            ("kiln.latent_dim", "0"),
+            ("kiln.latent_dim", "99999999999999999999"),
+            ("kiln.latent_distribution", "uniform"),
+            ("kiln.image_shape", "1 28"),
+            ("kiln.image_shape", "1 28 28 1"),
+            ("kiln.image_shape", "1 0 28"),
+            ("kiln.image_shape", "1 1000000 1000000"),
+            ("kiln.value_range", "0 1"),
+            ("kiln.classes", "-1"),
+            ("kiln.images_seen", "many"),
+            ("kiln.self_test", ""),
+            ("kiln.self_test", "seed=0 index=0 tolerance=NaN points=0:0"),
+            ("kiln.self_test", "seed=0 index=0 tolerance=0.1 points=784:0"),
+            ("kiln.self_test", "seed=0 index=0 tolerance=0.1 points=0:inf"),
+            ("kiln.self_test", "seed=0 index=0 tolerance=0.1 points="),
+        ] {
+            assert_eq!(read(&[(key, Some(value))]).expect_err(value).key, key);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn self_tests_survive_a_round_trip(seed: u64, index: u64, tolerance in 0f32..=2., values in prop::collection::vec(-1e3f32..1e3, 1..20)) {
+            let test = SelfTest { seed, index, tolerance, points: values.into_iter().enumerate().collect() };
+            prop_assert_eq!(SelfTest::parse(&test.to_string(), 20), Ok(test));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in ".{0,80}", position in 0usize..15) {
+            let (key, _) = info().to_metadata()[position];
+            let _ = read(&[(key, Some(&text))]);
+        }
+    }
+}

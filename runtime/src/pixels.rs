@@ -1,0 +1,93 @@
+//! From the generator's values in [-1, 1] to what the caller wants.
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for u8 {}
+    impl Sealed for f32 {}
+    impl Sealed for half::f16 {}
+}
+
+/// The types that images come in.
+///
+/// `f32` and `f16` are the generator's values, nominally in [-1, 1]. `u8` is 0 to 255: `round((x + 1) * 127.5)`, half
+/// away from zero, clamped; NaN becomes 0.
+pub trait Pixel: sealed::Sealed + Copy {
+    /// Converts from `f32`; both slices have one length.
+    #[doc(hidden)]
+    fn from_f32(from: &[f32], to: &mut [Self]);
+
+    /// Converts from `f16`; both slices have one length.
+    #[doc(hidden)]
+    fn from_f16(from: &[f16], to: &mut [Self]);
+}
+
+impl Pixel for f32 {
+    fn from_f32(from: &[f32], to: &mut [Self]) {
+        to.copy_from_slice(from);
+    }
+
+    fn from_f16(from: &[f16], to: &mut [Self]) {
+        from.convert_to_f32_slice(to);
+    }
+}
+
+impl Pixel for f16 {
+    fn from_f32(from: &[f32], to: &mut [Self]) {
+        to.convert_from_f32_slice(from);
+    }
+
+    fn from_f16(from: &[f16], to: &mut [Self]) {
+        to.copy_from_slice(from);
+    }
+}
+
+impl Pixel for u8 {
+    fn from_f32(from: &[f32], to: &mut [Self]) {
+        for (to, &x) in to.iter_mut().zip(from) {
+            // The cast cuts off the fraction, saturates, and takes NaN to 0.
+            *to = ((x + 1.) * 127.5 + 0.5) as u8;
+        }
+    }
+
+    fn from_f16(from: &[f16], to: &mut [Self]) {
+        // Widened a piece at a time: the whole-slice conversion uses the processor's own instruction.
+        let mut wide = [0f32; 256];
+        for (from, to) in from.chunks(wide.len()).zip(to.chunks_mut(wide.len())) {
+            let wide = &mut wide[..from.len()];
+            from.convert_to_f32_slice(wide);
+            Self::from_f32(wide, to);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_rounded_and_clamped() {
+        let from = [-1f32, 1., 0., -2., 2., f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -1. + 1. / 127.5, 0.25];
+        let mut to = [9u8; 10];
+        u8::from_f32(&from, &mut to);
+        assert_eq!(to, [0, 255, 128, 0, 255, 0, 255, 0, 1, 159]);
+    }
+
+    #[test]
+    fn halves_convert_like_their_values() {
+        let values: Vec<f16> = (0..1000).map(|i| f16::from_f32(i as f32 / 400. - 1.25)).collect();
+        let wide: Vec<f32> = values.iter().map(|v| v.to_f32()).collect();
+        let (mut a, mut b) = (vec![0u8; 1000], vec![0u8; 1000]);
+        u8::from_f16(&values, &mut a);
+        u8::from_f32(&wide, &mut b);
+        assert_eq!(a, b);
+        let mut back = vec![f16::ZERO; 1000];
+        f16::from_f32(&wide, &mut back);
+        assert_eq!(back, values);
+        let mut to = vec![0f32; 1000];
+        f32::from_f16(&values, &mut to);
+        assert_eq!(to, wide);
+    }
+}

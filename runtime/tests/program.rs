@@ -1,0 +1,82 @@
+//! The program `sample`.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn sample(folder: &Path, arguments: &[&str]) -> Output {
+    let model = format!("{}/tests/fixtures/dcgan-f16.onnx", env!("CARGO_MANIFEST_DIR"));
+    let arguments: Vec<&str> = arguments.iter().map(|a| if *a == "MODEL" { model.as_str() } else { a }).collect();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sample"));
+    command.current_dir(folder).args(arguments).output().expect("starts")
+}
+
+fn said(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat()
+}
+
+#[test]
+fn it_writes_grids_and_raw_images() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let arguments = ["MODEL", "--seed", "7", "--count", "10", "--grid", "out.png", "--raw", "out.raw", "--batch", "4"];
+    let output = sample(folder.path(), &arguments);
+    assert!(output.status.success(), "{}", said(&output));
+    let raw = std::fs::read(folder.path().join("out.raw")).expect("reads");
+    assert_eq!(raw.len(), 10 * 3 * 20 * 12);
+
+    // 4 columns and 3 rows of 12 x 20 pixels in colour; the second image of the second row is number 5.
+    let file = std::io::BufReader::new(std::fs::File::open(folder.path().join("out.png")).expect("opens"));
+    let mut reader = png::Decoder::new(file).read_info().expect("a picture");
+    let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
+    let frame = reader.next_frame(&mut pixels).expect("decodes");
+    assert_eq!((frame.width, frame.height), (4 * 14 + 2, 3 * 22 + 2));
+    let (x, y) = (14 + 2 + 3, 22 + 2 + 6);
+    for c in 0..3 {
+        assert_eq!(pixels[(y * 58 + x) * 3 + c], raw[((5 * 3 + c) * 20 + 6) * 12 + 3]);
+    }
+
+    let output = sample(folder.path(), &["MODEL", "--seed", "7", "--count", "10", "--raw", "one.raw", "--batch", "1"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(std::fs::read(folder.path().join("one.raw")).expect("reads") == raw, "the batch changes the images");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 3, "no temporary file is left");
+}
+
+#[test]
+fn it_describes_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = sample(folder.path(), &["MODEL", "--info"]);
+    let said = said(&output);
+    assert!(output.status.success() && said.contains("3 x 20 x 12, f16") && said.contains("onnxruntime"), "{said}");
+}
+
+#[test]
+fn mistakes_end_with_a_line_and_the_right_code() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (arguments, code, words) in [
+        (&["MODEL"][..], 2, "--grid FILE"),
+        (&[], 2, "MODEL"),
+        (&["MODEL", "--grid", "x.png", "--count", "0"], 2, "--count"),
+        (&["MODEL", "--grid", "x.png", "--provider", "tpu"], 2, "auto, cpu and cuda"),
+        (&["nothing.onnx", "--info"], 1, "nothing.onnx"),
+        (&["MODEL", "--info", "--batch", "0"], 1, "max_batch"),
+        (&["MODEL", "--grid", "no/such/x.png"], 1, "no/such/x.png"),
+        (&["MODEL", "--grid", "x.png", "--count", "10000000000"], 1, "--raw"),
+    ] {
+        let output = sample(folder.path(), arguments);
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 0, "nothing half-written is left");
+}
+
+#[test]
+fn a_named_library_that_does_not_work_is_an_error_not_passed_over() {
+    let model = format!("{}/tests/fixtures/trivial.onnx", env!("CARGO_MANIFEST_DIR"));
+    for library in ["no-such-library.so", model.as_str()] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sample"));
+        let output = command.args([&model, "--info"]).env("ORT_DYLIB_PATH", library).output().expect("starts");
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("ORT_DYLIB_PATH") && said.contains("pip") | said.contains("Python package"), "{said}");
+    }
+}

@@ -1,0 +1,155 @@
+//! Sampling: what depends on what, and what is refused.
+
+use half::f16;
+use runtime::{Error, Generator, Options, Pixel, Provider};
+use std::path::PathBuf;
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+fn open(name: &str, options: &Options) -> Generator {
+    Generator::open(fixture(name), options).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn draw<T: Pixel + Default>(generator: &mut Generator, seed: u64, first: u64, n: usize) -> Vec<T> {
+    let mut out = vec![T::default(); n * generator.info().image.len()];
+    generator.sample(seed, first, &mut out).unwrap_or_else(|e| panic!("{e}"));
+    out
+}
+
+/// One image is the same bits in whatever batch, order and number of threads it is drawn.
+fn independent<T: Pixel + Default + PartialEq>(model: &str) {
+    let mut reference = open(model, &Options { max_batch: 100, ..Options::default() });
+    let len = reference.info().image.len();
+    let whole: Vec<T> = draw(&mut reference, 7, 0, 100);
+    for threads in [1, 2, 3] {
+        let mut generator = open(model, &Options { threads, ..Options::default() });
+        for batch in [1, 2, 3, 7, 16, 64] {
+            for first in (0..100 - batch).rev().step_by(17) {
+                let part: Vec<T> = draw(&mut generator, 7, first as u64, batch);
+                assert!(part == whole[first * len..][..batch * len], "{model}: batch {batch} at {first}, {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn images_do_not_depend_on_batch_order_or_threads() {
+    for model in ["dcgan-f16.onnx", "dcgan-f32.onnx"] {
+        independent::<u8>(model);
+        independent::<f32>(model);
+        independent::<f16>(model);
+    }
+}
+
+#[test]
+fn element_types_agree() {
+    for model in ["dcgan-f16.onnx", "dcgan-f32.onnx"] {
+        let mut generator = open(model, &Options::default());
+        let single: Vec<f32> = draw(&mut generator, 3, 5, 8);
+        let half: Vec<f16> = draw(&mut generator, 3, 5, 8);
+        let bytes: Vec<u8> = draw(&mut generator, 3, 5, 8);
+        for ((&x, h), b) in single.iter().zip(half).zip(bytes) {
+            assert_eq!(h, f16::from_f32(x));
+            assert_eq!(b, ((x + 1.) * 127.5).round().clamp(0., 255.) as u8);
+        }
+        assert!(single.iter().any(|x| *x < -0.2) && single.iter().any(|x| *x > 0.2), "images are not flat");
+    }
+}
+
+#[test]
+fn seeds_and_indices_make_different_images_and_wrap_around() {
+    let mut generator = open("dcgan-f32.onnx", &Options::default());
+    let first: Vec<u8> = draw(&mut generator, 1, 0, 1);
+    assert_ne!(first, draw::<u8>(&mut generator, 2, 0, 1));
+    assert_ne!(first, draw::<u8>(&mut generator, 1, 1, 1));
+    let around: Vec<u8> = draw(&mut generator, 1, u64::MAX, 2);
+    assert_eq!(around[first.len()..], first);
+}
+
+#[test]
+fn lengths_and_options_out_of_range_are_refused() {
+    let mut generator = open("dcgan-f32.onnx", &Options { max_batch: 4, ..Options::default() });
+    let len = generator.info().image.len();
+    for wrong in [0, 1, len - 1, len + 1, 5 * len] {
+        let error = generator.sample(0, 0, &mut vec![0u8; wrong]).expect_err("must be refused").to_string();
+        assert!(error.contains("1 to 4 images") && error.contains(&len.to_string()), "{error}");
+    }
+    assert!(generator.warm_up(0).is_err() && generator.warm_up(5).is_err() && generator.warm_up(4).is_ok());
+    for options in [
+        Options { max_batch: 0, ..Options::default() },
+        Options { max_batch: usize::MAX, ..Options::default() },
+        Options { threads: 0, ..Options::default() },
+        Options { threads: usize::MAX, ..Options::default() },
+    ] {
+        let error = Generator::open(fixture("trivial.onnx"), &options).expect_err("must be refused");
+        assert!(matches!(error, Error::Argument(_)) && error.to_string().contains("allowed is 1 to"), "{error}");
+    }
+}
+
+#[test]
+fn more_batch_sizes_than_are_kept_still_work() {
+    let mut generator = open("dcgan-f32.onnx", &Options::default());
+    let whole: Vec<u8> = draw(&mut generator, 9, 0, 40);
+    let len = generator.info().image.len();
+    for n in (1..=40).chain((1..=40).rev()) {
+        assert_eq!(draw::<u8>(&mut generator, 9, 0, n), whole[..n * len], "{n}");
+    }
+}
+
+#[test]
+fn the_provider_is_told_and_a_missing_one_is_an_error() {
+    assert_eq!(open("trivial.onnx", &Options::default()).provider(), Provider::Cpu);
+    let cuda = Options { provider: Provider::Cuda, ..Options::default() };
+    let error = Generator::open(fixture("trivial.onnx"), &cuda).expect_err("there is no CUDA in this build").to_string();
+    assert!(error.contains("cuda"), "{error}");
+}
+
+#[test]
+fn files_that_are_no_generators_are_errors_that_say_why() {
+    let refused = |name: &str, words: &[&str]| {
+        let error = Generator::open(fixture(name), &Options::default()).expect_err(name);
+        assert!(matches!(error, Error::Model { .. }), "{error}");
+        let error = error.to_string();
+        assert!(error.contains(name), "{error}");
+        for word in words {
+            assert!(error.contains(word), "{name}: {error} lacks {word:?}");
+        }
+    };
+    refused("nothing.onnx", &["cannot be opened"]);
+    refused("make.py", &["ONNX Runtime refuses"]);
+    refused("wrong-input-name.onnx", &["latent", "z: f32 [N, [1]]"]);
+    refused("wrong-output-name.onnx", &["picture", "image"]);
+    refused("wrong-rank.onnx", &["output"]);
+    refused("wrong-type.onnx", &["input z", "f32"]);
+    refused("fixed-batch.onnx", &["symbolic N"]);
+    refused("two-inputs.onnx", &["class"]);
+    refused("no-metadata.onnx", &["kiln.format", "missing"]);
+    refused("other-shape.onnx", &["[1, 1, 2]"]);
+    refused("other-latent.onnx", &["[2]"]);
+    refused("other-precision.onnx", &["f16"]);
+    refused("huge-image.onnx", &["kiln.image_shape", "4096"]);
+    refused("classes.onnx", &["10 classes"]);
+    refused("nan-self-test.onnx", &["kiln.self_test"]);
+    refused("failing-self-test.onnx", &["self-test", "0.999"]);
+    let folder = Generator::open(fixture(""), &Options::default()).expect_err("a folder").to_string();
+    assert!(folder.contains("is no file"), "{folder}");
+}
+
+#[test]
+fn truncated_and_altered_files_are_errors_or_other_weights_but_never_a_crash() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("model.onnx");
+    let whole = std::fs::read(fixture("dcgan-f16.onnx")).expect("reads");
+    for end in [0, 1, 10, 100, whole.len() / 3, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&path, &whole[..end]).expect("writes");
+        Generator::open(&path, &Options::default()).expect_err("cut off");
+    }
+    for at in (0..whole.len()).step_by(97) {
+        let mut altered = whole.clone();
+        altered[at] ^= 0x5a;
+        std::fs::write(&path, &altered).expect("writes");
+        let _ = Generator::open(&path, &Options::default());
+    }
+}

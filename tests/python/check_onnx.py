@@ -1,0 +1,55 @@
+"""Checks an exported generator with the tools that others use.
+
+usage: check_onnx.py FILE.onnx
+
+Runs the ONNX checker (full check), Python's onnxruntime and OpenVINO, as far as they are installed, on the same latents,
+and compares their images. What is missing is skipped with a word; a failure ends with exit code 1.
+"""
+
+import importlib
+import sys
+
+
+def module(name):
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        print(f"skipped {name}: {error}")
+        return None
+
+
+def main(path):
+    onnx, numpy, onnxruntime, openvino = map(module, ["onnx", "numpy", "onnxruntime", "openvino"])
+    if onnx:
+        onnx.checker.check_model(path, full_check=True)
+        model = onnx.load(path)
+        operators = {node.op_type for node in model.graph.node}
+        domains = {node.domain for node in model.graph.node}
+        assert domains <= {""}, f"operators of the domains {domains}"
+        assert not any(op.startswith("Random") for op in operators), operators
+        assert any(entry.key == "kiln.format" for entry in model.metadata_props)
+        print(f"onnx.checker takes it: {sorted(operators)}, opset {model.opset_import[0].version}")
+    if not (numpy and onnxruntime):
+        return
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (z,), (image,) = session.get_inputs(), session.get_outputs()
+    assert (z.name, image.name) == ("z", "image"), (z.name, image.name)
+    element = {"tensor(float16)": numpy.float16, "tensor(float)": numpy.float32}[z.type]
+    for batch in (1, 5):
+        latents = numpy.random.default_rng(batch).standard_normal((batch, z.shape[1])).astype(element)
+        images = session.run(["image"], {"z": latents})[0]
+        assert images.shape == (batch, *image.shape[1:]) and numpy.abs(images).max() <= 1, images.shape
+        print(f"onnxruntime {onnxruntime.__version__} runs a batch of {batch}: {images.shape}")
+        if openvino:
+            core = openvino.Core()
+            compiled = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            other = compiled({"z": latents})[compiled.output(0)]
+            far = numpy.abs(other.astype(numpy.float32) - images.astype(numpy.float32)).max()
+            assert far < 0.02, f"OpenVINO differs by {far}"
+            print(f"openvino agrees within {far:.1e}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(sys.argv[1])

@@ -1,0 +1,63 @@
+//! The programs under test: `trainer` and `sample`, as a user would run them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// The program `trainer`, to be run in `folder`.
+pub fn trainer(folder: &Path) -> Command {
+    program("trainer", folder)
+}
+
+/// The program `sample`, to be run in `folder`.
+pub fn sample(folder: &Path) -> Command {
+    program("sample", folder)
+}
+
+/// Runs a command to its end, which must be a good one, and gives what it wrote.
+pub fn succeed(command: &mut Command) -> String {
+    let output = run(command);
+    let said = said(&output);
+    assert!(output.status.success(), "{command:?} failed:\n{said}");
+    said
+}
+
+/// Runs a command that must end with this exit code, and gives what it wrote.
+pub fn fail(command: &mut Command, code: i32) -> String {
+    let output = run(command);
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(code), "{command:?} said:\n{said}");
+    said
+}
+
+fn run(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|e| panic!("{command:?} does not start: {e}"))
+}
+
+fn said(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat()
+}
+
+fn program(name: &str, folder: &Path) -> Command {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let path = FOLDER.get_or_init(build).join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    let mut command = Command::new(path);
+    command.current_dir(folder);
+    command
+}
+
+/// Builds both programs in the profile of this test, which takes nothing where `cargo test --workspace` has done it, and
+/// gives their folder.
+fn build() -> PathBuf {
+    let test = std::env::current_exe().unwrap_or_else(|e| panic!("this test has no file: {e}"));
+    let folder = test.parent().and_then(Path::parent).unwrap_or_else(|| panic!("{test:?} is not where cargo puts tests"));
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") => "dev",
+        Some(profile) => profile,
+        None => panic!("{folder:?} names no profile"),
+    };
+    let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--workspace", "--bins", "--profile", profile]);
+    succeed(&mut cargo);
+    folder.to_owned()
+}

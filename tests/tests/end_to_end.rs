@@ -1,0 +1,197 @@
+//! Train, export, sample: the whole way, with real processes and real data.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tests::{fail, sample, succeed, trainer};
+
+/// A run that takes seconds: narrow networks, a few steps.
+const SMALL: [&str; 8] = [
+    "--set",
+    "generator.width=8",
+    "--set",
+    "discriminator.width=8",
+    "--set",
+    "training.tick_kimg=0.5",
+    "--set",
+    "training.checkpoint_kimg=0.5",
+];
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap_or_else(|e| panic!("no temporary folder: {e}"))
+}
+
+fn read(path: impl AsRef<Path>) -> Vec<u8> {
+    let path = path.as_ref();
+    fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn raw(folder: &Path, model: &str, arguments: &[&str]) -> Vec<u8> {
+    succeed(sample(folder).args([model, "--raw", "out.raw"]).args(arguments));
+    read(folder.join("out.raw"))
+}
+
+#[test]
+fn digits_are_trained_exported_and_sampled() {
+    let folder = folder();
+    let here = folder.path();
+    let run = ["--steps", "120", "--export", "gen.onnx", "--export", "gen.safetensors"];
+    let said = succeed(trainer(here).args(SMALL).args(run));
+    assert!(said.contains("agrees with candle"), "{said}");
+    assert!(said.contains("--bin sample -- gen.onnx --seed 7"), "{said}");
+
+    // What a run leaves behind.
+    let run = here.join("runs/digits-1");
+    for name in ["recipe.toml", "stats.jsonl", "reals.png", "fakes-000000.png", "fakes-000008.png", "samples.png"] {
+        assert!(run.join(name).is_file(), "{name}");
+    }
+    assert!(read(run.join("fakes-000000.png")) != read(run.join("fakes-000008.png")), "it learned nothing");
+
+    // The same seed: the same bytes twice, in any batch, with any number of threads; another one: others.
+    let whole = raw(here, "gen.onnx", &["--seed", "7", "--count", "70"]);
+    assert_eq!(whole.len(), 70 * 28 * 28);
+    for other in [["--batch", "1"], ["--batch", "7"], ["--batch", "64"], ["--threads", "2"]] {
+        let mut arguments = vec!["--seed", "7", "--count", "70"];
+        arguments.extend(other);
+        assert!(raw(here, "gen.onnx", &arguments) == whole, "{other:?} changes the images");
+    }
+    let middle = raw(here, "gen.onnx", &["--seed", "7", "--first-index", "30", "--count", "5"]);
+    assert!(middle == whole[30 * 784..35 * 784], "an index is not the same image in another call");
+    assert!(raw(here, "gen.onnx", &["--seed", "8", "--count", "70"]) != whole);
+
+    // Samples are pictures, neither flat nor all alike.
+    let spread = |image: &[u8]| image.iter().max().copied().unwrap_or(0) - image.iter().min().copied().unwrap_or(0);
+    assert!(whole.chunks_exact(784).all(|image| spread(image) > 100));
+    assert!(whole[..784] != whole[784..1568]);
+
+    let said = succeed(sample(here).args(["gen.onnx", "--info", "--grid", "out.png"]));
+    assert!(said.contains("1 x 28 x 28, f16") && said.contains("7680 images"), "{said}");
+    assert!(read(here.join("out.png")).starts_with(b"\x89PNG"));
+
+    // A finished run only exports; the file is the same but for its precision.
+    let said = succeed(trainer(here).args(["--run", "runs/digits-1", "--export", "again.onnx"]));
+    assert!(!said.contains("training digits"), "{said}");
+    assert!(read(here.join("again.onnx")) == read(here.join("gen.onnx")), "exporting again gives another file");
+    succeed(trainer(here).args(["--run", "runs/digits-1", "--export", "wide.onnx", "--precision", "f32"]));
+    let wide = raw(here, "wide.onnx", &["--seed", "7", "--count", "70"]);
+    let far = whole.iter().zip(&wide).map(|(a, b)| a.abs_diff(*b)).max();
+    assert!(far <= Some(3), "f16 and f32 differ by {far:?} of 255");
+}
+
+#[test]
+fn an_interrupted_run_goes_on_to_the_same_bytes() {
+    let folder = folder();
+    let here = folder.path();
+    let long = |run: &str, steps: &str| {
+        let mut command = trainer(here);
+        command.args(SMALL).args(["--run", run, "--steps", steps]);
+        command
+    };
+    succeed(&mut long("whole", "80"));
+
+    // Ended by Ctrl-C after its first checkpoint.
+    let mut command = long("stopped", "80");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap_or_else(|e| panic!("{e}"));
+    wait_for(&here.join("stopped/checkpoint-000001.safetensors"));
+    signal(child.id(), "INT");
+    let output = child.wait_with_output().unwrap_or_else(|e| panic!("{e}"));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("--run stopped --resume"), "{said}");
+
+    // Killed without a chance to write anything.
+    let mut command = long("killed", "80");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap_or_else(|e| panic!("{e}"));
+    wait_for(&here.join("killed/checkpoint-000002.safetensors"));
+    child.kill().unwrap_or_else(|e| panic!("{e}"));
+    child.wait().unwrap_or_else(|e| panic!("{e}"));
+
+    for run in ["stopped", "killed"] {
+        succeed(trainer(here).args(["--run", run, "--resume"]));
+        let last = "checkpoint-000006.safetensors";
+        assert!(read(here.join(run).join(last)) == read(here.join("whole").join(last)), "{run} went another way");
+    }
+}
+
+#[test]
+fn a_run_is_made_longer_by_resuming_it() {
+    let folder = folder();
+    let here = folder.path();
+    succeed(trainer(here).args(SMALL).args(["--run", "long", "--steps", "60"]));
+    succeed(trainer(here).args(SMALL).args(["--run", "short", "--steps", "30"]));
+    succeed(trainer(here).args(["--run", "short", "--resume", "--steps", "60"]));
+    let last = "checkpoint-000004.safetensors";
+    assert!(read(here.join("short").join(last)) == read(here.join("long").join(last)));
+    let said = fail(trainer(here).args(["--run", "short"]), 1);
+    assert!(said.contains("--resume") && said.contains("--export"), "{said}");
+    let said = fail(trainer(here).args(["--run", "short", "--resume", "--set", "optimizer.beta1=0.9"]), 1);
+    assert!(said.contains("another recipe"), "{said}");
+}
+
+#[test]
+fn the_tutorial_recipe_runs() {
+    let folder = folder();
+    let here = folder.path();
+    let run = ["--recipe", "tutorial", "--set", "discriminator.width=8", "--steps", "20", "--export", "gen.onnx"];
+    succeed(trainer(here).args(run));
+    assert_eq!(raw(here, "gen.onnx", &["--count", "3"]).len(), 3 * 784);
+}
+
+#[test]
+fn mistakes_are_told_before_any_work() {
+    let folder = folder();
+    let here = folder.path();
+    for (arguments, code, words) in [
+        (&["--export", "gen.bin"][..], 1, ".onnx or .safetensors"),
+        (&["--export", "no/such/gen.onnx"], 1, "does not exist"),
+        (&["--set", "generator.widht=3"], 1, "widht"),
+        (&["--set", "training.batch=0"], 1, "allowed is 2 to 4096"),
+        (&["--recipe", "faces"], 1, "digits, tutorial"),
+        (&["--data", "."], 1, "train-images-idx3-ubyte"),
+        (&["--kimg", "1", "--steps", "1"], 2, "cannot be used with"),
+        (&["--resume"], 2, "--run"),
+        (&["--run", "nothing", "--resume"], 2, "no run"),
+        (&["--no-such-option"], 2, "--no-such-option"),
+    ] {
+        let said = fail(trainer(here).args(arguments), code);
+        assert!(said.contains(words), "{arguments:?}: {said}");
+        assert!(!here.join("runs").exists(), "{arguments:?} left a run");
+    }
+    let recipe = succeed(trainer(here).args(["--print-recipe", "--kimg", "5", "--set", "objective.loss=minimax"]));
+    assert!(recipe.contains("kimg = 5.0") && recipe.contains("loss = \"minimax\""), "{recipe}");
+}
+
+/// Standard tools take the exported file: the ONNX checker, ONNX Runtime from Python, OpenVINO. Skipped, with the reason,
+/// where Python lacks them.
+#[test]
+fn other_tools_take_the_file() {
+    let folder = folder();
+    let here = folder.path();
+    for (precision, file) in [("f16", "half.onnx"), ("f32", "single.onnx")] {
+        let run = ["--steps", "2", "--export", file, "--precision", precision];
+        succeed(trainer(here).args(SMALL).args(run));
+        raw(here, file, &["--count", "5", "--seed", "3"]);
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/check_onnx.py");
+        let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
+        match std::process::Command::new(&python).current_dir(here).arg(script).arg(file).output() {
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "{said}");
+                println!("{said}");
+            }
+            Err(e) => println!("skipped: {python} does not start ({e})"),
+        }
+    }
+}
+
+fn wait_for(path: &Path) {
+    let start = Instant::now();
+    while !path.exists() {
+        assert!(start.elapsed() < Duration::from_secs(300), "{} does not come", path.display());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn signal(process: u32, name: &str) {
+    succeed(std::process::Command::new("kill").arg(format!("-{name}")).arg(process.to_string()));
+}

@@ -1,0 +1,163 @@
+//! The whole state of a run in one safetensors file.
+//!
+//! Tensors: `generator/…`, `discriminator/…`, `average/…` (the moving average), each with its parameters, and
+//! `generator/….moments`, `discriminator/….moments` (Adam). Metadata: the recipe, and the count of images and steps, from
+//! which with the recipe's seed all randomness follows. The bytes depend on the state alone: the same state, the same file.
+
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::net::Network;
+use crate::optim::Adam;
+use crate::recipe::Recipe;
+use crate::state::State;
+use candle_core::{Device, Tensor};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const FORMAT: &str = "1";
+
+/// Every tensor of the state under its name in the file.
+fn tensors(state: &State) -> Vec<(String, &Tensor)> {
+    fn named<'a>(
+        role: &'static str,
+        network: &'a Network,
+        adam: Option<&'a Adam>,
+    ) -> impl Iterator<Item = (String, &'a Tensor)> {
+        let moments = adam.map(|adam| adam.state(network)).unwrap_or_default();
+        network.parameters().into_iter().chain(moments).map(move |(name, t)| (format!("{role}/{name}"), t))
+    }
+    named("generator", &state.generator, Some(&state.generator_adam))
+        .chain(named("discriminator", &state.discriminator, Some(&state.discriminator_adam)))
+        .chain(named("average", &state.average, None))
+        .collect()
+}
+
+/// Writes the state to `path`, whole or not at all.
+///
+/// # Errors
+/// What the system says.
+pub fn save(state: &State, path: &Path) -> Result<()> {
+    let metadata = BTreeMap::from([
+        ("kiln.checkpoint".to_owned(), FORMAT.to_owned()),
+        ("recipe".to_owned(), state.recipe.to_toml()?),
+        ("images_shown".to_owned(), state.shown.to_string()),
+        ("random.seed".to_owned(), state.recipe.seed.to_string()),
+        ("random.position".to_owned(), state.shown.to_string()),
+        ("generator.steps".to_owned(), state.generator_adam.steps().to_string()),
+        ("discriminator.steps".to_owned(), state.discriminator_adam.steps().to_string()),
+    ]);
+    files::write_atomically(path, &files::safetensors_bytes(tensors(state), metadata)?)
+}
+
+/// The state in the file at `path`, for a run of `recipe`, which may differ from the recorded one in its length, rhythm
+/// and export only.
+///
+/// # Errors
+/// A file that is damaged, of another version, or of another recipe.
+pub fn load(path: &Path, recipe: Recipe, data: &Dataset) -> Result<State> {
+    let fail = |what: String| Error::Run { path: path.to_owned(), what };
+    let damaged = |e: &dyn std::fmt::Display| {
+        fail(format!("is damaged or no checkpoint ({e}); remove it to go on from the one before, if there is one"))
+    };
+    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|e| damaged(&e))?;
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|e| damaged(&e))?;
+    let metadata = header.metadata().clone().unwrap_or_default();
+    let get = |key: &str| metadata.get(key).ok_or_else(|| damaged(&format_args!("it has no metadata `{key}`")));
+    if get("kiln.checkpoint")? != FORMAT {
+        return Err(fail(format!("has format {}, this trainer reads {FORMAT}", get("kiln.checkpoint")?)));
+    }
+    let count = |key: &str| get(key)?.parse::<u64>().map_err(|e| damaged(&format_args!("{key}: {e}")));
+    let recorded = Recipe::parse(get("recipe")?, &path.display().to_string(), &[])?;
+    if !same_run(&recorded, &recipe) || count("random.seed")? != recipe.seed {
+        let what = "belongs to another recipe; only the length of a run, its rhythm and its export can be changed on the way";
+        return Err(fail(what.into()));
+    }
+
+    let mut state = State::new(recipe, data)?;
+    let expected = tensors(&state);
+    if expected.len() != file.len() {
+        return Err(damaged(&format_args!("it holds {} tensors, the recipe has {}", file.len(), expected.len())));
+    }
+    for (name, tensor) in &expected {
+        let view = file.tensor(name).map_err(|e| damaged(&e))?;
+        if view.dtype() != safetensors::Dtype::F32 || view.shape() != tensor.dims() {
+            let what = format_args!("{name} is {:?} {:?}, the recipe has F32 {:?}", view.dtype(), view.shape(), tensor.dims());
+            return Err(damaged(&what));
+        }
+        let values: Vec<f32> = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        tensor.slice_set(&Tensor::from_vec(values, view.shape(), &Device::Cpu)?, 0, 0)?;
+    }
+    state.shown = count("images_shown")?;
+    state.generator_adam.set_steps(count("generator.steps")?);
+    state.discriminator_adam.set_steps(count("discriminator.steps")?);
+    Ok(state)
+}
+
+/// Whether the two recipes train alike.
+fn same_run(a: &Recipe, b: &Recipe) -> bool {
+    let free = |recipe: &Recipe| {
+        let mut recipe = recipe.clone();
+        recipe.training.kimg = 0.;
+        recipe.training.tick_kimg = 0.;
+        recipe.training.checkpoint_kimg = 0.;
+        recipe.export.precision = runtime::Precision::F32;
+        recipe.data.folder = None;
+        recipe
+    };
+    free(a) == free(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Batches, mnist};
+    use crate::state::tests::small;
+
+    #[test]
+    fn a_restored_state_goes_on_to_the_same_bytes() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (half, whole, resumed) = (folder.path().join("half"), folder.path().join("whole"), folder.path().join("resumed"));
+        let data = mnist::load(None)?;
+        let mut state = State::new(small("resumes"), &data)?;
+        let mut batches = Batches::new(&data, state.recipe.seed);
+        for step in 0..8 {
+            if step == 4 {
+                save(&state, &half)?;
+            }
+            state.step(&mut batches)?;
+        }
+        save(&state, &whole)?;
+        let mut recipe = small("resumes");
+        recipe.training.kimg = 7.;
+        let mut state = load(&half, recipe, &data)?;
+        assert_eq!(state.shown, 32);
+        let mut batches = Batches::new(&data, state.recipe.seed);
+        for _ in 0..4 {
+            state.step(&mut batches)?;
+        }
+        state.recipe.training.kimg = small("resumes").training.kimg;
+        save(&state, &resumed)?;
+        assert!(std::fs::read(&whole).expect("reads") == std::fs::read(&resumed).expect("reads"), "bytes differ");
+        Ok(())
+    }
+
+    #[test]
+    fn other_and_damaged_files_are_errors() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("checkpoint");
+        let data = mnist::load(None)?;
+        save(&State::new(small("a"), &data)?, &path)?;
+        let error = |recipe: Recipe| load(&path, recipe, &data).expect_err("must be refused").to_string();
+        let mut other = small("a");
+        other.optimizer.generator_lr = 0.5;
+        assert!(error(other).contains("another recipe"));
+        let bytes = std::fs::read(&path).expect("reads");
+        for end in [0, 7, 20, bytes.len() / 2, bytes.len() - 1] {
+            std::fs::write(&path, &bytes[..end]).expect("writes");
+            assert!(error(small("a")).contains("damaged"), "cut at {end}");
+        }
+        Ok(())
+    }
+}

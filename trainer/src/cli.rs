@@ -1,0 +1,94 @@
+//! What the command line says.
+
+use clap::Parser;
+use runtime::Precision;
+use std::path::PathBuf;
+use trainer::recipe::Override;
+
+/// Train a GAN and export its generator.
+///
+/// Without options: learns handwritten digits (MNIST is inside the program) in two to three minutes on two cores.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+pub struct Args {
+    /// Write the generator here when training ends; .onnx or .safetensors; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub export: Vec<PathBuf>,
+
+    /// What to run: digits, tutorial, or a .toml file
+    #[arg(long, value_name = "NAME|FILE", default_value = "digits")]
+    pub recipe: String,
+
+    /// Folder of the run [default: runs/<recipe>-<n>]
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+
+    /// Go on with the run in --run from its last checkpoint
+    #[arg(long, requires = "run", conflicts_with_all = ["recipe", "seed", "batch"])]
+    pub resume: bool,
+
+    /// Folder with the four MNIST idx files, plain or .gz, instead of the copy inside the program
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// Length of the run in thousands of images
+    #[arg(long, value_name = "N", conflicts_with = "steps")]
+    pub kimg: Option<f64>,
+
+    /// Length of the run in steps
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub steps: Option<u64>,
+
+    /// Images a step
+    #[arg(long, value_name = "N")]
+    pub batch: Option<u32>,
+
+    /// Decides weights, order and latents: the same seed, the same generator
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub seed: Option<u64>,
+
+    /// Type of the exported weights, f16 or f32
+    #[arg(long, value_name = "TYPE")]
+    pub precision: Option<Precision>,
+
+    /// Replace any other value of the recipe, such as generator.width=64; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub set: Vec<Override>,
+
+    /// Threads to compute with [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+
+    /// Print the recipe that would be run, and do nothing
+    #[arg(long)]
+    pub print_recipe: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  trainer --export gen.onnx                            learn digits, export the generator
+  trainer --recipe tutorial --kimg 500                 another recipe, a longer run
+  trainer --run runs/digits-1 --resume                 go on where it was interrupted
+  trainer --run runs/digits-1 --export gen.safetensors export what a run has learned
+  trainer --print-recipe > mine.toml                   a recipe to begin with; then --recipe mine.toml";
+
+/// `KEY=VALUE`, the value as TOML; a bare word is a string.
+fn key_value(text: &str) -> Result<Override, String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, such as generator.width=64")?;
+    let parsed = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut table| table.remove("v"));
+    Ok((key.trim().to_owned(), parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()))))
+}
+
+impl Args {
+    /// The values that replace the recipe's.
+    pub fn overrides(&self) -> Vec<Override> {
+        let mut all = self.set.clone();
+        let mut put = |key: &str, value: Option<toml::Value>| all.extend(value.map(|value| (key.to_owned(), value)));
+        put("training.batch", self.batch.map(|n| i64::from(n).into()));
+        put("training.kimg", self.kimg.map(toml::Value::from));
+        put("seed", self.seed.map(|n| (n as i64).into()));
+        put("export.precision", self.precision.map(|p| p.to_string().into()));
+        put("data.folder", self.data.as_ref().map(|path| path.to_string_lossy().into_owned().into()));
+        all
+    }
+}

@@ -1,0 +1,80 @@
+//! What can go wrong in a run.
+
+use std::path::{Path, PathBuf};
+
+/// Errors of the trainer. Messages are lower-case and name the file, the key or the tensor, and what is allowed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A recipe that cannot be run.
+    #[error("recipe {origin}: {what}")]
+    Recipe {
+        /// Where the recipe came from: a file, or a name.
+        origin: String,
+        /// The key, and what is allowed.
+        what: String,
+    },
+    /// A data set that is damaged or of another kind.
+    #[error("data {}: {what}", path.display())]
+    Data {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A checkpoint or run folder that cannot be used.
+    #[error("run {}: {what}", path.display())]
+    Run {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it and what to do.
+        what: String,
+    },
+    /// An export that cannot be made.
+    #[error("export {}: {what}", path.display())]
+    Export {
+        /// The file to be written.
+        path: PathBuf,
+        /// Why not.
+        what: String,
+    },
+    /// Training left the numbers that exist.
+    #[error("training diverged at {images} images: the {network} loss is {loss}; {advice}")]
+    Diverged {
+        /// Real images seen.
+        images: u64,
+        /// Whose loss.
+        network: &'static str,
+        /// Its value.
+        loss: f32,
+        /// What to try.
+        advice: String,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// An operation on tensors failed.
+    #[error("computation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+    /// The runtime refused the exported file, or ONNX Runtime is not there.
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+}
+
+/// A result with this crate's error.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// For `map_err`: an I/O failure with what was attempted, on which file.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}

@@ -1,0 +1,155 @@
+//! The generator as a file: layers -> graph -> ONNX, or safetensors, checked before it gets its name.
+
+mod onnx;
+mod graph;
+mod verify;
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::net::Network;
+use candle_core::{DType, Device, Tensor};
+use runtime::{ImageShape, LatentDistribution, ModelInfo, Precision, SelfTest};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Values of the self-test's sample that the file records.
+const SELF_TEST_POINTS: usize = 16;
+
+/// The kinds of file, by the ending of their name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A complete model for `runtime` and every other user of ONNX.
+    Onnx,
+    /// The weights under their stable names, and the same metadata.
+    Safetensors,
+}
+
+impl Format {
+    /// The format that the ending of `path` stands for.
+    ///
+    /// # Errors
+    /// Another ending, or a folder that does not exist: said before hours of training, not after.
+    pub fn of(path: &Path) -> Result<Self> {
+        let fail = |what: String| Err(Error::Export { path: path.to_owned(), what });
+        let folder = files::folder_of(path);
+        if !folder.is_dir() {
+            return fail(format!("the folder {} does not exist", folder.display()));
+        }
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("onnx") => Ok(Self::Onnx),
+            Some("safetensors") => Ok(Self::Safetensors),
+            _ => fail("the name must end in .onnx or .safetensors".into()),
+        }
+    }
+}
+
+/// What a file says of where it comes from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The recipe, as TOML.
+    pub recipe: String,
+    /// Real images shown in training.
+    pub images_seen: u64,
+    /// The data's name.
+    pub data: String,
+    /// The data's hash.
+    pub data_sha256: String,
+}
+
+/// What was written.
+#[derive(Clone, Debug)]
+pub struct Exported {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub bytes: usize,
+    /// The largest difference between ONNX Runtime's samples of the file and candle's, in units of the value range
+    /// [-1, 1]; `None` where the format is not one that ONNX Runtime runs.
+    pub parity: Option<f32>,
+}
+
+/// Writes `network`, a generator without batch normalisation ([`Network::fold_batch_norm`]), to every one of `paths`.
+///
+/// # Errors
+/// Names that are no export, layers that ONNX cannot have, a file that ONNX Runtime does not run to the same images.
+pub fn export(network: &Network, image: ImageShape, latent: usize, precision: Precision, origin: &Origin, paths: &[PathBuf]) -> Result<Vec<Exported>> {
+    let network = network.rounded(precision)?;
+    let info = describe(&network, image, latent, precision, origin)?;
+    paths.iter().map(|path| write(&network, &info, path)).collect()
+}
+
+fn write(network: &Network, info: &ModelInfo, path: &Path) -> Result<Exported> {
+    let format = Format::of(path)?;
+    let bytes = match format {
+        Format::Onnx => onnx::encode(&graph::model(network, info)?),
+        Format::Safetensors => {
+            let element = dtype(info.precision);
+            let tensors = network.parameters().into_iter().map(|(name, t)| Ok((name, t.to_dtype(element)?)));
+            let tensors = tensors.collect::<candle_core::Result<Vec<_>>>()?;
+            let metadata = info.to_metadata().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            files::safetensors_bytes(tensors.iter().map(|(name, t)| (name.clone(), t)), metadata)?
+        }
+    };
+    let mut file = files::sibling(path)?;
+    file.write_all(&bytes).map_err(Error::io("write", path))?;
+    let parity = match format {
+        Format::Onnx => Some(verify::parity(file.path(), network, info).map_err(|e| refused(path, &e))?),
+        Format::Safetensors => None,
+    };
+    files::replace(file, path)?;
+    Ok(Exported { path: path.to_owned(), bytes: bytes.len(), parity })
+}
+
+fn refused(path: &Path, error: &Error) -> Error {
+    Error::Export { path: path.to_owned(), what: format!("the file was not kept: {error}") }
+}
+
+/// The candle type of a precision.
+fn dtype(precision: Precision) -> DType {
+    match precision {
+        Precision::F16 => DType::F16,
+        Precision::F32 => DType::F32,
+    }
+}
+
+impl Network {
+    /// The network with its weights rounded to `precision` but still computed with in f32, as ONNX Runtime does on a CPU.
+    fn rounded(&self, precision: Precision) -> candle_core::Result<Self> {
+        let layers = self.layers().iter().map(|l| l.map(|t| t.to_dtype(dtype(precision))?.to_dtype(DType::F32)));
+        Ok(Self::new(layers.collect::<candle_core::Result<_>>()?))
+    }
+}
+
+/// The samples of `count` images from `first` on, as `runtime` numbers them, computed by candle.
+fn samples(network: &Network, latent: usize, precision: Precision, seed: u64, first: u64, count: usize) -> Result<Vec<f32>> {
+    let mut z = vec![0f32; count * latent];
+    for (z, index) in z.chunks_exact_mut(latent).zip(first..) {
+        runtime::fill_latent(seed, index, z);
+    }
+    let z = Tensor::from_vec(z, (count, latent), &Device::Cpu)?.to_dtype(dtype(precision))?.to_dtype(DType::F32)?;
+    Ok(network.forward(&z)?.flatten_all()?.to_vec1()?)
+}
+
+/// The description that goes into the file, with a self-test computed by candle.
+fn describe(network: &Network, image: ImageShape, latent: usize, precision: Precision, origin: &Origin) -> Result<ModelInfo> {
+    use sha2::{Digest, Sha256};
+    let sample = samples(network, latent, precision, 0, 0, 1)?;
+    let count = SELF_TEST_POINTS.min(sample.len());
+    // Spread evenly over the image, away from its uniform edges.
+    let points = (0..count).map(|i| (2 * i + 1) * sample.len() / (2 * count)).map(|at| (at, sample[at]));
+    Ok(ModelInfo {
+        precision,
+        latent_dim: latent,
+        latent: LatentDistribution::Normal,
+        image,
+        classes: 0,
+        recipe: origin.recipe.clone(),
+        recipe_sha256: Sha256::digest(&origin.recipe).iter().map(|b| format!("{b:02x}")).collect(),
+        images_seen: origin.images_seen,
+        data: origin.data.clone(),
+        data_sha256: origin.data_sha256.clone(),
+        quality: String::new(),
+        trainer: concat!("trainer ", env!("CARGO_PKG_VERSION")).to_owned(),
+        self_test: SelfTest { seed: 0, index: 0, tolerance: verify::tolerance(precision), points: points.collect() },
+    })
+}

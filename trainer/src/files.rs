@@ -1,0 +1,125 @@
+//! Files that are whole or not there: atomic writes, and safetensors whose bytes depend on their content alone.
+
+use crate::error::{Error, Result};
+use candle_core::{DType, Tensor};
+use safetensors::tensor::{Dtype, TensorView};
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Writes `bytes` to a temporary sibling of `path`, flushes it to the disk and renames it: `path` holds either its old
+/// content or all of the new.
+///
+/// # Errors
+/// What the system says, with the path.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = sibling(path)?;
+    file.write_all(bytes).map_err(Error::io("write", path))?;
+    replace(file, path)
+}
+
+/// A temporary file beside `path`, which [`replace`] turns into `path`; dropped before, it is removed.
+pub(crate) fn sibling(path: &Path) -> Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    let ending = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
+    let builder = builder.prefix(".unfinished-").suffix(&ending);
+    // What any program creates is readable by others as far as the user's mask allows; the default here is not.
+    #[cfg(unix)]
+    let builder = builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder_of(path)).map_err(Error::io("create a file beside", path))
+}
+
+/// Gives a finished temporary file its name.
+pub(crate) fn replace(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
+    file.as_file().sync_all().map_err(Error::io("flush", path))?;
+    file.persist(path).map_err(|e| Error::io("write", path)(e.error))?;
+    Ok(())
+}
+
+/// The folder that a file is in, also for a bare file name.
+pub(crate) fn folder_of(path: &Path) -> PathBuf {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
+}
+
+/// The safetensors file of `tensors` and `metadata`.
+///
+/// # Errors
+/// Tensors of a type that the format lacks.
+pub fn safetensors_bytes<'a>(
+    tensors: impl IntoIterator<Item = (String, &'a Tensor)>,
+    metadata: BTreeMap<String, String>,
+) -> candle_core::Result<Vec<u8>> {
+    let stored = tensors.into_iter().map(|(name, t)| Ok((name, Stored::new(t)?)));
+    let stored = stored.collect::<candle_core::Result<Vec<_>>>()?;
+    let mut views = Vec::new();
+    for (name, s) in &stored {
+        let view = TensorView::new(s.dtype, s.shape.clone(), &s.bytes).map_err(candle_core::Error::wrap)?;
+        views.push((name.as_str(), view));
+    }
+    // The crate takes the metadata as a hash map, whose order differs from run to run: leave the place of one key, whose
+    // value is as long as all of them, and put the sorted ones there.
+    let sorted = serde_json::to_string(&metadata).map_err(candle_core::Error::wrap)?;
+    let filler = "x".repeat(sorted.len().saturating_sub(r#"{"x":""}"#.len()));
+    let stand_in = HashMap::from([("x".to_owned(), filler.clone())]);
+    let mut file = safetensors::serialize(views, Some(stand_in)).map_err(candle_core::Error::wrap)?;
+    let pattern = format!(r#"{{"x":"{filler}"}}"#);
+    let place = file.windows(pattern.len()).position(|window| window == pattern.as_bytes());
+    match place {
+        Some(start) if pattern.len() == sorted.len() => file[start..start + sorted.len()].copy_from_slice(sorted.as_bytes()),
+        _ => candle_core::bail!("safetensors: no place for metadata of {} bytes", sorted.len()),
+    }
+    Ok(file)
+}
+
+/// A tensor as the format stores it.
+struct Stored {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Stored {
+    fn new(t: &Tensor) -> candle_core::Result<Self> {
+        let flat = t.flatten_all()?;
+        let (dtype, bytes) = match t.dtype() {
+            DType::F16 => (Dtype::F16, flat.to_vec1::<half::f16>()?.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            DType::F32 => (Dtype::F32, flat.to_vec1::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            other => candle_core::bail!("safetensors: only f16 and f32 are stored, not {other:?}"),
+        };
+        Ok(Self { dtype, shape: t.dims().to_vec(), bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn safetensors_hold_tensors_and_sorted_metadata() -> candle_core::Result<()> {
+        let a = Tensor::new(&[[1f32, 2.], [3., 4.]], &Device::Cpu)?;
+        let b = Tensor::new(&[1f32], &Device::Cpu)?.to_dtype(DType::F16)?;
+        let metadata: BTreeMap<_, _> = (0..20).map(|i| (format!("key{i}"), format!("\"quoted\"\n{i}"))).collect();
+        let bytes = safetensors_bytes([("a".into(), &a), ("b".into(), &b)], metadata.clone())?;
+        assert_eq!(bytes, safetensors_bytes([("a".into(), &a), ("b".into(), &b)], metadata.clone())?);
+        let file = safetensors::SafeTensors::deserialize(&bytes).expect("reads");
+        assert_eq!(file.tensor("a").expect("a").shape(), [2, 2]);
+        assert_eq!(file.tensor("b").expect("b").data(), half::f16::ONE.to_le_bytes());
+        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).expect("reads");
+        let read: BTreeMap<_, _> = header.metadata().clone().expect("metadata").into_iter().collect();
+        assert_eq!(read, metadata);
+        Ok(())
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.txt");
+        write_atomically(&path, b"old").expect("writes");
+        drop(sibling(&path).expect("creates"));
+        assert_eq!(std::fs::read(&path).expect("reads"), b"old");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 1, "nothing half-written is left");
+        let error = write_atomically(&folder.path().join("no/such/a.txt"), b"x").expect_err("no folder").to_string();
+        assert!(error.contains("no/such/a.txt"), "{error}");
+    }
+}

@@ -1,0 +1,25 @@
+//! Trains a GAN with candle and exports its generator to ONNX and safetensors.
+//!
+//! The program `trainer` is a thin shell around this library: a [`recipe::Recipe`] says what is run, [`state::State`]
+//! is what changes while it runs, [`train::train`] is the loop, and [`export::export`] writes the file that the crate
+//! `runtime` samples from. Everything is seeded: the same recipe, seed and number of threads give the same bytes on the
+//! same machine.
+
+pub mod checkpoint;
+pub mod data;
+pub mod ema;
+mod error;
+pub mod export;
+pub mod files;
+pub mod net;
+pub mod objective;
+pub mod ops;
+pub mod optim;
+pub mod random;
+pub mod recipe;
+pub mod report;
+pub mod run;
+pub mod state;
+pub mod train;
+
+pub use error::{Error, Result};

@@ -1,0 +1,183 @@
+//! The program `trainer`: reads the command line, calls the library, reports.
+
+mod cli;
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+use cli::Args;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use trainer::data::{Dataset, mnist};
+use trainer::export::{self, Format, Origin};
+use trainer::recipe::Recipe;
+use trainer::report::{duration, grid};
+use trainer::run::Run;
+use trainer::state::State;
+use trainer::train::{End, train};
+use trainer::{Error, Result, checkpoint};
+
+/// It keeps the pages of large, short-lived tensors; the system's allocator gives them back and faults them in again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    // SAFETY: nothing has started a thread yet.
+    unsafe { trainer::ops::keep_candle_single_threaded() };
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    if let Some(threads) = args.threads {
+        // Fails only if a pool exists already.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
+    }
+    let existing = args.run.as_deref().and_then(Run::open);
+    if args.resume && existing.is_none() {
+        usage(ErrorKind::ValueValidation, "--resume: there is no run in the folder given with --run");
+    }
+    let mut recipe = match &existing {
+        Some(run) => run.recipe(&args.overrides())?,
+        None => Recipe::load(&args.recipe, &args.overrides())?,
+    };
+    if let Some(steps) = args.steps {
+        recipe.training.kimg = (steps * recipe.training.batch as u64) as f64 / 1000.;
+    }
+    recipe.data.folder = recipe.data.folder.map(|folder| std::path::absolute(&folder).unwrap_or(folder));
+    if args.print_recipe {
+        print!("{}", recipe.to_toml()?);
+        return Ok(());
+    }
+
+    // What would fail after the training is found out before it.
+    let formats = args.export.iter().map(|path| Format::of(path)).collect::<Result<Vec<_>>>()?;
+    if formats.contains(&Format::Onnx) {
+        let _ = runtime::engine_info()?;
+    }
+
+    let data = mnist::load(recipe.data.folder.as_deref())?;
+    match existing {
+        Some(run) if args.resume => {
+            run.set_recipe(&recipe)?;
+            let state = last_checkpoint(&run, recipe, &data)?;
+            eprintln!("going on at {} images", state.shown);
+            learn(state, &data, &run, args)
+        }
+        Some(run) => {
+            if args.export.is_empty() {
+                let what = "holds a run: add --resume to go on with it, or --export FILE to export what it has learned";
+                return Err(Error::Run { path: run.path().to_owned(), what: what.into() });
+            }
+            let state = last_checkpoint(&run, recipe, &data)?;
+            if state.shown < state.recipe.steps() * state.recipe.training.batch as u64 {
+                eprintln!("the run is not finished: exporting what it learned from {} images", state.shown);
+            }
+            finish(&state, &data, &run, args)
+        }
+        None => {
+            let run = Run::create(args.run.as_deref(), &recipe)?;
+            learn(State::new(recipe, &data)?, &data, &run, args)
+        }
+    }
+}
+
+/// Ends the program with a message in clap's form and exit code 2.
+fn usage(kind: ErrorKind, message: &str) -> ! {
+    Args::command().error(kind, message).exit()
+}
+
+fn last_checkpoint(run: &Run, recipe: Recipe, data: &Dataset) -> Result<State> {
+    match run.checkpoints()?.last() {
+        Some(path) => checkpoint::load(path, recipe, data),
+        None => {
+            let what = "has no checkpoint yet; begin again without --run, or with another folder";
+            Err(Error::Run { path: run.path().to_owned(), what: what.into() })
+        }
+    }
+}
+
+/// Trains to the end and exports, or stops when asked to.
+fn learn(mut state: State, data: &Dataset, run: &Run, args: &Args) -> Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let handler = stop.clone();
+    let asked = ctrlc::set_handler(move || {
+        if handler.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\nstopping after this step; once more to stop at once, losing what came after the last checkpoint");
+    });
+    if let Err(e) = asked {
+        eprintln!("warning: cannot catch Ctrl-C ({e}); it will lose what comes after the last checkpoint");
+    }
+    eprintln!(
+        "training {} on {} ({} images of {}x{}), {} threads, into {}",
+        state.recipe.name,
+        data.name(),
+        data.len(),
+        data.shape().width,
+        data.shape().height,
+        rayon::current_num_threads(),
+        run.path().display()
+    );
+    let start = Instant::now();
+    let end = train(&mut state, data, run, &stop)?;
+    let seconds = duration(start.elapsed().as_secs_f64());
+    match end {
+        End::Finished => {
+            eprintln!("trained to {} images in {seconds}", state.shown);
+            finish(&state, data, run, args)
+        }
+        End::Stopped => {
+            let exports: String = args.export.iter().map(|path| format!(" --export {}", path.display())).collect();
+            eprintln!("stopped at {} images after {seconds}; to go on:", state.shown);
+            println!("  cargo run --release -p trainer -- --run {} --resume{exports}", run.path().display());
+            Ok(())
+        }
+    }
+}
+
+/// Exports and says where everything is.
+fn finish(state: &State, data: &Dataset, run: &Run, args: &Args) -> Result<()> {
+    let sampler = state.sampler()?;
+    let samples = run.path().join("samples.png");
+    grid::write(&samples, &sampler.forward(&state.latents("samples", 0, 100)?)?, 10)?;
+    let mut recipe = state.recipe.clone();
+    // Where the data was on this machine is nobody else's business.
+    recipe.data.folder = None;
+    let origin = Origin {
+        recipe: recipe.to_toml()?,
+        images_seen: state.shown,
+        data: data.name().to_owned(),
+        data_sha256: data.sha256().to_owned(),
+    };
+    let exported = export::export(&sampler, data.shape(), recipe.latent(), recipe.export.precision, &origin, &args.export)?;
+
+    println!("run      {}", run.path().display());
+    println!("samples  {}", samples.display());
+    for file in &exported {
+        let checked = file.parity.map(|p| format!(", ONNX Runtime agrees with candle within {p:.1e}"));
+        println!("export   {} ({} KB, {}{})", file.path.display(), file.bytes / 1000, recipe.export.precision, checked.unwrap_or_default());
+    }
+    match onnx_file(&args.export) {
+        Some(path) => {
+            println!("\nto sample from it:");
+            println!("  cargo run --release -p runtime --bin sample -- {} --seed 7 --count 64 --grid out.png", path.display());
+        }
+        None => {
+            println!("\nto export the generator:");
+            println!("  cargo run --release -p trainer -- --run {} --export gen.onnx", run.path().display());
+        }
+    }
+    Ok(())
+}
+
+fn onnx_file(exports: &[PathBuf]) -> Option<&Path> {
+    exports.iter().map(PathBuf::as_path).find(|path| matches!(Format::of(path), Ok(Format::Onnx)))
+}

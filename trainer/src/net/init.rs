@@ -1,0 +1,38 @@
+//! Seeded initial weights.
+
+use crate::random;
+use candle_core::{Device, Result, Tensor, Var};
+
+/// Draws initial weights: the same seed and the same order of calls give the same weights on every machine.
+#[derive(Debug)]
+pub struct Init {
+    seed: u64,
+    drawn: u64,
+}
+
+impl Init {
+    /// Weights for this seed.
+    pub fn new(seed: u64) -> Self {
+        Self { seed: random::derive(seed, "weights"), drawn: 0 }
+    }
+
+    /// A trainable tensor of normal numbers.
+    ///
+    /// # Errors
+    /// None but those of the device.
+    pub fn normal(&mut self, shape: &[usize], mean: f32, deviation: f32) -> Result<Tensor> {
+        let mut values = vec![0f32; shape.iter().product()];
+        runtime::fill_latent(self.seed, self.drawn, &mut values);
+        self.drawn += 1;
+        values.iter_mut().for_each(|v| *v = mean + deviation * *v);
+        Ok(Var::from_vec(values, shape, &Device::Cpu)?.into_inner())
+    }
+
+    /// A trainable tensor of zeros.
+    ///
+    /// # Errors
+    /// None but those of the device.
+    pub fn zeros(&mut self, shape: &[usize]) -> Result<Tensor> {
+        Ok(Var::zeros(shape, candle_core::DType::F32, &Device::Cpu)?.into_inner())
+    }
+}

@@ -1,0 +1,37 @@
+//! What the two networks minimise.
+
+mod logistic;
+
+use candle_core::{Result, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// The game that is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// The generator maximises `log D(G(z))` (Goodfellow et al., 2014, section 3).
+    NonSaturating,
+    /// The generator minimises `log(1 - D(G(z)))`: the original minimax game (Goodfellow et al., 2014, equation 1).
+    Minimax,
+}
+
+impl Loss {
+    /// What the discriminator minimises, a scalar, from its logits for real and generated images, [N, 1] each.
+    ///
+    /// # Errors
+    /// None but those of the device.
+    pub fn discriminator(self, real: &Tensor, fake: &Tensor) -> Result<Tensor> {
+        logistic::discriminator(real, fake)
+    }
+
+    /// What the generator minimises, a scalar, from the discriminator's logits for generated images, [N, 1].
+    ///
+    /// # Errors
+    /// None but those of the device.
+    pub fn generator(self, fake: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::NonSaturating => logistic::non_saturating(fake),
+            Self::Minimax => logistic::minimax(fake),
+        }
+    }
+}

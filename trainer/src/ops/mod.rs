@@ -1,0 +1,109 @@
+//! Differentiable operators that candle lacks or has slowly, on the CPU.
+//!
+//! Each works on contiguous `f32` or `f64` tensors (the second so that gradients can be checked against finite
+//! differences). Work is split into pieces whose size depends on the shapes only, and partial sums are added in a fixed
+//! order: results do not depend on the number of threads.
+
+mod activation;
+mod conv;
+mod elementwise;
+mod norm;
+mod patches;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use activation::{add_channel_bias, leaky_relu, softplus};
+pub use conv::{Geometry, conv_transpose2d, conv2d};
+pub use elementwise::{Adam, adam_step, lerp};
+pub use norm::{BatchStatistics, batch_norm};
+
+use candle_core::{CpuStorage, Layout, Result, Shape, Tensor, WithDType, bail};
+
+/// Leaves the cores to these operators: candle keeps a pool of threads of its own beside rayon's, which spin while they
+/// wait and cost a third of a step's time. What is left to candle is small.
+///
+/// # Safety
+/// Sets an environment variable: to be called while the process has one thread, before candle is used.
+pub unsafe fn keep_candle_single_threaded() {
+    // SAFETY: the caller promises that there is no other thread that could read the environment.
+    unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") }
+}
+
+/// The element types the operators take: `f32`, `f64`.
+pub trait Real: WithDType + num_traits::Float + std::iter::Sum {
+    /// The elements of a storage of this type, to be written.
+    fn slice_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
+}
+
+impl Real for f32 {
+    fn slice_mut(storage: &mut CpuStorage) -> Option<&mut [Self]> {
+        match storage {
+            CpuStorage::F32(values) => Some(values),
+            _ => None,
+        }
+    }
+}
+
+impl Real for f64 {
+    fn slice_mut(storage: &mut CpuStorage) -> Option<&mut [Self]> {
+        match storage {
+            CpuStorage::F64(values) => Some(values),
+            _ => None,
+        }
+    }
+}
+
+/// `value` in the type `T`.
+fn real<T: Real>(value: f64) -> T {
+    <T as WithDType>::from_f64(value)
+}
+
+/// Calls `$body` with `$t` standing for the element type of `$storage`.
+macro_rules! with_real {
+    ($op:expr, $storage:expr, $t:ident => $body:expr) => {
+        match candle_core::backend::BackendStorage::dtype($storage) {
+            candle_core::DType::F32 => {
+                type $t = f32;
+                $body
+            }
+            candle_core::DType::F64 => {
+                type $t = f64;
+                $body
+            }
+            other => candle_core::bail!("{}: takes f32 or f64, got {other:?}", $op),
+        }
+    };
+}
+pub(crate) use with_real;
+
+/// The elements of a contiguous tensor.
+fn contiguous<'a, T: Real>(op: &str, storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
+    let values = storage.as_slice::<T>()?;
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&values[start..end]),
+        None => bail!("{op}: takes contiguous tensors, got {layout:?}"),
+    }
+}
+
+/// Runs `read` on the elements of a contiguous CPU tensor.
+fn read_tensor<T: Real, R>(op: &str, tensor: &Tensor, read: impl FnOnce(&[T]) -> Result<R>) -> Result<R> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        candle_core::Storage::Cpu(cpu) => read(contiguous(op, cpu, layout)?),
+        _ => bail!("{op}: runs on the CPU only"),
+    }
+}
+
+/// Refuses to go on where a gradient would be lost: these operators' backward passes are plain numbers, so a gradient of
+/// a gradient cannot pass through them.
+fn first_order_only(op: &str, grad: &Tensor) -> Result<()> {
+    if grad.track_op() {
+        bail!("{op}: only first derivatives are available, a gradient penalty cannot pass through it")
+    }
+    Ok(())
+}
+
+/// `vec` as the result of an operator.
+fn result<T: Real>(values: Vec<T>, shape: impl Into<Shape>) -> (CpuStorage, Shape) {
+    (T::to_cpu_storage_owned(values), shape.into())
+}

@@ -1,0 +1,28 @@
+//! What a run tells: progress on the terminal, a line of statistics a tick, grids of samples.
+
+pub mod grid;
+mod progress;
+mod stats;
+
+pub use progress::Progress;
+pub use stats::{Log, Tick};
+
+/// Seconds as a person says them: `2m05s`.
+pub fn duration(seconds: f64) -> String {
+    let s = seconds.max(0.).round() as u64;
+    match (s / 3600, s / 60 % 60, s % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m{s:02}s"),
+        (h, m, _) => format!("{h}h{m:02}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(super::duration(4.4), "4s");
+        assert_eq!(super::duration(125.), "2m05s");
+        assert_eq!(super::duration(3. * 3600. + 61.), "3h01m");
+    }
+}
