@@ -23,8 +23,9 @@ fn open_peer(path: &str) -> Session {
     let environment = runtime::environment().unwrap_or_else(|e| panic!("{e}"));
     let builder = Session::builder(environment).unwrap_or_else(|e| panic!("{e}"));
     let builder = builder.with_intra_threads(1).unwrap_or_else(|e| panic!("{e}"));
-    let mut builder =
-        builder.with_optimization_level(ort::session::builder::GraphOptimizationLevel::All).unwrap_or_else(|e| panic!("{e}"));
+    let mut builder = builder
+        .with_optimization_level(ort::session::builder::GraphOptimizationLevel::All)
+        .unwrap_or_else(|e| panic!("{e}"));
     builder.commit_from_file(file(path)).unwrap_or_else(|e| panic!("{e}"))
 }
 

@@ -109,7 +109,11 @@ fn value(buffer: &mut Buffer, shape: &[i64]) -> Result<Value, String> {
     // SAFETY: all pointers are valid, the memory holds `needed` bytes; the memory description is copied by the value and
     // released after.
     unsafe {
-        check((ort::api().CreateCpuMemoryInfo)(sys::OrtAllocatorType::OrtDeviceAllocator, sys::OrtMemType::OrtMemTypeDefault, &mut memory))?;
+        check((ort::api().CreateCpuMemoryInfo)(
+            sys::OrtAllocatorType::OrtDeviceAllocator,
+            sys::OrtMemType::OrtMemTypeDefault,
+            &mut memory,
+        ))?;
         let made = check((ort::api().CreateTensorWithDataAsOrtValue)(
             memory,
             data,

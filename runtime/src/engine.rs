@@ -104,7 +104,10 @@ fn places() -> Vec<(String, Vec<PathBuf>)> {
         places.push((format!("next to the program, {}", folder.display()), libraries_in(folder)));
     }
     match option_env!("KILN_ORT_DYLIB") {
-        Some(path) => places.push((format!("bundled, {path}"), vec![path.into()].into_iter().filter(|p: &PathBuf| p.is_file()).collect())),
+        Some(path) => places.push((
+            format!("bundled, {path}"),
+            vec![path.into()].into_iter().filter(|p: &PathBuf| p.is_file()).collect(),
+        )),
         None => places.push(("bundled".into(), Vec::new())),
     }
     for folder in SYSTEM_FOLDERS {
@@ -133,8 +136,11 @@ fn libraries_in(folder: &Path) -> Vec<PathBuf> {
         })
     };
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> =
-        entries.filter(|e| e.file_name().to_str().is_some_and(is_library)).map(|e| e.path()).filter(|p| p.is_file()).collect();
+    let mut found: Vec<PathBuf> = entries
+        .filter(|e| e.file_name().to_str().is_some_and(is_library))
+        .map(|e| e.path())
+        .filter(|p| p.is_file())
+        .collect();
     found.sort_unstable_by(|a, b| b.cmp(a));
     found
 }

@@ -113,12 +113,16 @@ impl Generator {
             return Err(Error::Argument(format!("options.threads is {}, allowed is 1 to 1024", options.threads)));
         }
         if !(1..=MAX_BATCH).contains(&options.max_batch) {
-            return Err(Error::Argument(format!("options.max_batch is {}, allowed is 1 to {MAX_BATCH}", options.max_batch)));
+            return Err(Error::Argument(format!(
+                "options.max_batch is {}, allowed is 1 to {MAX_BATCH}",
+                options.max_batch
+            )));
         }
         let fail = |what: String| Error::Model { path: path.to_owned(), what };
         let file = std::fs::metadata(path).map_err(|e| fail(format!("cannot be opened: {e}")))?;
         if !file.is_file() || file.len() == 0 || file.len() > MAX_FILE_BYTES {
-            let what = format!("is no file of 1 to {MAX_FILE_BYTES} bytes; give the .onnx file that `trainer --export` wrote");
+            let what =
+                format!("is no file of 1 to {MAX_FILE_BYTES} bytes; give the .onnx file that `trainer --export` wrote");
             return Err(fail(what));
         }
         let provider = provider(options.provider)?;
@@ -167,7 +171,7 @@ impl Generator {
     pub fn sample<T: Pixel>(&mut self, seed: u64, first_index: u64, out: &mut [T]) -> Result<()> {
         let len = self.info.image.len();
         let n = out.len() / len;
-        if n == 0 || n > self.max_batch || out.len() % len != 0 {
+        if n == 0 || n > self.max_batch || !out.len().is_multiple_of(len) {
             let most = self.max_batch;
             return Err(Error::Argument(format!(
                 "the output holds {} values, allowed are 1 to {most} images (max_batch) of {len} values",
@@ -279,7 +283,10 @@ fn describe(session: &Session) -> std::result::Result<ModelInfo, String> {
     let metadata = session.metadata().map_err(|e| format!("has no readable metadata: {e}"))?;
     let info = ModelInfo::from_metadata(|key| metadata.custom(key)).map_err(|e| e.to_string())?;
     if info.classes != 0 {
-        return Err(format!("is conditional on {} classes; this version samples unconditional generators only", info.classes));
+        return Err(format!(
+            "is conditional on {} classes; this version samples unconditional generators only",
+            info.classes
+        ));
     }
     let image = [info.image.channels, info.image.height, info.image.width];
     outlet("input", session.inputs(), INPUT_LATENT, &[info.latent_dim], info.precision)?;

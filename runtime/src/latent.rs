@@ -180,8 +180,8 @@ mod tests {
         assert_eq!(bits(7, u64::MAX), GOLDEN_7_MAX);
     }
 
-    const GOLDEN_0_0: [u32; 4] = [0; 4];
-    const GOLDEN_7_MAX: [u32; 4] = [0; 4];
+    const GOLDEN_0_0: [u32; 4] = [3_217_665_237, 1_024_037_727, 1_054_458_185, 3_179_536_834];
+    const GOLDEN_7_MAX: [u32; 4] = [1_059_202_118, 1_066_455_960, 3_187_293_953, 3_215_266_622];
 
     proptest! {
         #[test]

@@ -32,6 +32,11 @@
 //! configured; `cli` (on by default) is for the program `sample` alone, an application that links the library turns it
 //! off with `default-features = false`.
 
+// The README's example is compiled, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 mod binding;
 mod engine;
 mod error;

@@ -201,7 +201,9 @@ impl ModelInfo {
         let shape = text("kiln.image_shape")?;
         let sizes: Vec<usize> = shape.split(' ').map_while(|n| n.parse().ok()).collect();
         let image = match sizes[..] {
-            [channels @ 1..=MAX_CHANNELS, height @ 1..=MAX_SIDE, width @ 1..=MAX_SIDE] if shape.split(' ').count() == 3 => {
+            [channels @ 1..=MAX_CHANNELS, height @ 1..=MAX_SIDE, width @ 1..=MAX_SIDE]
+                if shape.split(' ').count() == 3 =>
+            {
                 ImageShape { channels, height, width }
             }
             _ => {
@@ -218,7 +220,9 @@ impl ModelInfo {
             classes: number("kiln.classes", 0, usize::MAX)?,
             recipe: text("kiln.recipe")?,
             recipe_sha256: text("kiln.recipe_sha256")?,
-            images_seen: images_seen.parse().or_else(|_| fail("kiln.images_seen", format!("is {images_seen:?}, no count")))?,
+            images_seen: images_seen
+                .parse()
+                .or_else(|_| fail("kiln.images_seen", format!("is {images_seen:?}, no count")))?,
             data: text("kiln.data")?,
             data_sha256: text("kiln.data_sha256")?,
             quality: text("kiln.quality")?,
@@ -260,7 +264,9 @@ impl SelfTest {
             return Err(format!("has more than {MAX_POINTS} points"));
         }
         match points.iter().find(|(at, value)| *at >= len || !value.is_finite()) {
-            Some((at, value)) => Err(format!("has point {at}:{value}, positions end at {} and values are finite", len - 1)),
+            Some((at, value)) => {
+                Err(format!("has point {at}:{value}, positions end at {} and values are finite", len - 1))
+            }
             None => Ok(Self { seed, index, tolerance, points }),
         }
     }

@@ -84,10 +84,10 @@ mod tests {
         u8::from_f32(&wide, &mut b);
         assert_eq!(a, b);
         let mut back = vec![f16::ZERO; 1000];
-        f16::from_f32(&wide, &mut back);
+        <f16 as Pixel>::from_f32(&wide, &mut back);
         assert_eq!(back, values);
         let mut to = vec![0f32; 1000];
-        f32::from_f16(&values, &mut to);
+        <f32 as Pixel>::from_f16(&values, &mut to);
         assert_eq!(to, wide);
     }
 }

@@ -45,7 +45,8 @@ fn sampling_allocates_nothing() {
         let path = format!("{}/tests/fixtures/{model}", env!("CARGO_MANIFEST_DIR"));
         let mut generator = Generator::open(path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
         let len = generator.info().image.len();
-        let (mut bytes, mut halves, mut singles) = (vec![0u8; 64 * len], vec![f16::ZERO; 64 * len], vec![0f32; 64 * len]);
+        let (mut bytes, mut halves, mut singles) =
+            (vec![0u8; 64 * len], vec![f16::ZERO; 64 * len], vec![0f32; 64 * len]);
         for batch in [1, 5, 64] {
             generator.warm_up(batch).unwrap_or_else(|e| panic!("{e}"));
         }

@@ -28,7 +28,10 @@ fn independent<T: Pixel + Default + PartialEq>(model: &str) {
         for batch in [1, 2, 3, 7, 16, 64] {
             for first in (0..100 - batch).rev().step_by(17) {
                 let part: Vec<T> = draw(&mut generator, 7, first as u64, batch);
-                assert!(part == whole[first * len..][..batch * len], "{model}: batch {batch} at {first}, {threads} threads");
+                assert!(
+                    part == whole[first * len..][..batch * len],
+                    "{model}: batch {batch} at {first}, {threads} threads"
+                );
             }
         }
     }
@@ -102,7 +105,8 @@ fn more_batch_sizes_than_are_kept_still_work() {
 fn the_provider_is_told_and_a_missing_one_is_an_error() {
     assert_eq!(open("trivial.onnx", &Options::default()).provider(), Provider::Cpu);
     let cuda = Options { provider: Provider::Cuda, ..Options::default() };
-    let error = Generator::open(fixture("trivial.onnx"), &cuda).expect_err("there is no CUDA in this build").to_string();
+    let error =
+        Generator::open(fixture("trivial.onnx"), &cuda).expect_err("there is no CUDA in this build").to_string();
     assert!(error.contains("cuda"), "{error}");
 }
 

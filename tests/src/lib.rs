@@ -50,7 +50,8 @@ fn program(name: &str, folder: &Path) -> Command {
 /// gives their folder.
 fn build() -> PathBuf {
     let test = std::env::current_exe().unwrap_or_else(|e| panic!("this test has no file: {e}"));
-    let folder = test.parent().and_then(Path::parent).unwrap_or_else(|| panic!("{test:?} is not where cargo puts tests"));
+    let folder =
+        test.parent().and_then(Path::parent).unwrap_or_else(|| panic!("{test:?} is not where cargo puts tests"));
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") => "dev",
         Some(profile) => profile,

@@ -175,7 +175,8 @@ fn other_tools_take_the_file() {
         let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
         match std::process::Command::new(&python).current_dir(here).arg(script).arg(file).output() {
             Ok(output) => {
-                let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+                let said =
+                    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
                 assert!(output.status.success(), "{said}");
                 println!("{said}");
             }

@@ -71,7 +71,8 @@ pub fn load(path: &Path, recipe: Recipe, data: &Dataset) -> Result<State> {
     let count = |key: &str| get(key)?.parse::<u64>().map_err(|e| damaged(&format_args!("{key}: {e}")));
     let recorded = Recipe::parse(get("recipe")?, &path.display().to_string(), &[])?;
     if !same_run(&recorded, &recipe) || count("random.seed")? != recipe.seed {
-        let what = "belongs to another recipe; only the length of a run, its rhythm and its export can be changed on the way";
+        let what =
+            "belongs to another recipe; only the length of a run, its rhythm and its export can be changed on the way";
         return Err(fail(what.into()));
     }
 
@@ -83,10 +84,12 @@ pub fn load(path: &Path, recipe: Recipe, data: &Dataset) -> Result<State> {
     for (name, tensor) in &expected {
         let view = file.tensor(name).map_err(|e| damaged(&e))?;
         if view.dtype() != safetensors::Dtype::F32 || view.shape() != tensor.dims() {
-            let what = format_args!("{name} is {:?} {:?}, the recipe has F32 {:?}", view.dtype(), view.shape(), tensor.dims());
+            let what =
+                format_args!("{name} is {:?} {:?}, the recipe has F32 {:?}", view.dtype(), view.shape(), tensor.dims());
             return Err(damaged(&what));
         }
-        let values: Vec<f32> = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let values: Vec<f32> =
+            view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         tensor.slice_set(&Tensor::from_vec(values, view.shape(), &Device::Cpu)?, 0, 0)?;
     }
     state.shown = count("images_shown")?;
@@ -118,7 +121,8 @@ mod tests {
     #[test]
     fn a_restored_state_goes_on_to_the_same_bytes() -> Result<()> {
         let folder = tempfile::tempdir().expect("a folder");
-        let (half, whole, resumed) = (folder.path().join("half"), folder.path().join("whole"), folder.path().join("resumed"));
+        let (half, whole, resumed) =
+            (folder.path().join("half"), folder.path().join("whole"), folder.path().join("resumed"));
         let data = mnist::load(None)?;
         let mut state = State::new(small("resumes"), &data)?;
         let mut batches = Batches::new(&data, state.recipe.seed);

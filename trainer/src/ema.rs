@@ -31,7 +31,10 @@ mod tests {
     fn the_past_halves_in_a_half_life() -> Result<()> {
         let image = ImageShape { channels: 1, height: 2, width: 2 };
         let recipe = dense::Generator { latent: 2, hidden: vec![] };
-        let (network, average) = (dense::generator(&recipe, image, &mut Init::new(1))?, dense::generator(&recipe, image, &mut Init::new(2))?);
+        let (network, average) = (
+            dense::generator(&recipe, image, &mut Init::new(1))?,
+            dense::generator(&recipe, image, &mut Init::new(2))?,
+        );
         let first = |n: &Network| n.parameters()[0].1.flatten_all()?.get(0)?.to_scalar::<f32>();
         let (target, start) = (first(&network)?, first(&average)?);
         for _ in 0..10 {

@@ -65,7 +65,9 @@ pub fn safetensors_bytes<'a>(
     let pattern = format!(r#"{{"x":"{filler}"}}"#);
     let place = file.windows(pattern.len()).position(|window| window == pattern.as_bytes());
     match place {
-        Some(start) if pattern.len() == sorted.len() => file[start..start + sorted.len()].copy_from_slice(sorted.as_bytes()),
+        Some(start) if pattern.len() == sorted.len() => {
+            file[start..start + sorted.len()].copy_from_slice(sorted.as_bytes())
+        }
         _ => candle_core::bail!("safetensors: no place for metadata of {} bytes", sorted.len()),
     }
     Ok(file)

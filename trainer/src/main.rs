@@ -35,10 +35,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    if let Some(threads) = args.threads {
-        // Fails only if a pool exists already.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
-    }
+    // The main thread is one of the pool's: it computes instead of waiting to be woken after every operator. Building the
+    // pool fails only if there is one already.
+    let threads = args.threads.map_or(0, usize::from);
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global();
     let existing = args.run.as_deref().and_then(Run::open);
     if args.resume && existing.is_none() {
         usage(ErrorKind::ValueValidation, "--resume: there is no run in the folder given with --run");
@@ -157,18 +157,28 @@ fn finish(state: &State, data: &Dataset, run: &Run, args: &Args) -> Result<()> {
         data: data.name().to_owned(),
         data_sha256: data.sha256().to_owned(),
     };
-    let exported = export::export(&sampler, data.shape(), recipe.latent(), recipe.export.precision, &origin, &args.export)?;
+    let exported =
+        export::export(&sampler, data.shape(), recipe.latent(), recipe.export.precision, &origin, &args.export)?;
 
     println!("run      {}", run.path().display());
     println!("samples  {}", samples.display());
     for file in &exported {
         let checked = file.parity.map(|p| format!(", ONNX Runtime agrees with candle within {p:.1e}"));
-        println!("export   {} ({} KB, {}{})", file.path.display(), file.bytes / 1000, recipe.export.precision, checked.unwrap_or_default());
+        println!(
+            "export   {} ({} KB, {}{})",
+            file.path.display(),
+            file.bytes / 1000,
+            recipe.export.precision,
+            checked.unwrap_or_default()
+        );
     }
     match onnx_file(&args.export) {
         Some(path) => {
             println!("\nto sample from it:");
-            println!("  cargo run --release -p runtime --bin sample -- {} --seed 7 --count 64 --grid out.png", path.display());
+            println!(
+                "  cargo run --release -p runtime --bin sample -- {} --seed 7 --count 64 --grid out.png",
+                path.display()
+            );
         }
         None => {
             println!("\nto export the generator:");

@@ -37,7 +37,8 @@ impl Adam {
     /// None but those of the device.
     pub fn new(network: &Network, recipe: &Recipe, lr: f64) -> Result<Self> {
         let constants = ops::Adam { lr, beta1: recipe.beta1, beta2: recipe.beta2, eps: recipe.eps, step: 0 };
-        let moments = network.parameters().into_iter().map(|(_, p)| Tensor::zeros((2, p.elem_count()), p.dtype(), p.device()));
+        let moments =
+            network.parameters().into_iter().map(|(_, p)| Tensor::zeros((2, p.elem_count()), p.dtype(), p.device()));
         Ok(Self { constants, moments: moments.collect::<Result<_>>()? })
     }
 

@@ -240,11 +240,19 @@ impl Recipe {
 }
 
 fn within(key: &str, value: usize, least: usize, most: usize) -> std::result::Result<(), String> {
-    if (least..=most).contains(&value) { Ok(()) } else { Err(format!("{key} is {value}, allowed is {least} to {most}")) }
+    if (least..=most).contains(&value) {
+        Ok(())
+    } else {
+        Err(format!("{key} is {value}, allowed is {least} to {most}"))
+    }
 }
 
 fn between(key: &str, value: f64, least: f64, most: f64) -> std::result::Result<(), String> {
-    if (least..=most).contains(&value) { Ok(()) } else { Err(format!("{key} is {value}, allowed is {least} to {most}")) }
+    if (least..=most).contains(&value) {
+        Ok(())
+    } else {
+        Err(format!("{key} is {value}, allowed is {least} to {most}"))
+    }
 }
 
 /// Puts `value` at a dotted key. Whether the recipe has such a key is found out when the table is read.
@@ -256,7 +264,8 @@ fn set(table: &mut toml::Table, key: &str, value: toml::Value) -> std::result::R
         }
         Some((first, rest)) => {
             let inner = table.entry(first.to_owned()).or_insert_with(|| toml::Table::new().into());
-            let inner = inner.as_table_mut().ok_or_else(|| format!("{first} is a single value, it has no key {rest}"))?;
+            let inner =
+                inner.as_table_mut().ok_or_else(|| format!("{first} is a single value, it has no key {rest}"))?;
             set(inner, rest, value)
         }
     }
@@ -288,7 +297,10 @@ mod tests {
     fn unknown_keys_are_named_with_the_known_ones() {
         for key in ["sed", "generator.widht", "training.epochs", "optimizer.lr", "export.type"] {
             let message = error(&[(key, 1.into())]);
-            assert!(message.contains(key.rsplit('.').next().unwrap_or(key)) && message.contains("expected"), "{message}");
+            assert!(
+                message.contains(key.rsplit('.').next().unwrap_or(key)) && message.contains("expected"),
+                "{message}"
+            );
         }
         let message = Recipe::parse("seed = 1\nnmae = 2", "file.toml", &[]).expect_err("unknown").to_string();
         assert!(message.contains("file.toml") && message.contains("line 2") && message.contains("nmae"), "{message}");

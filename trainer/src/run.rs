@@ -100,8 +100,10 @@ impl Run {
         let number = |path: &PathBuf| -> Option<u64> {
             path.file_name()?.to_str()?.strip_prefix("checkpoint-")?.strip_suffix(".safetensors")?.parse().ok()
         };
-        let mut found: Vec<(u64, PathBuf)> =
-            entries.filter_map(|entry| Some(entry.ok()?.path())).filter_map(|path| Some((number(&path)?, path))).collect();
+        let mut found: Vec<(u64, PathBuf)> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter_map(|path| Some((number(&path)?, path)))
+            .collect();
         found.sort();
         Ok(found.into_iter().map(|(_, path)| path).collect())
     }

@@ -155,7 +155,8 @@ impl<'a> Unfinished<'a> {
     fn create(path: &'a Path) -> Result<Self, String> {
         let name = path.file_name().ok_or_else(|| format!("{} is no name of a file", path.display()))?;
         let temporary = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-        let file = File::create(&temporary).map_err(|e| format!("cannot create a file beside {}: {e}", path.display()))?;
+        let file =
+            File::create(&temporary).map_err(|e| format!("cannot create a file beside {}: {e}", path.display()))?;
         Ok(Self { path, temporary, file: Some(BufWriter::new(file)) })
     }
 
@@ -207,7 +208,8 @@ impl<'a> Grid<'a> {
             return Err(format!("--count is {}, a grid of these images holds at most {most}; use --raw", args.count));
         }
         let count = args.count as usize;
-        let columns = args.columns.map_or_else(|| (count as f64).sqrt().ceil() as usize, |n| n.min(args.count) as usize);
+        let columns =
+            args.columns.map_or_else(|| (count as f64).sqrt().ceil() as usize, |n| n.min(args.count) as usize);
         let size = (columns * (shape.width + GAP) + GAP, count.div_ceil(columns) * (shape.height + GAP) + GAP);
         let pixels = vec![0; size.0 * size.1 * shape.channels];
         Ok(Self { file: Unfinished::create(path)?, shape, columns, size, color, pixels })

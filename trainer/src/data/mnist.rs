@@ -36,7 +36,8 @@ pub fn load(folder: Option<&Path>) -> Result<Dataset> {
     let [images, labels, test_images, test_labels] = &files[..] else { unreachable!("four files were read") };
     for ((images, path), (labels, labels_path)) in [(images, labels), (test_images, test_labels)] {
         if images.sizes[0] != labels.sizes[0] {
-            let what = format!("holds {} labels, but {} holds {} images", labels.sizes[0], path.display(), images.sizes[0]);
+            let what =
+                format!("holds {} labels, but {} holds {} images", labels.sizes[0], path.display(), images.sizes[0]);
             return Err(Error::Data { path: labels_path.clone(), what });
         }
         if let Some((i, label)) = labels.elements.iter().enumerate().find(|(_, label)| **label > 9) {
@@ -53,7 +54,11 @@ pub fn load(folder: Option<&Path>) -> Result<Dataset> {
         }
     }
     if images.0.sizes[1..] != test_images.0.sizes[1..] {
-        let what = format!("holds images of {:?}, the training images are {:?}", &test_images.0.sizes[1..], &images.0.sizes[1..]);
+        let what = format!(
+            "holds images of {:?}, the training images are {:?}",
+            &test_images.0.sizes[1..],
+            &images.0.sizes[1..]
+        );
         return Err(Error::Data { path: test_images.1.clone(), what });
     }
     let shape = ImageShape { channels: 1, height: images.0.sizes[1], width: images.0.sizes[2] };

@@ -1,7 +1,7 @@
 //! The generator as a file: layers -> graph -> ONNX, or safetensors, checked before it gets its name.
 
-mod onnx;
 mod graph;
+mod onnx;
 mod verify;
 
 use crate::error::{Error, Result};
@@ -72,7 +72,14 @@ pub struct Exported {
 ///
 /// # Errors
 /// Names that are no export, layers that ONNX cannot have, a file that ONNX Runtime does not run to the same images.
-pub fn export(network: &Network, image: ImageShape, latent: usize, precision: Precision, origin: &Origin, paths: &[PathBuf]) -> Result<Vec<Exported>> {
+pub fn export(
+    network: &Network,
+    image: ImageShape,
+    latent: usize,
+    precision: Precision,
+    origin: &Origin,
+    paths: &[PathBuf],
+) -> Result<Vec<Exported>> {
     let network = network.rounded(precision)?;
     let info = describe(&network, image, latent, precision, origin)?;
     paths.iter().map(|path| write(&network, &info, path)).collect()
@@ -121,7 +128,14 @@ impl Network {
 }
 
 /// The samples of `count` images from `first` on, as `runtime` numbers them, computed by candle.
-fn samples(network: &Network, latent: usize, precision: Precision, seed: u64, first: u64, count: usize) -> Result<Vec<f32>> {
+fn samples(
+    network: &Network,
+    latent: usize,
+    precision: Precision,
+    seed: u64,
+    first: u64,
+    count: usize,
+) -> Result<Vec<f32>> {
     let mut z = vec![0f32; count * latent];
     for (z, index) in z.chunks_exact_mut(latent).zip(first..) {
         runtime::fill_latent(seed, index, z);
@@ -131,7 +145,13 @@ fn samples(network: &Network, latent: usize, precision: Precision, seed: u64, fi
 }
 
 /// The description that goes into the file, with a self-test computed by candle.
-fn describe(network: &Network, image: ImageShape, latent: usize, precision: Precision, origin: &Origin) -> Result<ModelInfo> {
+fn describe(
+    network: &Network,
+    image: ImageShape,
+    latent: usize,
+    precision: Precision,
+    origin: &Origin,
+) -> Result<ModelInfo> {
     use sha2::{Digest, Sha256};
     let sample = samples(network, latent, precision, 0, 0, 1)?;
     let count = SELF_TEST_POINTS.min(sample.len());

@@ -43,7 +43,11 @@ fn stages(image: ImageShape) -> Result<u32> {
         (h, w, stages) = (h / 2, w / 2, stages + 1);
     }
     if stages == 0 {
-        bail!("dcgan: images of {} x {} cannot be halved; both sides must be even and at least 6", image.width, image.height)
+        bail!(
+            "dcgan: images of {} x {} cannot be halved; both sides must be even and at least 6",
+            image.width,
+            image.height
+        )
     }
     Ok(stages)
 }

@@ -62,7 +62,8 @@ impl Layer {
         if outputs % channels != 0 {
             bail!("layer {}: {outputs} outputs are no multiple of {channels} channels", w.name)
         }
-        let repeated = |t: &Tensor| t.reshape((channels, 1))?.broadcast_as((channels, outputs / channels))?.flatten_all();
+        let repeated =
+            |t: &Tensor| t.reshape((channels, 1))?.broadcast_as((channels, outputs / channels))?.flatten_all();
         let (scale, shift) = (repeated(scale)?, repeated(shift)?);
         let mut along = vec![1; w.weight.rank()];
         along[axis] = outputs;

@@ -44,7 +44,7 @@ mod tests {
     fn gradients_agree_with_finite_differences() -> Result<()> {
         let (real, fake) = (values(&[5, 1], 1)?, values(&[5, 1], 2)?);
         check_gradients(&[real, fake.clone()], |v| discriminator(&v[0], &v[1]))?;
-        check_gradients(&[fake.clone()], |v| non_saturating(&v[0]))?;
+        check_gradients(std::slice::from_ref(&fake), |v| non_saturating(&v[0]))?;
         check_gradients(&[fake], |v| minimax(&v[0]))
     }
 

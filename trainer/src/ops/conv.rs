@@ -143,9 +143,15 @@ impl CustomOp2 for ConvTranspose {
 
     fn cpu_fwd(&self, y: &CpuStorage, yl: &Layout, w: &CpuStorage, wl: &Layout) -> Result<(CpuStorage, Shape)> {
         let ((n, o, h, wd), (wo, c, kh, kw)) = (yl.shape().dims4()?, wl.shape().dims4()?);
-        let fits = self.geometry.conv_size(self.size.0, kh) == Some(h) && self.geometry.conv_size(self.size.1, kw) == Some(wd);
+        let fits =
+            self.geometry.conv_size(self.size.0, kh) == Some(h) && self.geometry.conv_size(self.size.1, kw) == Some(wd);
         if o != wo || !fits {
-            bail!("conv-transpose2d: input {:?} does not fit weight {:?} with {:?}", yl.dims(), wl.dims(), self.geometry)
+            bail!(
+                "conv-transpose2d: input {:?} does not fit weight {:?} with {:?}",
+                yl.dims(),
+                wl.dims(),
+                self.geometry
+            )
         }
         let patches = Patches::new(c, self.size, (h, wd), (kh, kw), self.geometry);
         with_real!("conv-transpose2d", y, T => {
@@ -181,7 +187,12 @@ impl CustomOp2 for WeightGrad {
         let ((n, c, h, wd), (yn, o, yh, yw)) = (xl.shape().dims4()?, yl.shape().dims4()?);
         let (kh, kw) = self.kernel;
         if yn != n || self.geometry.conv_size(h, kh) != Some(yh) || self.geometry.conv_size(wd, kw) != Some(yw) {
-            bail!("conv2d-weight-grad: {:?} and {:?} do not fit a kernel of {kh}x{kw} with {:?}", xl.dims(), yl.dims(), self.geometry)
+            bail!(
+                "conv2d-weight-grad: {:?} and {:?} do not fit a kernel of {kh}x{kw} with {:?}",
+                xl.dims(),
+                yl.dims(),
+                self.geometry
+            )
         }
         let patches = Patches::new(c, (h, wd), (yh, yw), (kh, kw), self.geometry);
         with_real!("conv2d-weight-grad", x, T => {
@@ -285,8 +296,10 @@ mod tests {
     use crate::ops::testing::{check_gradients, values};
     use candle_core::{DType, Device, IndexOp};
 
-    /// (images, input channels, output channels, input size, kernel, geometry), odd ones among them.
-    fn cases() -> Vec<(usize, usize, usize, (usize, usize), (usize, usize), Geometry)> {
+    /// Images, input channels, output channels, input size, kernel, geometry.
+    type Case = (usize, usize, usize, (usize, usize), (usize, usize), Geometry);
+
+    fn cases() -> Vec<Case> {
         let g = |stride, padding| Geometry { stride, padding };
         vec![
             (2, 3, 4, (8, 8), (4, 4), g(2, 1)),

@@ -58,6 +58,11 @@ fn real<T: Real>(value: f64) -> T {
     <T as WithDType>::from_f64(value)
 }
 
+/// `value` in double precision.
+fn wide<T: Real>(value: T) -> f64 {
+    WithDType::to_f64(value)
+}
+
 /// Calls `$body` with `$t` standing for the element type of `$storage`.
 macro_rules! with_real {
     ($op:expr, $storage:expr, $t:ident => $body:expr) => {
@@ -101,6 +106,21 @@ fn first_order_only(op: &str, grad: &Tensor) -> Result<()> {
         bail!("{op}: only first derivatives are available, a gradient penalty cannot pass through it")
     }
     Ok(())
+}
+
+/// The sum of `f(a[i], b[i])`, both of one length: sixteen interleaved sums, which the compiler vectorises as it may not
+/// a single one, since additions must not change their order.
+fn sum_of<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
+    const LANES: usize = 16;
+    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest: T = a.remainder().iter().zip(b.remainder()).map(|(&a, &b)| f(a, b)).sum();
+    let mut lanes = [T::zero(); LANES];
+    for (a, b) in a.zip(b) {
+        for (lane, (&a, &b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
+            *lane += f(a, b);
+        }
+    }
+    lanes.into_iter().sum::<T>() + rest
 }
 
 /// `vec` as the result of an operator.

@@ -1,7 +1,7 @@
 //! Batch normalisation with the statistics of the batch.
 
 use super::activation::channels;
-use super::{Real, contiguous, first_order_only, read_tensor, real, result, with_real};
+use super::{Real, contiguous, first_order_only, read_tensor, real, result, sum_of, wide, with_real};
 use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::{Arc, OnceLock};
@@ -65,16 +65,16 @@ impl CustomOp3 for BatchNorm {
             let (gamma, beta) = (contiguous::<T>("batch-norm", gamma, gl)?, contiguous::<T>("batch-norm", beta, bl)?);
             let count = (n * len) as f64;
             let (mean, variance): (Vec<f64>, Vec<f64>) = (0..c).into_par_iter().map(|channel| {
-                let sum: f64 = runs(x, c, len, channel).map(|run| run.iter().sum::<T>() as f64).sum();
+                let sum: f64 = runs(x, c, len, channel).map(|run| wide(sum_of(run, run, |v, _| v))).sum();
                 let mean = real::<T>(sum / count);
                 let squares: f64 = runs(x, c, len, channel)
-                    .map(|run| run.iter().map(|&v| (v - mean) * (v - mean)).sum::<T>() as f64)
+                    .map(|run| wide(sum_of(run, run, |v, _| (v - mean) * (v - mean))))
                     .sum();
                 (sum / count, squares / count)
             }).unzip();
             let affine: Vec<(T, T)> = (0..c).map(|i| {
-                let scale = gamma[i] as f64 / (variance[i] + self.eps).sqrt();
-                (real(scale), real(beta[i] as f64 - mean[i] * scale))
+                let scale = wide(gamma[i]) / (variance[i] + self.eps).sqrt();
+                (real(scale), real(wide(beta[i]) - mean[i] * scale))
             }).collect();
             let mut out = vec![0 as T; x.len()];
             out.par_chunks_mut(c * len).zip(x.par_chunks(c * len)).for_each(|(out, x)| {
@@ -124,9 +124,8 @@ impl BatchNorm {
                         let mean = real::<T>(statistics.mean[channel]);
                         let inverse_sigma = real::<T>((statistics.variance[channel] + self.eps).sqrt().recip());
                         let pairs = || runs(g, c, len, channel).zip(runs(x, c, len, channel));
-                        let sum = pairs().map(|(g, _)| g.iter().copied().sum::<T>()).sum();
-                        let product: T =
-                            pairs().map(|(g, x)| g.iter().zip(x).map(|(&g, &x)| g * (x - mean)).sum::<T>()).sum();
+                        let sum = pairs().map(|(g, _)| sum_of(g, g, |g, _| g)).sum();
+                        let product: T = pairs().map(|(g, x)| sum_of(g, x, |g, x| g * (x - mean))).sum();
                         (sum, product * inverse_sigma)
                     })
                     .collect();
@@ -170,7 +169,8 @@ mod tests {
     #[test]
     fn every_channel_gets_the_asked_mean_and_deviation() -> Result<()> {
         let x = ((values(&[8, 3, 5, 2], 1)? * 7.)? + 3.)?;
-        let (gamma, beta) = (Tensor::new(&[1f64, 2., 0.5], &Device::Cpu)?, Tensor::new(&[0f64, -1., 4.], &Device::Cpu)?);
+        let (gamma, beta) =
+            (Tensor::new(&[1f64, 2., 0.5], &Device::Cpu)?, Tensor::new(&[0f64, -1., 4.], &Device::Cpu)?);
         let (y, statistics) = batch_norm(&x, &gamma, &beta, 0.)?;
         let (again, _) = (y.transpose(0, 1)?.flatten_from(1)?, ());
         let mean = again.mean(1)?.to_vec1::<f64>()?;

@@ -27,10 +27,7 @@ impl Patches {
         kernel: (usize, usize),
         geometry: Geometry,
     ) -> Self {
-        let plane = (
-            small.0 + (kernel.0 - 1) / geometry.stride,
-            small.1 + (kernel.1 - 1) / geometry.stride,
-        );
+        let plane = (small.0 + (kernel.0 - 1) / geometry.stride, small.1 + (kernel.1 - 1) / geometry.stride);
         Self { channels, large, small, geometry, kernel, plane }
     }
 

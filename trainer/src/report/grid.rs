@@ -18,7 +18,11 @@ pub fn write(path: &Path, images: &Tensor, columns: usize) -> Result<()> {
     let color = match channels {
         1 => ExtendedColorType::L8,
         3 => ExtendedColorType::Rgb8,
-        _ => return Err(Error::Tensor(candle_core::Error::Msg(format!("a grid has images of 1 or 3 channels, not {channels}")))),
+        _ => {
+            return Err(Error::Tensor(candle_core::Error::Msg(format!(
+                "a grid has images of 1 or 3 channels, not {channels}"
+            ))));
+        }
     };
     let values = images.flatten_all()?.to_vec1::<f32>()?;
     let columns = columns.clamp(1, n.max(1));
@@ -28,13 +32,16 @@ pub fn write(path: &Path, images: &Tensor, columns: usize) -> Result<()> {
         let (top, left) = (i / columns * (h + GAP) + GAP, i % columns * (w + GAP) + GAP);
         for (at, &value) in image.iter().enumerate() {
             let (c, y, x) = (at / (h * w), at / w % h, at % w);
-            pixels[((top + y) * width + left + x) * channels + c] = ((value + 1.) * 127.5).round().clamp(0., 255.) as u8;
+            pixels[((top + y) * width + left + x) * channels + c] =
+                ((value + 1.) * 127.5).round().clamp(0., 255.) as u8;
         }
     }
     let mut png = Vec::new();
-    PngEncoder::new(&mut png)
-        .write_image(&pixels, width as u32, height as u32, color)
-        .map_err(|e| Error::Io { action: "encode", path: path.to_owned(), source: std::io::Error::other(e) })?;
+    PngEncoder::new(&mut png).write_image(&pixels, width as u32, height as u32, color).map_err(|e| Error::Io {
+        action: "encode",
+        path: path.to_owned(),
+        source: std::io::Error::other(e),
+    })?;
     files::write_atomically(path, &png)
 }
 

@@ -20,7 +20,8 @@ pub struct Progress {
 impl Progress {
     /// Begins at `shown` of `total` images.
     pub fn new(shown: u64, total: u64) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(4)).with_position(shown);
+        let bar =
+            ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(4)).with_position(shown);
         let style = ProgressStyle::with_template("{wide_bar:.cyan/dim} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━━─"));
         let now = Instant::now();

@@ -63,7 +63,8 @@ impl Log {
     pub fn open(path: &Path, images: u64) -> Result<Self> {
         if path.exists() {
             let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-            let kept = text.lines().filter(|line| serde_json::from_str::<Tick>(line).is_ok_and(|tick| tick.images <= images));
+            let kept =
+                text.lines().filter(|line| serde_json::from_str::<Tick>(line).is_ok_and(|tick| tick.images <= images));
             let kept: String = kept.flat_map(|line| [line, "\n"]).collect();
             files::write_atomically(path, kept.as_bytes())?;
         }
