@@ -10,7 +10,7 @@ pub struct Weights {
     pub name: String,
     /// Linear: [in, out]. Convolution: [out, in, kh, kw]. Transposed convolution: [in, out, kh, kw].
     pub weight: Tensor,
-    /// [out].
+    /// `[out]`.
     pub bias: Option<Tensor>,
 }
 
@@ -28,9 +28,9 @@ pub enum Layer {
     BatchNorm {
         /// The layer's name: its tensors are `name.gamma` and `name.beta`.
         name: String,
-        /// Scale, [C].
+        /// Scale, `[C]`.
         gamma: Tensor,
-        /// Shift, [C].
+        /// Shift, `[C]`.
         beta: Tensor,
         /// Added to the variance.
         eps: f64,

@@ -79,7 +79,7 @@ impl CustomOp2 for LeakyReluGrad {
     }
 }
 
-/// `x + b` for every channel: `x` [N, C, ...], `b` [C].
+/// `x + b` for every channel: `x` `[N, C, ...]`, `b` `[C]`.
 ///
 /// # Errors
 /// Shapes that do not fit, element types other than `f32` and `f64`.
@@ -127,7 +127,7 @@ impl CustomOp2 for AddChannelBias {
     }
 }
 
-/// [N, C, ...] -> [C], the sum over everything else.
+/// `[N, C, ...]` -> `[C]`, the sum over everything else.
 struct ChannelSum;
 
 impl CustomOp1 for ChannelSum {

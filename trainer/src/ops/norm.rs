@@ -16,7 +16,7 @@ pub struct BatchStatistics {
 }
 
 /// `gamma * (x - mean) / sqrt(variance + eps) + beta`, with mean and variance of each channel over the batch:
-/// `x` [N, C, ...], `gamma` and `beta` [C] (Ioffe & Szegedy, 2015, algorithm 1). Also gives the statistics it used.
+/// `x` `[N, C, ...]`, `gamma` and `beta` `[C]` (Ioffe & Szegedy, 2015, algorithm 1). Also gives the statistics it used.
 ///
 /// # Errors
 /// Shapes that do not fit, element types other than `f32` and `f64`; in the backward pass, a gradient that is itself to
