@@ -1,36 +1,27 @@
 //! The whole state of a run in one safetensors file.
 //!
-//! Tensors: `generator/…`, `discriminator/…`, `average/…` (the moving average), each with its parameters, and
-//! `generator/….moments`, `discriminator/….moments` (Adam). Metadata: the recipe, and the count of images and steps, from
-//! which with the recipe's seed all randomness follows. The bytes depend on the state alone: the same state, the same file.
+//! Tensors: `generator/…` and `discriminator/…`, each parameter with its two moments (`.moments`, [2, n]) and, for the
+//! generator, its moving average (`.average`). Metadata: the recipe, and the count of images and steps, from which with the
+//! recipe's seed all randomness follows. The bytes depend on the state alone: the same state, the same file.
 
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::net::Network;
-use crate::optim::Adam;
 use crate::recipe::Recipe;
 use crate::state::State;
 use candle_core::{Device, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// Every tensor of the state under its name in the file.
-fn tensors(state: &State) -> Vec<(String, &Tensor)> {
-    fn named<'a>(
-        role: &'static str,
-        network: &'a Network,
-        adam: Option<&'a Adam>,
-    ) -> impl Iterator<Item = (String, &'a Tensor)> {
-        let moments = adam.map(|adam| adam.state(network)).unwrap_or_default();
-        network.parameters().into_iter().chain(moments).map(move |(name, t)| (format!("{role}/{name}"), t))
+fn tensors(state: &State) -> Result<Vec<(String, Tensor)>> {
+    let mut all = Vec::new();
+    for (role, learner) in [("generator", &state.generator), ("discriminator", &state.discriminator)] {
+        all.extend(learner.tensors()?.into_iter().map(|(name, t)| (format!("{role}/{name}"), t)));
     }
-    named("generator", &state.generator, Some(&state.generator_adam))
-        .chain(named("discriminator", &state.discriminator, Some(&state.discriminator_adam)))
-        .chain(named("average", &state.average, None))
-        .collect()
+    Ok(all)
 }
 
 /// Writes the state to `path`, whole or not at all.
@@ -44,10 +35,12 @@ pub fn save(state: &State, path: &Path) -> Result<()> {
         ("images_shown".to_owned(), state.shown.to_string()),
         ("random.seed".to_owned(), state.recipe.seed.to_string()),
         ("random.position".to_owned(), state.shown.to_string()),
-        ("generator.steps".to_owned(), state.generator_adam.steps().to_string()),
-        ("discriminator.steps".to_owned(), state.discriminator_adam.steps().to_string()),
+        ("generator.steps".to_owned(), state.generator.steps().to_string()),
+        ("discriminator.steps".to_owned(), state.discriminator.steps().to_string()),
     ]);
-    files::write_atomically(path, &files::safetensors_bytes(tensors(state), metadata)?)
+    let tensors = tensors(state)?;
+    let named = tensors.iter().map(|(name, t)| (name.clone(), t));
+    files::write_atomically(path, &files::safetensors_bytes(named, metadata)?)
 }
 
 /// The state in the file at `path`, for a run of `recipe`, which may differ from the recorded one in its length, rhythm
@@ -77,7 +70,7 @@ pub fn load(path: &Path, recipe: Recipe, data: &Dataset) -> Result<State> {
     }
 
     let mut state = State::new(recipe, data)?;
-    let expected = tensors(&state);
+    let expected = tensors(&state)?;
     if expected.len() != file.len() {
         return Err(damaged(&format_args!("it holds {} tensors, the recipe has {}", file.len(), expected.len())));
     }
@@ -93,8 +86,8 @@ pub fn load(path: &Path, recipe: Recipe, data: &Dataset) -> Result<State> {
         tensor.slice_set(&Tensor::from_vec(values, view.shape(), &Device::Cpu)?, 0, 0)?;
     }
     state.shown = count("images_shown")?;
-    state.generator_adam.set_steps(count("generator.steps")?);
-    state.discriminator_adam.set_steps(count("discriminator.steps")?);
+    state.generator.set_steps(count("generator.steps")?);
+    state.discriminator.set_steps(count("discriminator.steps")?);
     Ok(state)
 }
 
@@ -115,31 +108,32 @@ fn same_run(a: &Recipe, b: &Recipe) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Batches, mnist};
-    use crate::state::tests::small;
+    use crate::data::mnist;
+    use crate::state::tests::{batches, small};
+    use std::sync::Arc;
 
     #[test]
     fn a_restored_state_goes_on_to_the_same_bytes() -> Result<()> {
         let folder = tempfile::tempdir().expect("a folder");
         let (half, whole, resumed) =
             (folder.path().join("half"), folder.path().join("whole"), folder.path().join("resumed"));
-        let data = mnist::load(None)?;
+        let data = Arc::new(mnist::load(None)?);
         let mut state = State::new(small("resumes"), &data)?;
-        let mut batches = Batches::new(&data, state.recipe.seed);
+        let mut batches = batches(&state, &data);
         for step in 0..8 {
             if step == 4 {
                 save(&state, &half)?;
             }
-            state.step(&mut batches)?;
+            state.step(&batches.next_batch()?)?;
         }
         save(&state, &whole)?;
         let mut recipe = small("resumes");
         recipe.training.kimg = 7.;
         let mut state = load(&half, recipe, &data)?;
         assert_eq!(state.shown, 32);
-        let mut batches = Batches::new(&data, state.recipe.seed);
+        let mut batches = self::batches(&state, &data);
         for _ in 0..4 {
-            state.step(&mut batches)?;
+            state.step(&batches.next_batch()?)?;
         }
         state.recipe.training.kimg = small("resumes").training.kimg;
         save(&state, &resumed)?;
@@ -151,7 +145,7 @@ mod tests {
     fn other_and_damaged_files_are_errors() -> Result<()> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("checkpoint");
-        let data = mnist::load(None)?;
+        let data = Arc::new(mnist::load(None)?);
         save(&State::new(small("a"), &data)?, &path)?;
         let error = |recipe: Recipe| load(&path, recipe, &data).expect_err("must be refused").to_string();
         let mut other = small("a");

@@ -11,6 +11,7 @@ pub mod ema;
 mod error;
 pub mod export;
 pub mod files;
+pub mod game;
 pub mod net;
 pub mod objective;
 pub mod ops;

@@ -18,13 +18,19 @@ use trainer::state::State;
 use trainer::train::{End, train};
 use trainer::{Error, Result, checkpoint};
 
-/// It keeps the pages of large, short-lived tensors; the system's allocator gives them back and faults them in again.
+/// Tensors are large and live for a part of a step: their memory is to be kept for the next.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// `mi_option_purge_delay`: milliseconds until free memory goes back to the system, never with -1.
+const PURGE_DELAY: i32 = 15;
+
 fn main() -> ExitCode {
-    // SAFETY: nothing has started a thread yet.
-    unsafe { trainer::ops::keep_candle_single_threaded() };
+    // SAFETY: nothing has started a thread yet; the option is a number that the allocator reads when it frees.
+    unsafe {
+        trainer::ops::prepare_candle();
+        libmimalloc_sys::mi_option_set(PURGE_DELAY, -1);
+    }
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -62,7 +68,7 @@ fn run(args: &Args) -> Result<()> {
         let _ = runtime::engine_info()?;
     }
 
-    let data = mnist::load(recipe.data.folder.as_deref())?;
+    let data = Arc::new(mnist::load(recipe.data.folder.as_deref())?);
     match existing {
         Some(run) if args.resume => {
             run.set_recipe(&recipe)?;
@@ -104,7 +110,7 @@ fn last_checkpoint(run: &Run, recipe: Recipe, data: &Dataset) -> Result<State> {
 }
 
 /// Trains to the end and exports, or stops when asked to.
-fn learn(mut state: State, data: &Dataset, run: &Run, args: &Args) -> Result<()> {
+fn learn(mut state: State, data: &Arc<Dataset>, run: &Run, args: &Args) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     let handler = stop.clone();
     let asked = ctrlc::set_handler(move || {

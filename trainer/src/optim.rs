@@ -1,9 +1,8 @@
-//! The optimiser: Adam, with a state that can be stored and restored.
+//! The optimiser: a network with Adam's moments and, for the generator, the moving average of its weights.
 
-use crate::net::Network;
+use crate::net::{Gradients, Network};
 use crate::ops;
-use candle_core::backprop::GradStore;
-use candle_core::{Result, Tensor, bail};
+use candle_core::{IndexOp, Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
 
 /// Recipe of Adam (Kingma & Ba, 2015) for both networks.
@@ -22,52 +21,99 @@ pub struct Recipe {
     pub eps: f64,
 }
 
-/// Adam for one network.
-#[derive(Debug)]
-pub struct Adam {
-    constants: ops::Adam,
-    /// [2, n] for every parameter, in the network's order.
-    moments: Vec<Tensor>,
+impl Recipe {
+    /// The constants of Adam with this learning rate, before the first step.
+    pub fn adam(&self, lr: f64) -> ops::Adam {
+        ops::Adam { lr, beta1: self.beta1, beta2: self.beta2, eps: self.eps, step: 0, average: 0. }
+    }
 }
 
-impl Adam {
-    /// A fresh optimiser of `network`'s parameters.
+/// A network that learns. Each parameter lies in one block of memory with its two moments and its average, so that a step
+/// reads and writes all of them in one pass; the networks that are handed out are views of these blocks.
+#[derive(Debug)]
+pub struct Learner {
+    adam: ops::Adam,
+    network: Network,
+    average: Option<Network>,
+    /// [3, n] or [4, n] a parameter: its value, both moments, and its average.
+    state: Vec<Tensor>,
+}
+
+impl Learner {
+    /// A learner that begins with the values of `network`, with or without a moving average.
     ///
     /// # Errors
     /// None but those of the device.
-    pub fn new(network: &Network, recipe: &Recipe, lr: f64) -> Result<Self> {
-        let constants = ops::Adam { lr, beta1: recipe.beta1, beta2: recipe.beta2, eps: recipe.eps, step: 0 };
-        let moments =
-            network.parameters().into_iter().map(|(_, p)| Tensor::zeros((2, p.elem_count()), p.dtype(), p.device()));
-        Ok(Self { constants, moments: moments.collect::<Result<_>>()? })
+    pub fn new(network: &Network, adam: ops::Adam, average: bool) -> Result<Self> {
+        let mut state = Vec::new();
+        for (_, parameter) in network.parameters() {
+            let value = parameter.flatten_all()?.unsqueeze(0)?;
+            let moments = Tensor::zeros((2, value.elem_count()), value.dtype(), value.device())?;
+            let rows = [&value, &moments, &value];
+            state.push(Tensor::cat(&rows[..if average { 3 } else { 2 }], 0)?);
+        }
+        let views = |row: usize| {
+            let mut blocks = state.iter();
+            network.map(|t| match blocks.next() {
+                Some(block) => block.i(row)?.reshape(t.shape()),
+                None => bail!("a network with more tensors than parameters"),
+            })
+        };
+        let average = if average { Some(views(3)?) } else { None };
+        Ok(Self { adam, network: views(0)?, average, state })
     }
 
-    /// One step down the gradients of `network`'s parameters.
+    /// The network as it is now.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The moving average of the network, if there is one.
+    pub fn average(&self) -> Option<&Network> {
+        self.average.as_ref()
+    }
+
+    /// One step down the gradients; the moving average then moves towards the new values by `average`.
     ///
     /// # Errors
-    /// A parameter without a gradient.
-    pub fn step(&mut self, network: &Network, grads: &GradStore) -> Result<()> {
-        self.constants.step += 1;
-        for ((name, parameter), moments) in network.parameters().into_iter().zip(&self.moments) {
-            let Some(grad) = grads.get(parameter) else { bail!("parameter {name} got no gradient") };
-            ops::adam_step(parameter, moments, grad, &self.constants)?;
+    /// Gradients of another network.
+    pub fn step(&mut self, gradients: &Gradients, average: f64) -> Result<()> {
+        if gradients.parameters.len() != self.state.len() {
+            bail!("{} gradients for {} parameters", gradients.parameters.len(), self.state.len())
         }
-        Ok(())
+        self.adam.step += 1;
+        self.adam.average = average;
+        self.state.iter().zip(&gradients.parameters).try_for_each(|(state, g)| ops::adam_step(state, g, &self.adam))
     }
 
     /// Steps taken.
     pub fn steps(&self) -> u64 {
-        self.constants.step
+        self.adam.step
     }
 
-    /// Goes on from this many steps; the moments are restored through [`Self::state`].
+    /// Goes on from this many steps; parameters and moments are restored through [`Self::tensors`].
     pub fn set_steps(&mut self, steps: u64) {
-        self.constants.step = steps;
+        self.adam.step = steps;
     }
 
-    /// Both moments of every parameter of `network`, under stable names.
-    pub fn state(&self, network: &Network) -> Vec<(String, &Tensor)> {
-        let names = network.parameters().into_iter().map(|(name, _)| format!("{name}.moments"));
-        names.zip(&self.moments).collect()
+    /// Replaces the learning rate, for schedules.
+    pub fn set_learning_rate(&mut self, lr: f64) {
+        self.adam.lr = lr;
+    }
+
+    /// Views of every parameter, its moments (`.moments`, [2, n]) and its average (`.average`), under stable names.
+    ///
+    /// # Errors
+    /// None but those of the device.
+    pub fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
+        let mut all = Vec::new();
+        for ((name, parameter), state) in self.network.parameters().into_iter().zip(&self.state) {
+            all.push((name.clone(), parameter.clone()));
+            all.push((format!("{name}.moments"), state.narrow(0, 1, 2)?));
+            if state.dim(0)? > 3 {
+                all.push((format!("{name}.average"), state.i(3)?.reshape(parameter.shape())?));
+            }
+        }
+        Ok(all)
     }
 }

@@ -89,6 +89,9 @@ pub struct Objective {
 pub struct Training {
     /// Images a step.
     pub batch: usize,
+    /// How the two networks take turns.
+    #[serde(default)]
+    pub schedule: Schedule,
     /// Length of the run.
     pub kimg: f64,
     /// Half-life of the average of the generator's weights.
@@ -97,6 +100,20 @@ pub struct Training {
     pub tick_kimg: f64,
     /// Between two checkpoints; another one is written at the end.
     pub checkpoint_kimg: f64,
+}
+
+/// How the two networks take turns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// One stage where the discriminator treats samples alone (no batch normalisation in it), else two.
+    #[default]
+    Auto,
+    /// Both networks learn from one pass through the discriminator (Shen et al., "Training generative adversarial networks
+    /// in one stage", 2021).
+    OneStage,
+    /// The discriminator learns first; the generator is then judged by its new weights.
+    TwoStage,
 }
 
 /// What is exported.
@@ -195,6 +212,13 @@ impl Recipe {
         }
         let Discriminator::Dcgan(d) = &self.discriminator;
         within("discriminator.width", d.width, 1, 1024)?;
+        if d.batch_norm && self.training.schedule == Schedule::OneStage {
+            return Err(
+                "training.schedule is one-stage, which needs a discriminator that treats samples alone: allowed are \
+                 auto and two-stage, or discriminator.batch_norm = false"
+                    .into(),
+            );
+        }
         let (o, t) = (&self.optimizer, &self.training);
         // Batch normalisation needs two samples to differ.
         within("training.batch", t.batch, 2, 4096)?;

@@ -1,13 +1,13 @@
 //! Everything that changes while training: networks, optimisers, and how many images were shown.
 
-use crate::data::{Batches, Dataset};
+use crate::data::{Batch, Dataset, latents};
 use crate::ema;
 use crate::error::{Error, Result};
-use crate::net::Network;
-use crate::optim::Adam;
-use crate::random;
-use crate::recipe::Recipe;
-use candle_core::{Device, Tensor};
+use crate::game;
+use crate::net::{Network, WantedGradients};
+use crate::optim::Learner;
+use crate::recipe::{Recipe, Schedule};
+use candle_core::Tensor;
 
 /// Latents from which batch statistics are taken when the generator is finished for sampling.
 const STATISTICS_LATENTS: usize = 1024;
@@ -17,16 +17,10 @@ const STATISTICS_LATENTS: usize = 1024;
 pub struct State {
     /// The recipe it belongs to.
     pub recipe: Recipe,
-    /// The network that makes images.
-    pub generator: Network,
+    /// The network that makes images, with its moving average.
+    pub generator: Learner,
     /// The network that judges them.
-    pub discriminator: Network,
-    /// The moving average of the generator's weights.
-    pub average: Network,
-    /// The generator's optimiser.
-    pub generator_adam: Adam,
-    /// The discriminator's optimiser.
-    pub discriminator_adam: Adam,
+    pub discriminator: Learner,
     /// Real images shown. The state of all randomness is this count and the recipe's seed.
     pub shown: u64,
 }
@@ -53,46 +47,59 @@ impl State {
         let (generator, discriminator) = recipe.networks(data.shape())?;
         let o = &recipe.optimizer;
         Ok(Self {
-            average: generator.copy()?,
-            generator_adam: Adam::new(&generator, o, o.generator_lr)?,
-            discriminator_adam: Adam::new(&discriminator, o, o.discriminator_lr)?,
-            generator,
-            discriminator,
+            generator: Learner::new(&generator, o.adam(o.generator_lr), true)?,
+            discriminator: Learner::new(&discriminator, o.adam(o.discriminator_lr), false)?,
             recipe,
             shown: 0,
         })
     }
 
-    /// One step of both networks on the next batch of `batches`.
-    ///
-    /// Both play on the same generated images, so the generator runs once; in its own step it is judged by the
-    /// discriminator's new weights.
+    /// Whether both networks learn from one pass through the discriminator.
+    pub fn is_one_stage(&self) -> bool {
+        match self.recipe.training.schedule {
+            Schedule::Auto => self.discriminator.network().treats_samples_alone(),
+            Schedule::OneStage => true,
+            Schedule::TwoStage => false,
+        }
+    }
+
+    /// One step of both networks, which play on the same generated images.
     ///
     /// # Errors
-    /// [`Error::Diverged`] when a loss is no longer finite; the networks then hold the state before this step's damage
-    /// reached the generator, the last checkpoint is untouched.
-    pub fn step(&mut self, batches: &mut Batches<'_>) -> Result<Losses> {
-        let (batch, loss) = (self.recipe.training.batch, self.recipe.objective.loss);
-        let real = batches.batch(self.shown, batch)?;
-        let fake = self.generator.forward(&self.latents("latents", self.shown, batch)?)?;
-
-        // The discriminator's step.
-        let real_logits = self.discriminator.forward(&real)?;
-        let fake_logits = self.discriminator.forward(&fake.detach())?;
-        let discriminator_loss = loss.discriminator(&real_logits, &fake_logits)?;
-        let discriminator = self.finite("discriminator", &discriminator_loss)?;
-        self.discriminator_adam.step(&self.discriminator, &discriminator_loss.backward()?)?;
-
-        // The generator's step: gradients pass through the discriminator, none is computed for its weights.
-        let generator_loss = loss.generator(&self.discriminator.frozen().forward(&fake)?)?;
-        let generator = self.finite("generator", &generator_loss)?;
-        self.generator_adam.step(&self.generator, &generator_loss.backward()?)?;
-
-        self.shown += batch as u64;
+    /// [`Error::Diverged`] when a loss is no longer finite; the generator, and in one stage the discriminator, then still
+    /// hold the state before this step, and the last checkpoint is untouched.
+    pub fn step(&mut self, batch: &Batch) -> Result<Losses> {
+        let loss = self.recipe.objective.loss;
+        let trace = self.generator.network().trace(&batch.z)?;
+        let fake = trace.output().clone();
+        let (judgement, advice) = if self.is_one_stage() {
+            let (judgement, advice) = game::one_stage(self.discriminator.network(), loss, &batch.real, &fake)?;
+            self.finite("generator", advice.loss)?;
+            self.finite("discriminator", judgement.loss)?;
+            self.discriminator.step(&judgement.gradients, 0.)?;
+            (judgement, advice)
+        } else {
+            let judgement = game::discriminator(self.discriminator.network(), loss, &batch.real, &fake)?;
+            self.finite("discriminator", judgement.loss)?;
+            self.discriminator.step(&judgement.gradients, 0.)?;
+            // In its own step the generator is judged by the discriminator's new weights.
+            let advice = game::generator(self.discriminator.network(), loss, &fake)?;
+            self.finite("generator", advice.loss)?;
+            (judgement, advice)
+        };
+        let gradients = trace.backward(&advice.gradient, WantedGradients { input: false, parameters: true })?;
+        let count = batch.z.dim(0)? as u64;
+        self.shown += count;
         let half_life = self.recipe.training.ema_half_life_kimg * 1000.;
-        ema::update(&self.average, &self.generator, batch as u64, self.shown, half_life)?;
+        self.generator.step(&gradients, ema::weight(count, self.shown, half_life))?;
+
         let mean = |t: &Tensor| t.mean_all()?.to_scalar::<f32>();
-        Ok(Losses { discriminator, generator, real_logit: mean(&real_logits)?, fake_logit: mean(&fake_logits)? })
+        Ok(Losses {
+            discriminator: judgement.loss,
+            generator: advice.loss,
+            real_logit: mean(&judgement.real_logits)?,
+            fake_logit: mean(&judgement.fake_logits)?,
+        })
     }
 
     /// The generator for sampling: averaged weights, batch normalisation folded in with the statistics of a large batch
@@ -101,9 +108,9 @@ impl State {
     /// # Errors
     /// None but those of the device.
     pub fn sampler(&self) -> Result<Network> {
-        let z = self.latents("statistics", 0, STATISTICS_LATENTS)?;
-        let (_, statistics) = self.average.frozen().forward_recording(&z)?;
-        Ok(self.average.fold_batch_norm(&statistics)?)
+        let average = self.generator.average().unwrap_or(self.generator.network());
+        let (_, statistics) = average.forward_recording(&self.latents("statistics", 0, STATISTICS_LATENTS)?)?;
+        Ok(average.fold_batch_norm(&statistics)?)
     }
 
     /// `count` latents for one purpose from `first` on, [count, latent].
@@ -111,18 +118,12 @@ impl State {
     /// # Errors
     /// None but those of the device.
     pub fn latents(&self, purpose: &str, first: u64, count: usize) -> Result<Tensor> {
-        let (seed, width) = (random::derive(self.recipe.seed, purpose), self.recipe.latent());
-        let mut z = vec![0f32; count * width];
-        for (z, index) in z.chunks_exact_mut(width).zip(first..) {
-            runtime::fill_latent(seed, index, z);
-        }
-        Ok(Tensor::from_vec(z, (count, width), &Device::Cpu)?)
+        Ok(latents(self.recipe.seed, purpose, first, count, self.recipe.latent())?)
     }
 
-    fn finite(&self, network: &'static str, loss: &Tensor) -> Result<f32> {
-        let loss = loss.to_scalar::<f32>()?;
+    fn finite(&self, network: &'static str, loss: f32) -> Result<()> {
         if loss.is_finite() {
-            return Ok(loss);
+            return Ok(());
         }
         let o = &self.recipe.optimizer;
         let advice = format!(
@@ -136,7 +137,8 @@ impl State {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::data::mnist;
+    use crate::data::{Batches, mnist};
+    use std::sync::Arc;
 
     /// A recipe that takes milliseconds a step.
     pub fn small(name: &str) -> Recipe {
@@ -156,14 +158,20 @@ pub(crate) mod tests {
         Recipe::parse(&text, name, &[]).expect("a valid recipe")
     }
 
+    /// The batches that come next.
+    pub fn batches(state: &State, data: &Arc<Dataset>) -> Batches {
+        let recipe = &state.recipe;
+        Batches::new(data.clone(), recipe.seed, state.shown, recipe.training.batch, recipe.latent())
+    }
+
     #[test]
     fn the_discriminator_learns_to_tell_and_the_generator_follows() -> Result<()> {
-        let data = mnist::load(None)?;
+        let data = Arc::new(mnist::load(None)?);
         let mut state = State::new(small("learns"), &data)?;
-        let mut batches = Batches::new(&data, state.recipe.seed);
+        let mut batches = batches(&state, &data);
         let mut all = Vec::new();
         for _ in 0..60 {
-            all.push(state.step(&mut batches)?);
+            all.push(state.step(&batches.next_batch()?)?);
         }
         let mean = |range: std::ops::Range<usize>, f: fn(&Losses) -> f32| {
             all[range.clone()].iter().map(f).sum::<f32>() / range.len() as f32
@@ -176,13 +184,13 @@ pub(crate) mod tests {
 
     #[test]
     fn divergence_is_an_error_with_advice() -> Result<()> {
-        let data = mnist::load(None)?;
+        let data = Arc::new(mnist::load(None)?);
         let mut recipe = small("diverges");
         recipe.optimizer.discriminator_lr = f64::INFINITY;
         let mut state = State::new(recipe, &data)?;
-        let mut batches = Batches::new(&data, 0);
-        state.step(&mut batches).and_then(|_| state.step(&mut batches)).map(|_| ()).expect_err("diverges");
-        let error = state.step(&mut batches).expect_err("stays diverged").to_string();
+        let batch = batches(&state, &data).next_batch()?;
+        state.step(&batch).and_then(|_| state.step(&batch)).map(|_| ()).expect_err("diverges");
+        let error = state.step(&batch).expect_err("stays diverged").to_string();
         assert!(error.contains("discriminator") && error.contains("lower learning rates"), "{error}");
         Ok(())
     }

@@ -1,11 +1,12 @@
 //! The training loop.
 
 use crate::checkpoint;
-use crate::data::{Batches, Dataset};
+use crate::data::{Batches, Dataset, Order};
 use crate::error::{Error, Result};
 use crate::report::{Log, Progress, Tick, grid};
 use crate::run::Run;
 use crate::state::State;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -26,30 +27,31 @@ pub enum End {
 ///
 /// # Errors
 /// Divergence, and what the system says of files; the last checkpoint is then still good.
-pub fn train(state: &mut State, data: &Dataset, run: &Run, stop: &AtomicBool) -> Result<End> {
+pub fn train(state: &mut State, data: &Arc<Dataset>, run: &Run, stop: &AtomicBool) -> Result<End> {
     let recipe = state.recipe.clone();
     let (batch, kimg) = (recipe.training.batch as u64, |kimg: f64| ((kimg * 1000.) as u64).max(1));
     let total = recipe.steps() * batch;
     let (tick_images, checkpoint_images) = (kimg(recipe.training.tick_kimg), kimg(recipe.training.checkpoint_kimg));
 
     // What the grids show: the first images of the order of training, and samples of the same latents all along.
-    let mut batches = Batches::new(data, recipe.seed);
     let grid_latents = state.latents("grid", 0, GRID.0)?;
     let fakes = |state: &State| -> Result<()> {
         grid::write(&run.fakes_path(state.shown), &state.sampler()?.forward(&grid_latents)?, GRID.1)
     };
     if state.shown == 0 {
-        grid::write(&run.reals_path(), &batches.batch(0, GRID.0)?, GRID.1)?;
+        grid::write(&run.reals_path(), &Order::new(data.clone(), recipe.seed).images(0, GRID.0)?, GRID.1)?;
         fakes(state)?;
     }
 
+    let mut batches = Batches::new(data.clone(), recipe.seed, state.shown, recipe.training.batch, recipe.latent());
     let mut log = Log::open(&run.stats_path(), state.shown)?;
     let mut progress = Progress::new(state.shown, total);
     let mut tick = Tick::default();
     let mut tick_start = (state.shown, Instant::now());
     while state.shown < total && !stop.load(Ordering::Relaxed) {
         let before = state.shown;
-        let losses = state.step(&mut batches).inspect_err(|_| progress.end())?;
+        let losses = batches.next_batch().map_err(Error::from).and_then(|batch| state.step(&batch));
+        let losses = losses.inspect_err(|_| progress.end())?;
         tick.add(&losses);
         progress.update(state.shown, &tick);
 

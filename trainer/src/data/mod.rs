@@ -4,7 +4,7 @@ mod idx;
 pub mod mnist;
 mod sampling;
 
-pub use sampling::Batches;
+pub use sampling::{Batch, Batches, Order, latents};
 
 use runtime::ImageShape;
 use sha2::{Digest, Sha256};

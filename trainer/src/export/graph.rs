@@ -1,36 +1,38 @@
 //! Layers as nodes of an ONNX graph.
 
-use super::dtype;
 use super::onnx::{self, Attribute, Entry, Graph, Model, Node, OperatorSet, TensorProto, ValueInfo};
+use super::{dtype, layout};
 use crate::net::{Layer, Network, Weights};
-use crate::ops::Geometry;
+use crate::ops::{Activation, Geometry};
 use candle_core::{DType, Result, Tensor, bail};
-use runtime::{INPUT_LATENT, ModelInfo, OUTPUT_IMAGE, Precision};
+use runtime::{INPUT_LATENT, ImageShape, ModelInfo, OUTPUT_IMAGE, Precision};
 
 /// The model file of a generator without batch normalisation.
 pub(super) fn model(network: &Network, info: &ModelInfo) -> Result<Model> {
-    let image = [info.image.channels, info.image.height, info.image.width];
-    if network.output_shape(&[info.latent_dim])? != image {
-        bail!("the generator makes {:?}, not images of {image:?}", network.output_shape(&[info.latent_dim])?)
+    let ImageShape { channels, height, width } = info.image;
+    let made = network.output_shape(&[info.latent_dim])?;
+    if made != [height, width, channels] {
+        bail!("the generator makes {made:?}, not images of {height} x {width} x {channels}")
     }
     let element = match info.precision {
         Precision::F16 => onnx::FLOAT16,
         Precision::F32 => onnx::FLOAT,
     };
-    let mut builder = Builder { precision: info.precision, nodes: Vec::new(), initializers: Vec::new() };
-    let last = network.layers().len();
-    let mut value = INPUT_LATENT.to_owned();
-    for (i, layer) in network.layers().iter().enumerate() {
-        let output = if i + 1 == last { OUTPUT_IMAGE.to_owned() } else { format!("h{}", i + 1) };
-        builder.layer(layer, value, output.clone())?;
-        value = output;
+    let mut builder = Builder::default();
+    for (name, tensor) in layout::tensors(network, &[info.latent_dim])? {
+        builder.initializers.push(initializer(name, &tensor, info.precision)?);
     }
+    for layer in network.layers() {
+        builder.layer(layer)?;
+    }
+    let Some(last) = builder.nodes.last_mut() else { bail!("the generator has no layers") };
+    last.outputs = vec![OUTPUT_IMAGE.into()];
     let graph = Graph {
         nodes: builder.nodes,
         name: "generator".into(),
         initializers: builder.initializers,
         inputs: vec![ValueInfo::batch_of(INPUT_LATENT, element, &[info.latent_dim])],
-        outputs: vec![ValueInfo::batch_of(OUTPUT_IMAGE, element, &image)],
+        outputs: vec![ValueInfo::batch_of(OUTPUT_IMAGE, element, &[channels, height, width])],
     };
     Ok(Model {
         ir_version: onnx::IR_VERSION,
@@ -42,68 +44,82 @@ pub(super) fn model(network: &Network, info: &ModelInfo) -> Result<Model> {
     })
 }
 
+#[derive(Default)]
 struct Builder {
-    precision: Precision,
     nodes: Vec<Node>,
     initializers: Vec<TensorProto>,
 }
 
 impl Builder {
-    fn layer(&mut self, layer: &Layer, input: String, output: String) -> Result<()> {
-        let (op, inputs, attributes) = match layer {
-            Layer::Linear(w) => ("Gemm", self.weights(input, w)?, vec![]),
-            Layer::Conv2d(w, g) => ("Conv", self.weights(input, w)?, window(&w.weight, *g)?),
-            Layer::ConvTranspose2d(w, g) => ("ConvTranspose", self.weights(input, w)?, window(&w.weight, *g)?),
-            Layer::LeakyRelu(slope) => ("LeakyRelu", vec![input], vec![Attribute::float("alpha", *slope as f32)]),
-            Layer::Relu => ("Relu", vec![input], vec![]),
-            Layer::Tanh => ("Tanh", vec![input], vec![]),
-            Layer::Reshape(shape) => {
+    fn layer(&mut self, layer: &Layer) -> Result<()> {
+        match layer {
+            Layer::Linear(w) => self.weights("Gemm", w, vec![Attribute::int("transB", 1)]),
+            Layer::Conv2d(w, g) => self.weights("Conv", w, window(&w.weight, *g)?),
+            Layer::ConvTranspose2d(w, g) => self.weights("ConvTranspose", w, window(&w.weight, *g)?),
+            Layer::Reshape(sample) => {
                 // Inline, never as external data: ONNX Runtime refuses a model whose Reshape shape is external.
-                let sizes: Vec<i64> = std::iter::once(-1).chain(shape.iter().map(|&n| n as i64)).collect();
-                let name = format!("{output}.shape");
+                let sample = layout::turned_shape(sample);
+                let sizes: Vec<i64> = std::iter::once(-1).chain(sample.iter().map(|&n| n as i64)).collect();
+                let name = format!("reshape{}.shape", self.nodes.len() + 1);
                 self.initializers.push(TensorProto {
                     dims: vec![sizes.len() as i64],
                     data_type: onnx::INT64,
                     name: name.clone(),
                     raw_data: sizes.iter().flat_map(|n| n.to_le_bytes()).collect(),
                 });
-                ("Reshape", vec![input, name], vec![])
+                self.node("Reshape", vec![name], vec![]);
             }
             Layer::BatchNorm { name, .. } => bail!("batch normalisation {name} must be folded before the export"),
-        };
-        self.nodes.push(Node { inputs, name: output.clone(), outputs: vec![output], op_type: op.into(), attributes });
+        }
         Ok(())
     }
 
-    /// The inputs of a node with weights: the value that comes in, and the names of its initialisers.
-    fn weights(&mut self, input: String, w: &Weights) -> Result<Vec<String>> {
-        let mut inputs = vec![input];
-        let named = [("weight", Some(&w.weight)), ("bias", w.bias.as_ref())];
-        for (kind, tensor) in named.into_iter().filter_map(|(kind, t)| Some((kind, t?))) {
-            let name = format!("{}.{kind}", w.name);
-            self.initializers.push(self.tensor(name.clone(), tensor)?);
-            inputs.push(name);
+    /// A node with weights, and one for the activation after it.
+    fn weights(&mut self, op: &str, w: &Weights, attributes: Vec<Attribute>) {
+        let bias = w.bias.as_ref().map(|_| format!("{}.bias", w.name));
+        self.node(op, std::iter::once(format!("{}.weight", w.name)).chain(bias).collect(), attributes);
+        match w.activation {
+            Activation::None => (),
+            Activation::LeakyRelu(0.) => self.node("Relu", vec![], vec![]),
+            Activation::LeakyRelu(slope) => {
+                self.node("LeakyRelu", vec![], vec![Attribute::float("alpha", slope as f32)]);
+            }
+            Activation::Tanh => self.node("Tanh", vec![], vec![]),
         }
-        Ok(inputs)
     }
 
-    fn tensor(&self, name: String, tensor: &Tensor) -> Result<TensorProto> {
-        let flat = tensor.flatten_all()?.to_dtype(dtype(self.precision))?;
-        let (data_type, raw_data) = match flat.dtype() {
-            DType::F16 => (onnx::FLOAT16, flat.to_vec1::<half::f16>()?.iter().flat_map(|v| v.to_le_bytes()).collect()),
-            _ => (onnx::FLOAT, flat.to_vec1::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect()),
-        };
-        Ok(TensorProto { dims: tensor.dims().iter().map(|&n| n as i64).collect(), data_type, name, raw_data })
+    /// A node that takes the last value and these initialisers.
+    fn node(&mut self, op: &str, initializers: Vec<String>, attributes: Vec<Attribute>) {
+        let last = self.nodes.last().map_or_else(|| INPUT_LATENT.to_owned(), |node| node.outputs[0].clone());
+        let name = format!("h{}", self.nodes.len() + 1);
+        self.nodes.push(Node {
+            inputs: std::iter::once(last).chain(initializers).collect(),
+            outputs: vec![name.clone()],
+            name,
+            op_type: op.into(),
+            attributes,
+        });
     }
+}
+
+fn initializer(name: String, tensor: &Tensor, precision: Precision) -> Result<TensorProto> {
+    let flat = tensor.flatten_all()?.to_dtype(dtype(precision))?;
+    let (data_type, raw_data) = match flat.dtype() {
+        DType::F16 => (onnx::FLOAT16, flat.to_vec1::<half::f16>()?.iter().flat_map(|v| v.to_le_bytes()).collect()),
+        _ => (onnx::FLOAT, flat.to_vec1::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect()),
+    };
+    Ok(TensorProto { dims: tensor.dims().iter().map(|&n| n as i64).collect(), data_type, name, raw_data })
 }
 
 /// The attributes of a convolution or a transposed one.
 fn window(weight: &Tensor, geometry: Geometry) -> Result<Vec<Attribute>> {
-    let (_, _, kh, kw) = weight.dims4()?;
-    let (stride, padding) = (geometry.stride as i64, geometry.padding as i64);
+    let (_, kh, kw, _) = weight.dims4()?;
+    let ints = |name: &str, values: &[usize]| Attribute::ints(name, values.iter().map(|&v| v as i64).collect());
+    let ([ph, pw], groups) = (geometry.padding, geometry.groups as i64);
     Ok(vec![
-        Attribute::ints("kernel_shape", vec![kh as i64, kw as i64]),
-        Attribute::ints("strides", vec![stride; 2]),
-        Attribute::ints("pads", vec![padding; 4]),
+        ints("kernel_shape", &[kh, kw]),
+        ints("strides", &geometry.stride),
+        ints("pads", &[ph, pw, ph, pw]),
+        Attribute::int("group", groups),
     ])
 }

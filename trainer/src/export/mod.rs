@@ -1,6 +1,7 @@
 //! The generator as a file: layers -> graph -> ONNX, or safetensors, checked before it gets its name.
 
 mod graph;
+mod layout;
 mod onnx;
 mod verify;
 
@@ -91,8 +92,9 @@ fn write(network: &Network, info: &ModelInfo, path: &Path) -> Result<Exported> {
         Format::Onnx => onnx::encode(&graph::model(network, info)?),
         Format::Safetensors => {
             let element = dtype(info.precision);
-            let tensors = network.parameters().into_iter().map(|(name, t)| Ok((name, t.to_dtype(element)?)));
-            let tensors = tensors.collect::<candle_core::Result<Vec<_>>>()?;
+            let tensors = layout::tensors(network, &[info.latent_dim])?.into_iter();
+            let tensors =
+                tensors.map(|(name, t)| Ok((name, t.to_dtype(element)?))).collect::<candle_core::Result<Vec<_>>>()?;
             let metadata = info.to_metadata().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
             files::safetensors_bytes(tensors.iter().map(|(name, t)| (name.clone(), t)), metadata)?
         }
@@ -122,12 +124,11 @@ fn dtype(precision: Precision) -> DType {
 impl Network {
     /// The network with its weights rounded to `precision` but still computed with in f32, as ONNX Runtime does on a CPU.
     fn rounded(&self, precision: Precision) -> candle_core::Result<Self> {
-        let layers = self.layers().iter().map(|l| l.map(|t| t.to_dtype(dtype(precision))?.to_dtype(DType::F32)));
-        Ok(Self::new(layers.collect::<candle_core::Result<_>>()?))
+        self.map(|t| t.to_dtype(dtype(precision))?.to_dtype(DType::F32))
     }
 }
 
-/// The samples of `count` images from `first` on, as `runtime` numbers them, computed by candle.
+/// The samples of `count` images from `first` on, as `runtime` numbers and lays them out, computed by candle.
 fn samples(
     network: &Network,
     latent: usize,
@@ -141,7 +142,7 @@ fn samples(
         runtime::fill_latent(seed, index, z);
     }
     let z = Tensor::from_vec(z, (count, latent), &Device::Cpu)?.to_dtype(dtype(precision))?.to_dtype(DType::F32)?;
-    Ok(network.forward(&z)?.flatten_all()?.to_vec1()?)
+    Ok(network.forward(&z)?.permute((0, 3, 1, 2))?.flatten_all()?.to_vec1()?)
 }
 
 /// The description that goes into the file, with a self-test computed by candle.

@@ -75,6 +75,8 @@ pub(super) struct Attribute {
     pub name: String,
     #[prost(float, tag = "2")]
     pub float: f32,
+    #[prost(int64, tag = "3")]
+    pub int: i64,
     #[prost(int64, repeated, tag = "8")]
     pub ints: Vec<i64>,
     #[prost(int32, tag = "20")]
@@ -83,11 +85,15 @@ pub(super) struct Attribute {
 
 impl Attribute {
     pub(super) fn float(name: &str, float: f32) -> Self {
-        Self { name: name.into(), float, ints: Vec::new(), kind: 1 }
+        Self { name: name.into(), float, kind: 1, ..Self::default() }
+    }
+
+    pub(super) fn int(name: &str, int: i64) -> Self {
+        Self { name: name.into(), int, kind: 2, ..Self::default() }
     }
 
     pub(super) fn ints(name: &str, ints: Vec<i64>) -> Self {
-        Self { name: name.into(), float: 0., ints, kind: 7 }
+        Self { name: name.into(), ints, kind: 7, ..Self::default() }
     }
 }
 

@@ -4,14 +4,15 @@
 //! The smallest map is the first one that is odd or at most 4 wide: 28 x 28 has stages 28, 14, 7.
 
 use super::{Init, Layer, Network, Weights};
-use crate::ops::Geometry;
+use crate::ops::{Activation, Geometry};
 use candle_core::{Result, bail};
 use runtime::ImageShape;
 use serde::{Deserialize, Serialize};
 
-const GEOMETRY: Geometry = Geometry { stride: 2, padding: 1 };
+const GEOMETRY: Geometry = Geometry::square(2, 1);
 const KERNEL: usize = 4;
 const EPS: f64 = 1e-5;
+const LEAKY: Activation = Activation::LeakyRelu(0.2);
 
 /// The paper's initialisation: N(0, 0.02) for weights, N(1, 0.02) for the scales of batch normalisation.
 const DEVIATION: f32 = 0.02;
@@ -52,7 +53,7 @@ fn stages(image: ImageShape) -> Result<u32> {
     Ok(stages)
 }
 
-/// [N, latent] -> [N, C, H, W] in [-1, 1].
+/// [N, latent] -> [N, H, W, C] in [-1, 1].
 ///
 /// # Errors
 /// Images whose sides cannot be halved even once.
@@ -63,29 +64,29 @@ pub fn generator(recipe: &Generator, image: ImageShape, init: &mut Init) -> Resu
     let mut layers = vec![
         Layer::Linear(Weights {
             name: "project".into(),
-            weight: init.normal(&[recipe.latent, channels * h * w], 0., DEVIATION)?,
+            weight: init.normal(&[h * w * channels, recipe.latent], 0., DEVIATION)?,
             bias: None,
+            activation: Activation::None,
         }),
-        Layer::Reshape(vec![channels, h, w]),
+        Layer::Reshape(vec![h, w, channels]),
     ];
     for stage in 1..=stages {
-        layers.push(batch_norm(format!("norm{stage}"), channels, init)?);
-        layers.push(Layer::Relu);
+        layers.push(batch_norm(format!("norm{stage}"), channels, Activation::RELU, init)?);
         let last = stage == stages;
         let outputs = if last { image.channels } else { channels / 2 };
         let weights = Weights {
             name: format!("up{stage}"),
-            weight: init.normal(&[channels, outputs, KERNEL, KERNEL], 0., DEVIATION)?,
+            weight: init.normal(&[channels, KERNEL, KERNEL, outputs], 0., DEVIATION)?,
             bias: if last { Some(init.zeros(&[outputs])?) } else { None },
+            activation: if last { Activation::Tanh } else { Activation::None },
         };
         layers.push(Layer::ConvTranspose2d(weights, GEOMETRY));
         channels = outputs;
     }
-    layers.push(Layer::Tanh);
     Ok(Network::new(layers))
 }
 
-/// [N, C, H, W] -> [N, 1], the logit of "real".
+/// [N, H, W, C] -> [N, 1], the logit of "real".
 ///
 /// # Errors
 /// Images whose sides cannot be halved even once.
@@ -97,32 +98,34 @@ pub fn discriminator(recipe: &Discriminator, image: ImageShape, init: &mut Init)
         let normalised = recipe.batch_norm && stage > 1;
         let weights = Weights {
             name: format!("down{stage}"),
-            weight: init.normal(&[outputs, inputs, KERNEL, KERNEL], 0., DEVIATION)?,
+            weight: init.normal(&[outputs, KERNEL, KERNEL, inputs], 0., DEVIATION)?,
             bias: if normalised { None } else { Some(init.zeros(&[outputs])?) },
+            activation: if normalised { Activation::None } else { LEAKY },
         };
         layers.push(Layer::Conv2d(weights, GEOMETRY));
         if normalised {
-            layers.push(batch_norm(format!("norm{stage}"), outputs, init)?);
+            layers.push(batch_norm(format!("norm{stage}"), outputs, LEAKY, init)?);
         }
-        layers.push(Layer::LeakyRelu(0.2));
         inputs = outputs;
     }
     let features = inputs * (image.height >> stages) * (image.width >> stages);
     layers.push(Layer::Reshape(vec![features]));
     layers.push(Layer::Linear(Weights {
         name: "logit".into(),
-        weight: init.normal(&[features, 1], 0., DEVIATION)?,
+        weight: init.normal(&[1, features], 0., DEVIATION)?,
         bias: Some(init.zeros(&[1])?),
+        activation: Activation::None,
     }));
     Ok(Network::new(layers))
 }
 
-fn batch_norm(name: String, channels: usize, init: &mut Init) -> Result<Layer> {
+fn batch_norm(name: String, channels: usize, activation: Activation, init: &mut Init) -> Result<Layer> {
     Ok(Layer::BatchNorm {
         name,
         gamma: init.normal(&[channels], 1., DEVIATION)?,
         beta: init.zeros(&[channels])?,
         eps: EPS,
+        activation,
     })
 }
 
@@ -135,9 +138,9 @@ mod tests {
         for (channels, height, width) in [(1, 28, 28), (3, 64, 64), (3, 12, 20), (1, 6, 6)] {
             let image = ImageShape { channels, height, width };
             let g = generator(&Generator { latent: 8, width: 4 }, image, &mut Init::new(0))?;
-            assert_eq!(g.output_shape(&[8])?, [channels, height, width]);
+            assert_eq!(g.output_shape(&[8])?, [height, width, channels]);
             let d = discriminator(&Discriminator { width: 4, batch_norm: true }, image, &mut Init::new(0))?;
-            assert_eq!(d.output_shape(&[channels, height, width])?, [1]);
+            assert_eq!(d.output_shape(&[height, width, channels])?, [1]);
             let z = Init::new(1).normal(&[2, 8], 0., 1.)?;
             assert_eq!(d.forward(&g.forward(&z)?)?.dims(), [2, 1]);
         }

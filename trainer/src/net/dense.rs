@@ -1,6 +1,7 @@
 //! A generator of dense layers, as in introductory tutorials: a latent, hidden layers with leaky ReLU, all pixels at once.
 
 use super::{Init, Layer, Network, Weights};
+use crate::ops::Activation;
 use candle_core::Result;
 use runtime::ImageShape;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ pub struct Generator {
     pub hidden: Vec<usize>,
 }
 
-/// [N, latent] -> [N, C, H, W] in [-1, 1]. Weights start as N(0, sqrt(2 / (in + out))) (Glorot & Bengio, 2010).
+/// [N, latent] -> [N, H, W, C] in [-1, 1]. Weights start as N(0, sqrt(2 / (in + out))) (Glorot & Bengio, 2010).
 ///
 /// # Errors
 /// None but those of the device.
@@ -23,18 +24,15 @@ pub fn generator(recipe: &Generator, image: ImageShape, init: &mut Init) -> Resu
     let (mut layers, mut inputs) = (Vec::new(), recipe.latent);
     let widths = recipe.hidden.iter().copied().chain([image.len()]);
     for (i, outputs) in widths.enumerate() {
-        if i > 0 {
-            layers.push(Layer::LeakyRelu(0.2));
-        }
         let deviation = (2. / (inputs + outputs) as f32).sqrt();
         layers.push(Layer::Linear(Weights {
             name: format!("dense{}", i + 1),
-            weight: init.normal(&[inputs, outputs], 0., deviation)?,
+            weight: init.normal(&[outputs, inputs], 0., deviation)?,
             bias: Some(init.zeros(&[outputs])?),
+            activation: if i < recipe.hidden.len() { Activation::LeakyRelu(0.2) } else { Activation::Tanh },
         }));
         inputs = outputs;
     }
-    layers.push(Layer::Tanh);
-    layers.push(Layer::Reshape(vec![image.channels, image.height, image.width]));
+    layers.push(Layer::Reshape(vec![image.height, image.width, image.channels]));
     Ok(Network::new(layers))
 }

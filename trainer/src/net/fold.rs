@@ -1,13 +1,13 @@
 //! Batch normalisation folded into the layer before it.
 
 use super::{Layer, Network, Weights};
-use crate::ops::BatchStatistics;
+use crate::ops::{Activation, BatchStatistics};
 use candle_core::{Result, Tensor, bail};
 
 impl Network {
     /// The network that computes the same with fixed statistics, one for each batch normalisation in order: with
     /// `a = gamma / sqrt(variance + eps)`, weights become `a w` and biases `a b + beta - a mean`. No batch normalisation
-    /// is left. Computed in the weights' own type, before any rounding to half precision.
+    /// is left, and its activation is the layer's. Computed in the weights' own type, before any rounding to half precision.
     ///
     /// # Errors
     /// A batch normalisation that does not follow a linear layer or a convolution (a reshape may lie between), or
@@ -16,18 +16,20 @@ impl Network {
         let mut folded: Vec<Layer> = Vec::with_capacity(self.layers.len());
         let mut statistics = statistics.iter();
         for layer in &self.layers {
-            let Layer::BatchNorm { name, gamma, beta, eps } = layer else {
-                folded.push(layer.map(|t| Ok(t.detach()))?);
+            let Layer::BatchNorm { name, gamma, beta, eps, activation } = layer else {
+                folded.push(layer.clone());
                 continue;
             };
             let Some(found) = statistics.next() else { bail!("no statistics for batch normalisation {name}") };
             let (scale, shift) = affine(gamma, beta, *eps, found)?;
             let reshaped = matches!(folded.last(), Some(Layer::Reshape(_)));
             let before = folded.len().checked_sub(1 + usize::from(reshaped)).and_then(|i| folded.get_mut(i));
-            let Some(before) = before.filter(|l| l.weights().is_some()) else {
+            let weights = before.and_then(Layer::weights_mut).filter(|(w, _)| w.activation == Activation::None);
+            let Some((weights, axis)) = weights else {
                 bail!("batch normalisation {name} follows no linear layer or convolution to fold into")
             };
-            before.scale_outputs(&scale, &shift)?;
+            scale_outputs(weights, axis, &scale, &shift)?;
+            weights.activation = *activation;
         }
         Ok(Self { layers: folded })
     }
@@ -37,43 +39,39 @@ impl Network {
 fn affine(gamma: &Tensor, beta: &Tensor, eps: f64, found: &BatchStatistics) -> Result<(Tensor, Tensor)> {
     let to_tensor = |values: Vec<f64>| Tensor::new(values, gamma.device())?.to_dtype(gamma.dtype());
     let inverse_sigma = to_tensor(found.variance.iter().map(|v| (v + eps).sqrt().recip()).collect())?;
-    let scale = (gamma.detach() * inverse_sigma)?;
-    let shift = (beta.detach() - (to_tensor(found.mean.clone())? * &scale)?)?;
+    let scale = (gamma * inverse_sigma)?;
+    let shift = (beta - (to_tensor(found.mean.clone())? * &scale)?)?;
     Ok((scale, shift))
 }
 
 impl Layer {
-    fn weights(&self) -> Option<&Weights> {
+    /// The layer's weights, and the axis of their outputs.
+    fn weights_mut(&mut self) -> Option<(&mut Weights, usize)> {
         match self {
-            Self::Linear(w) | Self::Conv2d(w, _) | Self::ConvTranspose2d(w, _) => Some(w),
+            Self::Linear(w) | Self::Conv2d(w, _) => Some((w, 0)),
+            Self::ConvTranspose2d(w, _) => Some((w, 3)),
             _ => None,
         }
     }
+}
 
-    /// Multiplies output channels by `scale` and adds `shift`. A linear layer whose outputs are reshaped into channels
-    /// has several outputs a channel.
-    fn scale_outputs(&mut self, scale: &Tensor, shift: &Tensor) -> Result<()> {
-        let (w, axis) = match self {
-            Self::Linear(w) | Self::ConvTranspose2d(w, _) => (w, 1),
-            Self::Conv2d(w, _) => (w, 0),
-            other => bail!("{other:?} has no outputs to scale"),
-        };
-        let (outputs, channels) = (w.weight.dim(axis)?, scale.dims1()?);
-        if outputs % channels != 0 {
-            bail!("layer {}: {outputs} outputs are no multiple of {channels} channels", w.name)
-        }
-        let repeated =
-            |t: &Tensor| t.reshape((channels, 1))?.broadcast_as((channels, outputs / channels))?.flatten_all();
-        let (scale, shift) = (repeated(scale)?, repeated(shift)?);
-        let mut along = vec![1; w.weight.rank()];
-        along[axis] = outputs;
-        w.weight = w.weight.broadcast_mul(&scale.reshape(along)?)?;
-        w.bias = Some(match &w.bias {
-            Some(bias) => ((bias * scale)? + shift)?,
-            None => shift,
-        });
-        Ok(())
+/// Multiplies output channels by `scale` and adds `shift`. A linear layer whose outputs are reshaped to an image has all
+/// channels of the first position, then all of the second.
+fn scale_outputs(w: &mut Weights, axis: usize, scale: &Tensor, shift: &Tensor) -> Result<()> {
+    let (outputs, channels) = (w.weight.dim(axis)?, scale.dims1()?);
+    if outputs % channels != 0 {
+        bail!("layer {}: {outputs} outputs are no multiple of {channels} channels", w.name)
     }
+    let repeated = |t: &Tensor| t.repeat(outputs / channels);
+    let (scale, shift) = (repeated(scale)?, repeated(shift)?);
+    let mut along = vec![1; w.weight.rank()];
+    along[axis] = outputs;
+    w.weight = w.weight.broadcast_mul(&scale.reshape(along)?)?;
+    w.bias = Some(match &w.bias {
+        Some(bias) => ((bias * scale)? + shift)?,
+        None => shift,
+    });
+    Ok(())
 }
 
 #[cfg(test)]

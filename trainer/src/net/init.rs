@@ -1,7 +1,7 @@
 //! Seeded initial weights.
 
 use crate::random;
-use candle_core::{Device, Result, Tensor, Var};
+use candle_core::{DType, Device, Result, Tensor};
 
 /// Draws initial weights: the same seed and the same order of calls give the same weights on every machine.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ impl Init {
         Self { seed: random::derive(seed, "weights"), drawn: 0 }
     }
 
-    /// A trainable tensor of normal numbers.
+    /// A tensor of normal numbers.
     ///
     /// # Errors
     /// None but those of the device.
@@ -25,14 +25,14 @@ impl Init {
         runtime::fill_latent(self.seed, self.drawn, &mut values);
         self.drawn += 1;
         values.iter_mut().for_each(|v| *v = mean + deviation * *v);
-        Ok(Var::from_vec(values, shape, &Device::Cpu)?.into_inner())
+        Tensor::from_vec(values, shape, &Device::Cpu)
     }
 
-    /// A trainable tensor of zeros.
+    /// A tensor of zeros.
     ///
     /// # Errors
     /// None but those of the device.
     pub fn zeros(&mut self, shape: &[usize]) -> Result<Tensor> {
-        Ok(Var::zeros(shape, candle_core::DType::F32, &Device::Cpu)?.into_inner())
+        Tensor::zeros(shape, DType::F32, &Device::Cpu)
     }
 }

@@ -1,30 +1,38 @@
 //! The layers: what each computes, holds and makes of a shape.
+//!
+//! Images are channels last inside the trainer, [N, H, W, C]: a patch of them is made of long runs of memory, and a row
+//! holds the channels that belong together. The exporter turns networks to ONNX's [N, C, H, W].
 
-use crate::ops::{BatchStatistics, Geometry, add_channel_bias, batch_norm, conv_transpose2d, conv2d, leaky_relu};
+use crate::ops::{
+    Activation, BatchStatistics, Geometry, Wanted, batch_norm, batch_norm_backward, conv_transpose2d,
+    conv_transpose2d_backward, conv2d, conv2d_backward, linear, linear_backward,
+};
 use candle_core::{Result, Tensor, bail};
 
-/// A weight and perhaps a bias, under a name that is unique in the network.
+/// A weight and perhaps a bias, under a name that is unique in the network, and the activation that follows.
 #[derive(Clone, Debug)]
 pub struct Weights {
     /// The layer's name: its tensors are `name.weight` and `name.bias` in every file.
     pub name: String,
-    /// Linear: [in, out]. Convolution: [out, in, kh, kw]. Transposed convolution: [in, out, kh, kw].
+    /// Linear: [out, in]. Convolution: [out, kh, kw, in / groups]. Transposed convolution: [in, kh, kw, out / groups].
     pub weight: Tensor,
     /// `[out]`.
     pub bias: Option<Tensor>,
+    /// Applied to the result.
+    pub activation: Activation,
 }
 
 /// One layer of a network.
 #[derive(Clone, Debug)]
 pub enum Layer {
-    /// `x W + b`, [N, in] -> [N, out].
+    /// `x W' + b`, [N, in] -> [N, out].
     Linear(Weights),
-    /// Convolution, [N, C, H, W] -> [N, O, h, w].
+    /// Convolution, [N, H, W, C] -> [N, h, w, O].
     Conv2d(Weights, Geometry),
-    /// Transposed convolution, [N, C, h, w] -> [N, O, H, W].
+    /// Transposed convolution, [N, h, w, C] -> [N, H, W, O].
     ConvTranspose2d(Weights, Geometry),
-    /// Batch normalisation by the statistics of the batch, [N, C, ...]; networks that are run or exported have it
-    /// folded into the layer before.
+    /// Batch normalisation by the statistics of the batch, [N, ..., C]; networks that are run or exported have it folded
+    /// into the layer before.
     BatchNorm {
         /// The layer's name: its tensors are `name.gamma` and `name.beta`.
         name: String,
@@ -34,13 +42,9 @@ pub enum Layer {
         beta: Tensor,
         /// Added to the variance.
         eps: f64,
+        /// Applied to the result.
+        activation: Activation,
     },
-    /// `max(x, 0) + slope * min(x, 0)`.
-    LeakyRelu(f64),
-    /// `max(x, 0)`.
-    Relu,
-    /// Hyperbolic tangent.
-    Tanh,
     /// Gives each sample this shape, elements in the same order.
     Reshape(Vec<usize>),
 }
@@ -48,52 +52,76 @@ pub enum Layer {
 impl Layer {
     /// The output for a batch; a batch normalisation adds what it found to `statistics`.
     pub(super) fn forward(&self, x: &Tensor, statistics: &mut Vec<BatchStatistics>) -> Result<Tensor> {
-        let with_bias = |y: Tensor, w: &Weights| match &w.bias {
-            Some(bias) => add_channel_bias(&y, bias),
-            None => Ok(y),
-        };
         match self {
-            Self::Linear(w) => with_bias(x.matmul(&w.weight)?, w),
-            Self::Conv2d(w, geometry) => with_bias(conv2d(x, &w.weight, *geometry)?, w),
-            Self::ConvTranspose2d(w, geometry) => with_bias(conv_transpose2d(x, &w.weight, *geometry)?, w),
-            Self::BatchNorm { gamma, beta, eps, .. } => {
-                let (y, found) = batch_norm(x, gamma, beta, *eps)?;
+            Self::Linear(w) => linear(x, &w.weight, w.bias.as_ref(), w.activation),
+            Self::Conv2d(w, geometry) => conv2d(x, &w.weight, w.bias.as_ref(), w.activation, *geometry),
+            Self::ConvTranspose2d(w, geometry) => {
+                conv_transpose2d(x, &w.weight, w.bias.as_ref(), w.activation, *geometry)
+            }
+            Self::BatchNorm { gamma, beta, eps, activation, .. } => {
+                let (y, found) = batch_norm(x, gamma, beta, *eps, *activation)?;
                 statistics.push(found);
                 Ok(y)
             }
-            Self::LeakyRelu(slope) => leaky_relu(x, *slope),
-            Self::Relu => leaky_relu(x, 0.),
-            Self::Tanh => x.tanh(),
-            Self::Reshape(shape) => {
-                let mut whole = vec![x.dim(0)?];
-                whole.extend(shape);
-                x.reshape(whole)
-            }
+            Self::Reshape(shape) => reshape(x, shape),
         }
+    }
+
+    /// The gradient with respect to the input, where it is wanted, from that with respect to the output `y`; gradients of
+    /// the layer's own tensors, where they are wanted, are put before those in `parameters`, in reverse. A batch
+    /// normalisation takes its statistics from the end of `statistics`.
+    pub(super) fn backward(
+        &self,
+        [x, y, grad]: [&Tensor; 3],
+        statistics: &mut Vec<BatchStatistics>,
+        input: bool,
+        parameters: Option<&mut Vec<Tensor>>,
+    ) -> Result<Option<Tensor>> {
+        let own = parameters.is_some();
+        let wanted = |w: &Weights| Wanted { input, weight: own, bias: own && w.bias.is_some() };
+        let grads = match self {
+            Self::Linear(w) => linear_backward([x, &w.weight, y, grad], w.activation, wanted(w))?,
+            Self::Conv2d(w, geometry) => conv2d_backward([x, &w.weight, y, grad], w.activation, *geometry, wanted(w))?,
+            Self::ConvTranspose2d(w, geometry) => {
+                conv_transpose2d_backward([x, &w.weight, y, grad], w.activation, *geometry, wanted(w))?
+            }
+            Self::BatchNorm { name, gamma, beta, eps, activation } => {
+                let Some(found) = statistics.pop() else { bail!("no statistics for batch normalisation {name}") };
+                let [dx, dgamma, dbeta] = batch_norm_backward([x, gamma, beta, grad], &found, *eps, *activation)?;
+                if let Some(parameters) = parameters {
+                    parameters.extend([dbeta, dgamma]);
+                }
+                return Ok(Some(dx));
+            }
+            Self::Reshape(_) => return Ok(Some(grad.reshape(x.shape())?)),
+        };
+        if let Some(parameters) = parameters {
+            parameters.extend(grads.bias.into_iter().chain(grads.weight));
+        }
+        Ok(grads.input)
     }
 
     /// The shape of one sample after this layer.
     pub(super) fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         let fitted = match (self, input) {
             (Self::Linear(w), [n]) => {
-                let (inputs, outputs) = w.weight.dims2()?;
+                let (outputs, inputs) = w.weight.dims2()?;
                 (inputs == *n).then(|| vec![outputs])
             }
-            (Self::Conv2d(w, g), [c, h, wd]) => {
-                let (o, i, kh, kw) = w.weight.dims4()?;
-                let size = g.conv_size(*h, kh).zip(g.conv_size(*wd, kw));
-                size.filter(|_| i == *c).map(|(h, w)| vec![o, h, w])
+            (Self::Conv2d(w, g), [h, wd, c]) => {
+                let (o, kh, kw, i) = w.weight.dims4()?;
+                let size = g.conv_size([*h, *wd], [kh, kw]);
+                size.filter(|_| i * g.groups == *c).map(|[h, w]| vec![h, w, o])
             }
-            (Self::ConvTranspose2d(w, g), [c, h, wd]) => {
-                let (i, o, kh, kw) = w.weight.dims4()?;
-                let size = g.transposed_size(*h, kh).zip(g.transposed_size(*wd, kw));
-                size.filter(|_| i == *c).map(|(h, w)| vec![o, h, w])
+            (Self::ConvTranspose2d(w, g), [h, wd, c]) => {
+                let (i, kh, kw, o) = w.weight.dims4()?;
+                let size = g.transposed_size([*h, *wd], [kh, kw]);
+                size.filter(|_| i == *c).map(|[h, w]| vec![h, w, o * g.groups])
             }
-            (Self::BatchNorm { gamma, .. }, [c, ..]) => (gamma.dims1()? == *c).then(|| input.to_vec()),
+            (Self::BatchNorm { gamma, .. }, [.., c]) => (gamma.dims1()? == *c).then(|| input.to_vec()),
             (Self::Reshape(shape), _) => {
                 (shape.iter().product::<usize>() == input.iter().product::<usize>()).then(|| shape.clone())
             }
-            (Self::LeakyRelu(_) | Self::Relu | Self::Tanh, _) => Some(input.to_vec()),
             _ => None,
         };
         match fitted {
@@ -112,23 +140,39 @@ impl Layer {
             Self::BatchNorm { name, gamma, beta, .. } => {
                 vec![(format!("{name}.gamma"), gamma), (format!("{name}.beta"), beta)]
             }
-            Self::LeakyRelu(_) | Self::Relu | Self::Tanh | Self::Reshape(_) => Vec::new(),
+            Self::Reshape(_) => Vec::new(),
         }
     }
 
-    /// The same layer with `f` applied to its tensors.
-    pub(crate) fn map(&self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Self> {
-        let weights = |w: &Weights| -> Result<Weights> {
-            Ok(Weights { name: w.name.clone(), weight: f(&w.weight)?, bias: w.bias.as_ref().map(&f).transpose()? })
+    /// The same layer with `f` applied to its tensors, in the order of [`Self::parameters`].
+    pub(crate) fn map(&self, f: &mut dyn FnMut(&Tensor) -> Result<Tensor>) -> Result<Self> {
+        let mut weights = |w: &Weights| -> Result<Weights> {
+            Ok(Weights {
+                name: w.name.clone(),
+                weight: f(&w.weight)?,
+                bias: w.bias.as_ref().map(&mut *f).transpose()?,
+                activation: w.activation,
+            })
         };
         Ok(match self {
             Self::Linear(w) => Self::Linear(weights(w)?),
             Self::Conv2d(w, g) => Self::Conv2d(weights(w)?, *g),
             Self::ConvTranspose2d(w, g) => Self::ConvTranspose2d(weights(w)?, *g),
-            Self::BatchNorm { name, gamma, beta, eps } => {
-                Self::BatchNorm { name: name.clone(), gamma: f(gamma)?, beta: f(beta)?, eps: *eps }
-            }
-            Self::LeakyRelu(_) | Self::Relu | Self::Tanh | Self::Reshape(_) => self.clone(),
+            Self::BatchNorm { name, gamma, beta, eps, activation } => Self::BatchNorm {
+                name: name.clone(),
+                gamma: f(gamma)?,
+                beta: f(beta)?,
+                eps: *eps,
+                activation: *activation,
+            },
+            Self::Reshape(_) => self.clone(),
         })
     }
+}
+
+/// `x` [N, ...] with samples of this shape.
+fn reshape(x: &Tensor, sample: &[usize]) -> Result<Tensor> {
+    let mut whole = vec![x.dim(0)?];
+    whole.extend(sample);
+    x.reshape(whole)
 }

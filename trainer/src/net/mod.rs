@@ -5,9 +5,11 @@ pub mod dense;
 mod fold;
 mod init;
 mod layer;
+mod trace;
 
 pub use init::Init;
 pub use layer::{Layer, Weights};
+pub use trace::{Gradients, Trace, WantedGradients};
 
 use crate::ops::BatchStatistics;
 use candle_core::{Result, Tensor};
@@ -29,7 +31,8 @@ impl Network {
         &self.layers
     }
 
-    /// The output for a batch `x` [N, ...].
+    /// The output for a batch `x` [N, ...]. Where candle tracks `x` or the network's tensors, the output can be
+    /// differentiated by candle, any number of times.
     ///
     /// # Errors
     /// Shapes that do not fit the first layer.
@@ -50,9 +53,22 @@ impl Network {
         Ok((x, statistics))
     }
 
+    /// The output, with what the way back needs.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn trace(&self, x: &Tensor) -> Result<Trace<'_>> {
+        Trace::new(self, x)
+    }
+
     /// Every trainable tensor under its stable name, in layer order.
     pub fn parameters(&self) -> Vec<(String, &Tensor)> {
         self.layers.iter().flat_map(Layer::parameters).collect()
+    }
+
+    /// Whether each sample's output depends on that sample alone.
+    pub fn treats_samples_alone(&self) -> bool {
+        !self.layers.iter().any(|layer| matches!(layer, Layer::BatchNorm { .. }))
     }
 
     /// The shape of one sample at the output, for one of shape `input`.
@@ -63,21 +79,11 @@ impl Network {
         self.layers.iter().try_fold(input.to_vec(), |shape, layer| layer.output_shape(&shape))
     }
 
-    /// The same network with the same weights, through which gradients pass without being computed for the weights.
-    pub fn frozen(&self) -> Self {
-        Self { layers: self.layers.iter().map(|layer| layer.map(|t| Ok(t.detach()))).map(unfailing).collect() }
-    }
-
-    /// A network with a copy of the weights.
+    /// The network with `f` applied to each of its tensors, in the order of [`Self::parameters`].
     ///
     /// # Errors
-    /// None but those of the device.
-    pub fn copy(&self) -> Result<Self> {
-        // `detach` alone would share the storage, and follow every step of the optimiser.
-        Ok(Self { layers: self.layers.iter().map(|l| l.map(|t| t.detach().copy())).collect::<Result<_>>()? })
+    /// Those of `f`.
+    pub fn map(&self, mut f: impl FnMut(&Tensor) -> Result<Tensor>) -> Result<Self> {
+        Ok(Self { layers: self.layers.iter().map(|layer| layer.map(&mut f)).collect::<Result<_>>()? })
     }
-}
-
-fn unfailing(layer: Result<Layer>) -> Layer {
-    layer.unwrap_or_else(|_| unreachable!("detaching a tensor does not fail"))
 }

@@ -2,7 +2,7 @@
 
 mod logistic;
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, Var, bail};
 use serde::{Deserialize, Serialize};
 
 /// The game that is played.
@@ -33,5 +33,23 @@ impl Loss {
             Self::NonSaturating => logistic::non_saturating(fake),
             Self::Minimax => logistic::minimax(fake),
         }
+    }
+}
+
+/// The value of a loss and its gradients with respect to each of `logits`, for the way back through a network.
+///
+/// # Errors
+/// A loss that does not depend on all of them.
+pub fn value_and_gradients<const K: usize>(
+    logits: [&Tensor; K],
+    loss: impl FnOnce([&Tensor; K]) -> Result<Tensor>,
+) -> Result<(f32, [Tensor; K])> {
+    let variables = logits.iter().map(|&l| Var::from_tensor(l)).collect::<Result<Vec<_>>>()?;
+    let loss = loss(std::array::from_fn(|i| variables[i].as_tensor()))?;
+    let store = loss.backward()?;
+    let gradients = variables.iter().map(|v| store.get(v).cloned()).collect::<Option<Vec<_>>>();
+    match gradients.and_then(|g| g.try_into().ok()) {
+        Some(gradients) => Ok((loss.to_scalar()?, gradients)),
+        None => bail!("the loss does not depend on all logits"),
     }
 }

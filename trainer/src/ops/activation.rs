@@ -1,6 +1,6 @@
 //! Activations, channel biases and the stable logistic function.
 
-use super::{contiguous, real, result, sum_of, with_real};
+use super::{contiguous, real, result, with_real};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -79,82 +79,6 @@ impl CustomOp2 for LeakyReluGrad {
     }
 }
 
-/// `x + b` for every channel: `x` `[N, C, ...]`, `b` `[C]`.
-///
-/// # Errors
-/// Shapes that do not fit, element types other than `f32` and `f64`.
-pub fn add_channel_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op2(&bias.contiguous()?, AddChannelBias)
-}
-
-/// Samples, channels and elements a channel of [N, C, ...].
-pub(super) fn channels(op: &str, shape: &Shape) -> Result<(usize, usize, usize)> {
-    match shape.dims() {
-        [n, c, rest @ ..] => Ok((*n, *c, rest.iter().product())),
-        other => bail!("{op}: takes [N, C, ...], got {other:?}"),
-    }
-}
-
-struct AddChannelBias;
-
-impl CustomOp2 for AddChannelBias {
-    fn name(&self) -> &'static str {
-        "add-channel-bias"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, b: &CpuStorage, bl: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (_, c, len) = channels("add-channel-bias", xl.shape())?;
-        if bl.dims() != [c] {
-            bail!("add-channel-bias: {:?} takes a bias of [{c}], got {:?}", xl.dims(), bl.dims())
-        }
-        with_real!("add-channel-bias", x, T => {
-            let (x, b) = (contiguous::<T>("add-channel-bias", x, xl)?, contiguous::<T>("add-channel-bias", b, bl)?);
-            let mut out = x.to_vec();
-            out.par_chunks_mut(c * len).for_each(|sample| {
-                for (channel, &b) in sample.chunks_exact_mut(len).zip(b) {
-                    channel.iter_mut().for_each(|v| *v += b);
-                }
-            });
-            Ok(result(out, xl.shape()))
-        })
-    }
-
-    fn bwd(&self, x: &Tensor, b: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok((
-            x.track_op().then(|| grad.clone()),
-            if b.track_op() { Some(grad.contiguous()?.apply_op1(ChannelSum)?) } else { None },
-        ))
-    }
-}
-
-/// `[N, C, ...]` -> `[C]`, the sum over everything else.
-struct ChannelSum;
-
-impl CustomOp1 for ChannelSum {
-    fn name(&self) -> &'static str {
-        "channel-sum"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (_, c, len) = channels("channel-sum", xl.shape())?;
-        with_real!("channel-sum", x, T => {
-            let x = contiguous::<T>("channel-sum", x, xl)?;
-            let sum = |channel: usize| x.chunks_exact(c * len).map(|sample| {
-                let run = &sample[channel * len..][..len];
-                sum_of(run, run, |v, _| v)
-            }).sum();
-            let sums: Vec<T> = (0..c).into_par_iter().map(sum).collect();
-            Ok(result(sums, c))
-        })
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let mut shape = vec![1; x.rank()];
-        shape[1] = x.dim(1)?;
-        Ok(Some(grad.reshape(shape)?.broadcast_as(x.shape())?.contiguous()?))
-    }
-}
-
 /// `log(1 + exp(x))`, finite and exact to rounding for every finite `x`, NaN for NaN. Any shape.
 ///
 /// # Errors
@@ -204,7 +128,6 @@ mod tests {
     fn gradients_agree_with_finite_differences() -> Result<()> {
         let x = values(&[3, 4, 5], 1)?;
         check_gradients(std::slice::from_ref(&x), |v| leaky_relu(&v[0], 0.2)?.sqr())?;
-        check_gradients(&[x.clone(), values(&[4], 2)?], |v| add_channel_bias(&v[0], &v[1])?.sqr())?;
         check_gradients(&[(x * 4.)?], |v| softplus(&v[0])?.sqr())
     }
 

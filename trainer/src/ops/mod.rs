@@ -5,34 +5,47 @@
 //! order: results do not depend on the number of threads.
 
 mod activation;
+mod adam;
 mod conv;
-mod elementwise;
+mod epilogue;
+mod gemm;
+mod linear;
 mod norm;
-mod patches;
+mod parallel;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use activation::{add_channel_bias, leaky_relu, softplus};
-pub use conv::{Geometry, conv_transpose2d, conv2d};
-pub use elementwise::{Adam, adam_step, lerp};
-pub use norm::{BatchStatistics, batch_norm};
+pub use activation::{leaky_relu, softplus};
+pub use adam::{Adam, adam_step};
+pub use conv::{Geometry, conv_transpose2d, conv_transpose2d_backward, conv2d, conv2d_backward};
+pub use epilogue::{Activation, Grads, Wanted, channel_sum};
+pub use linear::{linear, linear_backward};
+pub use norm::{BatchStatistics, batch_norm, batch_norm_backward};
+use parallel::{add_into, map_pair, sum_rows, unwritten, vectorised};
 
 use candle_core::{CpuStorage, Layout, Result, Shape, Tensor, WithDType, bail};
 
 /// Leaves the cores to these operators: candle keeps a pool of threads of its own beside rayon's, which spin while they
-/// wait and cost a third of a step's time. What is left to candle is small.
+/// wait and cost a third of a step's time; what is left to candle is small. And lets candle keep the graphs of gradients,
+/// without which derivatives of a second order are silently wrong.
 ///
 /// # Safety
-/// Sets an environment variable: to be called while the process has one thread, before candle is used.
-pub unsafe fn keep_candle_single_threaded() {
+/// Sets environment variables: to be called while the process has one thread, before candle is used.
+pub unsafe fn prepare_candle() {
     // SAFETY: the caller promises that there is no other thread that could read the environment.
-    unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") }
+    unsafe {
+        std::env::set_var("CANDLE_NUM_THREADS", "1");
+        std::env::set_var("CANDLE_GRAD_DO_NOT_DETACH", "1");
+    }
 }
 
 /// The element types the operators take: `f32`, `f64`.
 pub trait Real: WithDType + num_traits::Float + std::iter::Sum {
     /// The elements of a storage of this type, to be written.
     fn slice_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
+
+    /// Memory of `f64` as elements of this type.
+    fn from_doubles(memory: &mut [f64]) -> &mut [Self];
 }
 
 impl Real for f32 {
@@ -42,6 +55,10 @@ impl Real for f32 {
             _ => None,
         }
     }
+
+    fn from_doubles(memory: &mut [f64]) -> &mut [Self] {
+        bytemuck::cast_slice_mut(memory)
+    }
 }
 
 impl Real for f64 {
@@ -50,6 +67,10 @@ impl Real for f64 {
             CpuStorage::F64(values) => Some(values),
             _ => None,
         }
+    }
+
+    fn from_doubles(memory: &mut [f64]) -> &mut [Self] {
+        memory
     }
 }
 
@@ -97,30 +118,6 @@ fn read_tensor<T: Real, R>(op: &str, tensor: &Tensor, read: impl FnOnce(&[T]) ->
         candle_core::Storage::Cpu(cpu) => read(contiguous(op, cpu, layout)?),
         _ => bail!("{op}: runs on the CPU only"),
     }
-}
-
-/// Refuses to go on where a gradient would be lost: these operators' backward passes are plain numbers, so a gradient of
-/// a gradient cannot pass through them.
-fn first_order_only(op: &str, grad: &Tensor) -> Result<()> {
-    if grad.track_op() {
-        bail!("{op}: only first derivatives are available, a gradient penalty cannot pass through it")
-    }
-    Ok(())
-}
-
-/// The sum of `f(a[i], b[i])`, both of one length: sixteen interleaved sums, which the compiler vectorises as it may not
-/// a single one, since additions must not change their order.
-fn sum_of<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
-    const LANES: usize = 16;
-    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: T = a.remainder().iter().zip(b.remainder()).map(|(&a, &b)| f(a, b)).sum();
-    let mut lanes = [T::zero(); LANES];
-    for (a, b) in a.zip(b) {
-        for (lane, (&a, &b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
-            *lane += f(a, b);
-        }
-    }
-    lanes.into_iter().sum::<T>() + rest
 }
 
 /// `vec` as the result of an operator.

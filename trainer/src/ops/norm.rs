@@ -1,8 +1,9 @@
-//! Batch normalisation with the statistics of the batch.
+//! Batch normalisation with the statistics of the batch, and the activation that follows it.
 
-use super::activation::channels;
-use super::{Real, contiguous, first_order_only, read_tensor, real, result, sum_of, wide, with_real};
-use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail};
+use super::epilogue::{Activation, with_gradient};
+use super::parallel::block_rows;
+use super::{Real, contiguous, read_tensor, real, result, sum_rows, unwritten, vectorised, wide, with_real};
+use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::{Arc, OnceLock};
 
@@ -15,15 +16,20 @@ pub struct BatchStatistics {
     pub variance: Vec<f64>,
 }
 
-/// `gamma * (x - mean) / sqrt(variance + eps) + beta`, with mean and variance of each channel over the batch:
-/// `x` `[N, C, ...]`, `gamma` and `beta` `[C]` (Ioffe & Szegedy, 2015, algorithm 1). Also gives the statistics it used.
+/// `activation(gamma * (x - mean) / sqrt(variance + eps) + beta)`, with mean and variance of each channel over the batch:
+/// `x` [N, ..., C], `gamma` and `beta` `[C]` (Ioffe & Szegedy, 2015, algorithm 1). Also gives the statistics it used.
 ///
 /// # Errors
-/// Shapes that do not fit, element types other than `f32` and `f64`; in the backward pass, a gradient that is itself to
-/// be differentiated.
-pub fn batch_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<(Tensor, BatchStatistics)> {
+/// Shapes that do not fit, element types other than `f32` and `f64`.
+pub fn batch_norm(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    eps: f64,
+    activation: Activation,
+) -> Result<(Tensor, BatchStatistics)> {
     let statistics = Arc::new(OnceLock::new());
-    let op = BatchNorm { eps, statistics: statistics.clone() };
+    let op = BatchNorm { eps, activation, statistics: statistics.clone() };
     let y = x.contiguous()?.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, op)?;
     match statistics.get() {
         Some(s) => Ok((y, s.clone())),
@@ -31,15 +37,128 @@ pub fn batch_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result
     }
 }
 
+/// The gradients of [`batch_norm`] with respect to `x`, `gamma` and `beta`, from the gradient `grad` with respect to its
+/// result.
+///
+/// # Errors
+/// As [`batch_norm`].
+pub fn batch_norm_backward(
+    [x, gamma, beta, grad]: [&Tensor; 4],
+    statistics: &BatchStatistics,
+    eps: f64,
+    activation: Activation,
+) -> Result<[Tensor; 3]> {
+    if [x, gamma, beta, grad].iter().any(|t| t.track_op()) {
+        return composed_backward(x, gamma, beta, grad, eps, activation);
+    }
+    let (x, grad) = (x.contiguous()?, grad.contiguous()?);
+    let c = gamma.elem_count();
+    if grad.dims() != x.dims() || x.dim(D::Minus1)? != c || c == 0 {
+        bail!("batch-norm: {c} channels, the input is {:?}, the gradient {:?}", x.dims(), grad.dims())
+    }
+    match x.dtype() {
+        DType::F32 => plain_backward::<f32>([&x, gamma, beta, &grad], statistics, eps, activation),
+        _ => plain_backward::<f64>([&x, gamma, beta, &grad], statistics, eps, activation),
+    }
+}
+
+/// The same in candle's own operators, which can be differentiated again: with `u` the normalised input and `g` the
+/// gradient before the activation, `dbeta = sum g`, `dgamma = sum g u`, `dx = gamma / sigma * (g - mean(g) - u mean(g u))`.
+fn composed_backward(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    grad: &Tensor,
+    eps: f64,
+    activation: Activation,
+) -> Result<[Tensor; 3]> {
+    let rows = x.flatten_to(x.rank() - 2)?;
+    let centred = rows.broadcast_sub(&rows.mean_keepdim(0)?)?;
+    let inverse_sigma = (centred.sqr()?.mean_keepdim(0)? + eps)?.sqrt()?.recip()?;
+    let u = centred.broadcast_mul(&inverse_sigma)?;
+    let before = u.broadcast_mul(gamma)?.broadcast_add(beta)?;
+    let after = match activation {
+        Activation::None => before,
+        Activation::LeakyRelu(slope) => super::leaky_relu(&before, slope)?,
+        Activation::Tanh => before.tanh()?,
+    };
+    let g = activation.backward(&after, &grad.flatten_to(grad.rank() - 2)?)?;
+    let gu = (&g * &u)?;
+    let inner = g.broadcast_sub(&g.mean_keepdim(0)?)?.sub(&u.broadcast_mul(&gu.mean_keepdim(0)?)?)?;
+    let dx = inner.broadcast_mul(&inverse_sigma.broadcast_mul(gamma)?)?;
+    Ok([dx.reshape(x.shape())?, gu.sum(0)?, g.sum(0)?])
+}
+
 struct BatchNorm {
     eps: f64,
-    /// Set by the forward pass, used again by the backward pass.
+    activation: Activation,
+    /// Set by the forward pass.
     statistics: Arc<OnceLock<BatchStatistics>>,
 }
 
-/// The runs of one channel through the samples.
-fn runs<T>(x: &[T], c: usize, len: usize, channel: usize) -> impl Iterator<Item = &[T]> {
-    x.chunks_exact(c * len).map(move |sample| &sample[channel * len..][..len])
+/// What a batch normalisation with given statistics amounts to: `scale * x + shift`.
+struct Affine<T> {
+    mean: Vec<T>,
+    inverse_sigma: Vec<T>,
+    scale: Vec<T>,
+    shift: Vec<T>,
+}
+
+impl<T: Real> Affine<T> {
+    fn new(statistics: &BatchStatistics, eps: f64, gamma: &[T], beta: &[T]) -> Self {
+        let inverse: Vec<f64> = statistics.variance.iter().map(|v| (v + eps).sqrt().recip()).collect();
+        let scale: Vec<f64> = gamma.iter().zip(&inverse).map(|(&g, i)| wide(g) * i).collect();
+        let shift = beta.iter().zip(&scale).zip(&statistics.mean).map(|((&b, s), m)| real(wide(b) - m * s)).collect();
+        Self {
+            mean: statistics.mean.iter().map(|&m| real(m)).collect(),
+            inverse_sigma: inverse.into_iter().map(real).collect(),
+            scale: scale.into_iter().map(real).collect(),
+            shift,
+        }
+    }
+}
+
+/// Mean and variance of the columns of `x`, rows of `c`: blocks are measured alone, around their own means, and merged
+/// (Chan, Golub & LeVeque, 1979), so that a mean far from zero costs few digits.
+fn statistics<T: Real>(x: &[T], c: usize) -> BatchStatistics {
+    let blocks: Vec<(f64, Vec<T>, Vec<T>)> = x
+        .par_chunks(block_rows(c) * c)
+        .map(|block| {
+            let (mut mean, mut squares) = (vec![T::zero(); c], vec![T::zero(); c]);
+            let count = block.len() / c;
+            vectorised(
+                #[inline(always)]
+                || {
+                    // Sums of differences to the first row: short numbers.
+                    let first = &block[..c];
+                    for row in block.chunks_exact(c) {
+                        for ((m, &v), &f) in mean.iter_mut().zip(row).zip(first) {
+                            *m += v - f;
+                        }
+                    }
+                    let inverse = real::<T>((count as f64).recip());
+                    mean.iter_mut().zip(first).for_each(|(m, &f)| *m = *m * inverse + f);
+                    for row in block.chunks_exact(c) {
+                        for ((s, &v), &m) in squares.iter_mut().zip(row).zip(&mean) {
+                            *s += (v - m) * (v - m);
+                        }
+                    }
+                },
+            );
+            (count as f64, mean, squares)
+        })
+        .collect();
+    let (mut total, mut mean, mut squares) = (0., vec![0.; c], vec![0.; c]);
+    for (count, block_mean, block_squares) in &blocks {
+        let sum = total + count;
+        for i in 0..c {
+            let delta = wide(block_mean[i]) - mean[i];
+            mean[i] += delta * count / sum;
+            squares[i] += wide(block_squares[i]) + delta * delta * total * count / sum;
+        }
+        total = sum;
+    }
+    BatchStatistics { mean, variance: squares.into_iter().map(|s| s / total.max(1.)).collect() }
 }
 
 impl CustomOp3 for BatchNorm {
@@ -56,36 +175,36 @@ impl CustomOp3 for BatchNorm {
         beta: &CpuStorage,
         bl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (n, c, len) = channels("batch-norm", xl.shape())?;
-        if gl.dims() != [c] || bl.dims() != [c] {
-            bail!("batch-norm: {:?} takes gamma and beta of [{c}], got {:?} and {:?}", xl.dims(), gl.dims(), bl.dims())
-        }
+        let c = match xl.dims() {
+            [_, .., c] if *c > 0 && gl.dims() == [*c] && bl.dims() == [*c] => *c,
+            other => bail!(
+                "batch-norm: takes [N, ..., C] and gamma and beta of [C], got {other:?}, {:?} and {:?}",
+                gl.dims(),
+                bl.dims()
+            ),
+        };
         with_real!("batch-norm", x, T => {
             let x = contiguous::<T>("batch-norm", x, xl)?;
             let (gamma, beta) = (contiguous::<T>("batch-norm", gamma, gl)?, contiguous::<T>("batch-norm", beta, bl)?);
-            let count = (n * len) as f64;
-            let (mean, variance): (Vec<f64>, Vec<f64>) = (0..c).into_par_iter().map(|channel| {
-                let sum: f64 = runs(x, c, len, channel).map(|run| wide(sum_of(run, run, |v, _| v))).sum();
-                let mean = real::<T>(sum / count);
-                let squares: f64 = runs(x, c, len, channel)
-                    .map(|run| wide(sum_of(run, run, |v, _| (v - mean) * (v - mean))))
-                    .sum();
-                (sum / count, squares / count)
-            }).unzip();
-            let affine: Vec<(T, T)> = (0..c).map(|i| {
-                let scale = wide(gamma[i]) / (variance[i] + self.eps).sqrt();
-                (real(scale), real(wide(beta[i]) - mean[i] * scale))
-            }).collect();
-            let mut out = vec![0 as T; x.len()];
-            out.par_chunks_mut(c * len).zip(x.par_chunks(c * len)).for_each(|(out, x)| {
-                for ((out, x), &(scale, shift)) in out.chunks_exact_mut(len).zip(x.chunks_exact(len)).zip(&affine) {
-                    for (out, &x) in out.iter_mut().zip(x) {
-                        *out = x * scale + shift;
-                    }
-                }
+            let statistics = statistics(x, c);
+            let affine = Affine::new(&statistics, self.eps, gamma, beta);
+            let mut out = unwritten(x.len());
+            let piece = block_rows(c) * c;
+            out.par_chunks_mut(piece).zip(x.par_chunks(piece)).for_each(|(out, x)| {
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for (out, x) in out.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
+                            for ((out, &x), (&a, &b)) in out.iter_mut().zip(x).zip(affine.scale.iter().zip(&affine.shift)) {
+                                *out = a * x + b;
+                            }
+                        }
+                        self.activation.apply(out);
+                    },
+                );
             });
             // A second forward pass through the same node does not happen: an operator is made for each call.
-            let _ = self.statistics.set(BatchStatistics { mean, variance });
+            let _ = self.statistics.set(statistics);
             Ok(result(out, xl.shape()))
         })
     }
@@ -98,102 +217,139 @@ impl CustomOp3 for BatchNorm {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        first_order_only("batch-norm", grad)?;
-        let grad = grad.contiguous()?;
-        let (dx, dgamma, dbeta) = match x.dtype() {
-            DType::F32 => self.backward::<f32>(x, gamma, &grad)?,
-            _ => self.backward::<f64>(x, gamma, &grad)?,
-        };
+        let [dx, dgamma, dbeta] = composed_backward(x, gamma, beta, grad, self.eps, self.activation)?;
         let wanted = |t: &Tensor, grad| t.track_op().then_some(grad);
         Ok((wanted(x, dx), wanted(gamma, dgamma), wanted(beta, dbeta)))
     }
 }
 
-impl BatchNorm {
-    /// With `u` the normalised input: `dbeta = sum g`, `dgamma = sum g u`,
-    /// `dx = gamma / sigma * (g - mean(g) - u mean(g u))`.
-    fn backward<T: Real>(&self, x: &Tensor, gamma: &Tensor, grad: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
-        let (n, c, len) = channels("batch-norm", x.shape())?;
-        let Some(statistics) = self.statistics.get() else { bail!("batch-norm: backward without forward") };
-        let gammas = gamma.flatten_all()?.to_vec1::<T>()?;
-        let (dx, sums) = read_tensor("batch-norm", x, |x: &[T]| {
-            read_tensor("batch-norm", grad, |g: &[T]| {
-                let sums: Vec<(T, T)> = (0..c)
-                    .into_par_iter()
-                    .map(|channel| {
-                        let mean = real::<T>(statistics.mean[channel]);
-                        let inverse_sigma = real::<T>((statistics.variance[channel] + self.eps).sqrt().recip());
-                        let pairs = || runs(g, c, len, channel).zip(runs(x, c, len, channel));
-                        let sum = pairs().map(|(g, _)| sum_of(g, g, |g, _| g)).sum();
-                        let product: T = pairs().map(|(g, x)| sum_of(g, x, |g, x| g * (x - mean))).sum();
-                        (sum, product * inverse_sigma)
-                    })
-                    .collect();
-                // dx = a g + b x + d, with the channel's constants a, b, d.
-                let count = real::<T>((n * len) as f64);
-                let affine: Vec<[T; 3]> = (0..c)
-                    .map(|i| {
-                        let inverse_sigma = real::<T>((statistics.variance[i] + self.eps).sqrt().recip());
-                        let (mean, scale) = (real::<T>(statistics.mean[i]), gammas[i] * inverse_sigma);
-                        let slope = -scale * sums[i].1 / count * inverse_sigma;
-                        [scale, slope, -scale * sums[i].0 / count - slope * mean]
-                    })
-                    .collect();
-                let mut dx = vec![T::zero(); x.len()];
-                dx.par_chunks_mut(c * len).enumerate().for_each(|(sample, dx)| {
-                    let (x, g) = (&x[sample * c * len..], &g[sample * c * len..]);
-                    for (i, &[a, b, d]) in affine.iter().enumerate() {
-                        let (x, g) = (&x[i * len..][..len], &g[i * len..][..len]);
-                        for (dx, (&x, &g)) in dx[i * len..][..len].iter_mut().zip(x.iter().zip(g)) {
-                            *dx = a * g + b * x + d;
-                        }
-                    }
-                });
-                Ok((dx, sums))
-            })
-        })?;
-        let (dbeta, dgamma): (Vec<T>, Vec<T>) = sums.into_iter().unzip();
-        Ok((
-            Tensor::from_vec(dx, x.shape(), &Device::Cpu)?,
-            Tensor::from_vec(dgamma, c, &Device::Cpu)?,
-            Tensor::from_vec(dbeta, c, &Device::Cpu)?,
-        ))
+/// The gradients as numbers, in two passes over `x` and `grad`.
+fn plain_backward<T: Real>(
+    [x, gamma, beta, grad]: [&Tensor; 4],
+    statistics: &BatchStatistics,
+    eps: f64,
+    activation: Activation,
+) -> Result<[Tensor; 3]> {
+    let vector = |t: &Tensor| t.flatten_all()?.to_vec1::<T>();
+    let affine = Affine::new(statistics, eps, &vector(gamma)?, &vector(beta)?);
+    let (dx, dgamma, dbeta) = read_tensor("batch-norm", x, |x: &[T]| {
+        read_tensor("batch-norm", grad, |g: &[T]| Ok(backward(x, g, &affine, activation)))
+    })?;
+    let (c, device) = (dgamma.len(), x.device());
+    Ok([
+        Tensor::from_vec(dx, x.shape(), device)?,
+        Tensor::from_vec(dgamma, c, device)?,
+        Tensor::from_vec(dbeta, c, device)?,
+    ])
+}
+
+/// `dx`, `dgamma` and `dbeta`.
+fn backward<T: Real>(x: &[T], g: &[T], affine: &Affine<T>, activation: Activation) -> (Vec<T>, Vec<T>, Vec<T>) {
+    // The activation's result is computed again, not kept: its sign is enough, but for tanh.
+    match activation {
+        Activation::Tanh => with_gradient!(activation, T, f => linear_backward(x, g, affine, |y: T, g| f(y.tanh(), g))),
+        _ => with_gradient!(activation, T, f => linear_backward(x, g, affine, f)),
     }
+}
+
+/// The same, where `before` gives the gradient before the activation from its argument and the gradient after it.
+#[inline(always)]
+fn linear_backward<T: Real>(
+    x: &[T],
+    g: &[T],
+    affine: &Affine<T>,
+    before: impl Fn(T, T) -> T + Sync,
+) -> (Vec<T>, Vec<T>, Vec<T>) {
+    let Affine { mean, inverse_sigma, scale, shift } = affine;
+    let c = mean.len();
+    let (mean, scale, shift) = (&mean[..c], &scale[..c], &shift[..c]);
+    let [sum, product] = sum_rows(
+        x.len() / c,
+        c,
+        #[inline(always)]
+        |row, [sum, product]| {
+            let (x, g) = (&x[row * c..][..c], &g[row * c..][..c]);
+            let (sum, product) = (&mut sum[..c], &mut product[..c]);
+            for i in 0..c {
+                let g = before(scale[i] * x[i] + shift[i], g[i]);
+                sum[i] += g;
+                product[i] += g * (x[i] - mean[i]);
+            }
+        },
+    );
+    // dx = a g + b x + d, with each channel's constants.
+    let count = real::<T>(((x.len() / c) as f64).recip());
+    let dgamma: Vec<T> = product.iter().zip(inverse_sigma).map(|(&p, &i)| p * i).collect();
+    let b: Vec<T> = (0..c).map(|i| -scale[i] * dgamma[i] * count * inverse_sigma[i]).collect();
+    let d: Vec<T> = (0..c).map(|i| -scale[i] * sum[i] * count - b[i] * mean[i]).collect();
+    let (b, d) = (&b[..c], &d[..c]);
+    let mut dx = unwritten(x.len());
+    let piece = block_rows(c) * c;
+    dx.par_chunks_mut(piece).zip(x.par_chunks(piece).zip(g.par_chunks(piece))).for_each(|(dx, (x, g))| {
+        vectorised(
+            #[inline(always)]
+            || {
+                for (dx, (x, g)) in dx.chunks_exact_mut(c).zip(x.chunks_exact(c).zip(g.chunks_exact(c))) {
+                    for i in 0..c {
+                        dx[i] = scale[i] * before(scale[i] * x[i] + shift[i], g[i]) + b[i] * x[i] + d[i];
+                    }
+                }
+            },
+        );
+    });
+    (dx, dgamma, sum)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ops::testing::{check_gradients, values};
+    use candle_core::Device;
 
     #[test]
     fn every_channel_gets_the_asked_mean_and_deviation() -> Result<()> {
-        let x = ((values(&[8, 3, 5, 2], 1)? * 7.)? + 3.)?;
-        let (gamma, beta) =
-            (Tensor::new(&[1f64, 2., 0.5], &Device::Cpu)?, Tensor::new(&[0f64, -1., 4.], &Device::Cpu)?);
-        let (y, statistics) = batch_norm(&x, &gamma, &beta, 0.)?;
-        let (again, _) = (y.transpose(0, 1)?.flatten_from(1)?, ());
-        let mean = again.mean(1)?.to_vec1::<f64>()?;
-        let deviation = again.var(1)?.sqrt()?.to_vec1::<f64>()?;
-        // candle's variance is the unbiased one.
-        let unbiased = (80f64 / 79.).sqrt();
-        for (i, (m, d)) in [(0., 1.), (-1., 2.), (4., 0.5)].into_iter().enumerate() {
-            assert!((mean[i] - m).abs() < 1e-12 && (deviation[i] - d * unbiased).abs() < 1e-12, "channel {i}");
+        // Far from zero, and over several blocks.
+        let x = ((values(&[8, 50, 20, 3], 1)? * 7.)? + 1e4)?;
+        let gamma = Tensor::new(&[1f64, 2., 0.5], &Device::Cpu)?;
+        let beta = Tensor::new(&[0f64, -1., 4.], &Device::Cpu)?;
+        for dtype in [DType::F64, DType::F32] {
+            let [x, gamma, beta] = [&x, &gamma, &beta].map(|t| t.to_dtype(dtype));
+            let (x, gamma, beta) = (x?, gamma?, beta?);
+            let (y, statistics) = batch_norm(&x, &gamma, &beta, 0., Activation::None)?;
+            let columns = |t: &Tensor| t.flatten_to(2)?.to_dtype(DType::F64)?.t();
+            let (mean, variance) = (columns(&y)?.mean(1)?.to_vec1::<f64>()?, columns(&y)?.var(1)?.to_vec1::<f64>()?);
+            // candle's variance is the unbiased one.
+            let (unbiased, close) = (8000. / 7999., if dtype == DType::F64 { 1e-9 } else { 2e-3 });
+            for (i, (m, d)) in [(0., 1.), (-1., 2.), (4., 0.5)].into_iter().enumerate() {
+                assert!(
+                    (mean[i] - m).abs() < close && (variance[i] / (d * d * unbiased) - 1.).abs() < close,
+                    "{dtype:?}"
+                );
+            }
+            let expected = columns(&x)?.mean(1)?.to_vec1::<f64>()?;
+            assert!(expected.iter().zip(&statistics.mean).all(|(a, b)| (a - b).abs() < 1e-2 * close.sqrt()));
         }
-        let rows = x.transpose(0, 1)?.flatten_from(1)?.mean(1)?.to_vec1::<f64>()?;
-        assert!(rows.iter().zip(&statistics.mean).all(|(a, b)| (a - b).abs() < 1e-12));
         Ok(())
     }
 
     #[test]
     fn gradients_agree_with_finite_differences() -> Result<()> {
-        for shape in [&[6, 3, 4, 2][..], &[7, 5]] {
-            let c = shape[1];
-            let weights = values(shape, 9)?;
-            check_gradients(&[values(shape, 1)?, values(&[c], 2)?, values(&[c], 3)?], |v| {
+        for shape in [&[6, 4, 2, 3][..], &[7, 5]] {
+            let c = shape[shape.len() - 1];
+            let (x, gamma, beta, weights) = (values(shape, 1)?, values(&[c], 2)?, values(&[c], 3)?, values(shape, 9)?);
+            for activation in [Activation::None, Activation::LeakyRelu(0.2), Activation::Tanh] {
                 // Weighted: the plain sum of a normalised batch does not depend on its input.
-                batch_norm(&v[0], &v[1], &v[2], 1e-3)?.0.sqr()? * &weights
-            })?;
+                let inputs = [x.clone(), gamma.clone(), beta.clone()];
+                check_gradients(&inputs, |v| batch_norm(&v[0], &v[1], &v[2], 1e-3, activation)?.0.sqr()? * &weights)?;
+                // The quick way gives the same.
+                let (_, statistics) = batch_norm(&x, &gamma, &beta, 1e-3, activation)?;
+                let quick = batch_norm_backward([&x, &gamma, &beta, &weights], &statistics, 1e-3, activation)?;
+                let composed = composed_backward(&x, &gamma, &beta, &weights, 1e-3, activation)?;
+                for (quick, composed) in quick.iter().zip(&composed) {
+                    let far = (quick - composed)?.abs()?.max_all()?.to_scalar::<f64>()?;
+                    assert!(far < 1e-10, "{activation:?}: differs by {far}");
+                }
+            }
         }
         Ok(())
     }

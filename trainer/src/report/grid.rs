@@ -9,12 +9,12 @@ use std::path::Path;
 /// Pixels between two images.
 const GAP: usize = 2;
 
-/// Writes `images` [N, C, H, W] in [-1, 1], C 1 or 3, as a grid of `columns` a row.
+/// Writes `images` [N, H, W, C] in [-1, 1], C 1 or 3, as a grid of `columns` a row.
 ///
 /// # Errors
 /// Other shapes; what the system says.
 pub fn write(path: &Path, images: &Tensor, columns: usize) -> Result<()> {
-    let (n, channels, h, w) = images.dims4()?;
+    let (n, h, w, channels) = images.dims4()?;
     let color = match channels {
         1 => ExtendedColorType::L8,
         3 => ExtendedColorType::Rgb8,
@@ -30,10 +30,11 @@ pub fn write(path: &Path, images: &Tensor, columns: usize) -> Result<()> {
     let mut pixels = vec![0u8; width * height * channels];
     for (i, image) in values.chunks_exact(channels * h * w).enumerate() {
         let (top, left) = (i / columns * (h + GAP) + GAP, i % columns * (w + GAP) + GAP);
-        for (at, &value) in image.iter().enumerate() {
-            let (c, y, x) = (at / (h * w), at / w % h, at % w);
-            pixels[((top + y) * width + left + x) * channels + c] =
-                ((value + 1.) * 127.5).round().clamp(0., 255.) as u8;
+        for (y, row) in image.chunks_exact(w * channels).enumerate() {
+            let place = ((top + y) * width + left) * channels;
+            for (pixel, &value) in pixels[place..].iter_mut().zip(row) {
+                *pixel = ((value + 1.) * 127.5).round().clamp(0., 255.) as u8;
+            }
         }
     }
     let mut png = Vec::new();
@@ -60,7 +61,7 @@ mod tests {
         assert_eq!(grid.dimensions(), (8, 8));
         let at = |x, y| grid.get_pixel(x, y).0[0];
         assert_eq!((at(2, 2), at(5, 2), at(2, 5), at(5, 5)), (0, 128, 255, 0));
-        assert!(write(&path, &Tensor::zeros((1, 2, 4, 4), DType::F32, &Device::Cpu)?, 1).is_err());
+        assert!(write(&path, &Tensor::zeros((1, 4, 4, 2), DType::F32, &Device::Cpu)?, 1).is_err());
         Ok(())
     }
 }

@@ -1,0 +1,175 @@
+//! The gradients of one move of the game: what the discriminator learns from a batch of real and generated images, and what
+//! it tells the generator.
+
+use crate::net::{Gradients, Network, WantedGradients};
+use crate::objective::{Loss, value_and_gradients};
+use candle_core::{Result, Tensor, bail};
+
+/// The smallest gradient of the discriminator's loss with respect to a logit that one pass is made with. Where the loss is
+/// flatter, the generator's gradient could not be told from it any more; the discriminator's own is changed by less than a
+/// rounding error.
+const LEAST_SLOPE: f32 = 1e-18;
+
+/// What the discriminator makes of a batch.
+#[derive(Debug)]
+pub struct Judgement {
+    /// Its loss.
+    pub loss: f32,
+    /// Its logits of the real images, [N, 1].
+    pub real_logits: Tensor,
+    /// Its logits of the generated images, [N, 1].
+    pub fake_logits: Tensor,
+    /// The gradients of its parameters.
+    pub gradients: Gradients,
+}
+
+/// What the discriminator tells the generator.
+#[derive(Debug)]
+pub struct Advice {
+    /// The generator's loss.
+    pub loss: f32,
+    /// Its gradient with respect to the generated images.
+    pub gradient: Tensor,
+}
+
+const PARAMETERS: WantedGradients = WantedGradients { input: false, parameters: true };
+const INPUT: WantedGradients = WantedGradients { input: true, parameters: false };
+const BOTH: WantedGradients = WantedGradients { input: true, parameters: true };
+
+/// The discriminator's side of a step in two stages. Real and generated images go through it in one batch where that makes
+/// no difference.
+///
+/// # Errors
+/// Images that do not fit the network.
+pub fn discriminator(network: &Network, loss: Loss, real: &Tensor, fake: &Tensor) -> Result<Judgement> {
+    let (loss_of, n) = (|[real, fake]: [&Tensor; 2]| loss.discriminator(real, fake), real.dim(0)?);
+    if network.treats_samples_alone() {
+        let trace = network.trace(&Tensor::cat(&[real, fake], 0)?)?;
+        let [real_logits, fake_logits] = halves(trace.output(), n)?;
+        let (loss, [real, fake]) = value_and_gradients([&real_logits, &fake_logits], loss_of)?;
+        let gradients = trace.backward(&Tensor::cat(&[real, fake], 0)?, PARAMETERS)?;
+        return Ok(Judgement { loss, real_logits, fake_logits, gradients });
+    }
+    let (real_trace, fake_trace) = (network.trace(real)?, network.trace(fake)?);
+    let (real_logits, fake_logits) = (real_trace.output().clone(), fake_trace.output().clone());
+    let (loss, [real, fake]) = value_and_gradients([&real_logits, &fake_logits], loss_of)?;
+    let gradients = real_trace.backward(&real, PARAMETERS)?.add(&fake_trace.backward(&fake, PARAMETERS)?)?;
+    Ok(Judgement { loss, real_logits, fake_logits, gradients })
+}
+
+/// The generator's side of a step in two stages: gradients pass through the discriminator, none is computed for its weights.
+///
+/// # Errors
+/// Images that do not fit the network.
+pub fn generator(network: &Network, loss: Loss, fake: &Tensor) -> Result<Advice> {
+    let trace = network.trace(fake)?;
+    let (loss, [slope]) = value_and_gradients([trace.output()], |[fake]| loss.generator(fake))?;
+    match trace.backward(&slope, INPUT)?.input {
+        Some(gradient) => Ok(Advice { loss, gradient }),
+        None => bail!("the discriminator passes no gradient on"),
+    }
+}
+
+/// Both sides from one pass through the discriminator and back (Shen et al., "Training generative adversarial networks in
+/// one stage", 2021). The way back is linear in the gradient it begins with, and each generated image has its own: scaled
+/// by the ratio of both losses' derivatives with respect to its logit, the gradient with respect to the image is the
+/// generator's.
+///
+/// # Errors
+/// A network in which samples see each other; images that do not fit it.
+pub fn one_stage(network: &Network, loss: Loss, real: &Tensor, fake: &Tensor) -> Result<(Judgement, Advice)> {
+    if !network.treats_samples_alone() {
+        bail!("one-stage training needs a discriminator that treats samples alone, without batch normalisation")
+    }
+    let n = real.dim(0)?;
+    let trace = network.trace(&Tensor::cat(&[real, fake], 0)?)?;
+    let [real_logits, fake_logits] = halves(trace.output(), n)?;
+    let (judged, [real_slopes, fake_slopes]) =
+        value_and_gradients([&real_logits, &fake_logits], |[real, fake]| loss.discriminator(real, fake))?;
+    let (advised, [wished_slopes]) = value_and_gradients([&fake_logits], |[fake]| loss.generator(fake))?;
+
+    let vector = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
+    // In this form a NaN stays one.
+    let steep = |s: f32| if s.abs() < LEAST_SLOPE { LEAST_SLOPE.copysign(s) } else { s };
+    let slopes: Vec<f32> = vector(&fake_slopes)?.into_iter().map(steep).collect();
+    let ratios: Vec<f32> = vector(&wished_slopes)?.iter().zip(&slopes).map(|(wished, slope)| wished / slope).collect();
+    let slopes = Tensor::from_vec(slopes, fake_slopes.shape(), fake.device())?;
+
+    let mut gradients = trace.backward(&Tensor::cat(&[real_slopes, slopes], 0)?, BOTH)?;
+    let Some(input) = gradients.input.take() else { bail!("the discriminator passes no gradient on") };
+    let ratios = Tensor::from_vec(ratios, fake_slopes.dim(0)?, fake.device())?;
+    let ratios = ratios.reshape([vec![fake.dim(0)?], vec![1; fake.rank() - 1]].concat())?;
+    let gradient = input.narrow(0, n, fake.dim(0)?)?.broadcast_mul(&ratios)?;
+    Ok((Judgement { loss: judged, real_logits, fake_logits, gradients }, Advice { loss: advised, gradient }))
+}
+
+/// The first `n` rows, and the others.
+fn halves(t: &Tensor, n: usize) -> Result<[Tensor; 2]> {
+    Ok([t.narrow(0, 0, n)?, t.narrow(0, n, t.dim(0)? - n)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{Init, dcgan};
+    use candle_core::Device;
+    use runtime::ImageShape;
+
+    fn network(scale: f64) -> Result<Network> {
+        let image = ImageShape { channels: 1, height: 12, width: 12 };
+        let recipe = dcgan::Discriminator { width: 8, batch_norm: false };
+        dcgan::discriminator(&recipe, image, &mut Init::new(1))?.map(|t| t * scale)
+    }
+
+    fn assert_close(a: &Tensor, b: &Tensor, what: &str) -> Result<()> {
+        let (far, size) = ((a - b)?.abs()?.max_all()?.to_scalar::<f32>()?, b.abs()?.max_all()?.to_scalar::<f32>()?);
+        assert!(far <= 2e-5 * size && size > 0., "{what}: differs by {far} of {size}");
+        Ok(())
+    }
+
+    #[test]
+    fn one_stage_gives_the_gradients_of_two() -> Result<()> {
+        let mut init = Init::new(2);
+        let (real, fake) = (init.normal(&[6, 12, 12, 1], 0., 1.)?, init.normal(&[6, 12, 12, 1], 0.5, 1.)?);
+        // The second network is sure of itself: its logits are large.
+        for scale in [1., 20.] {
+            let network = network(scale)?;
+            for loss in [Loss::NonSaturating, Loss::Minimax] {
+                let (judgement, advice) = one_stage(&network, loss, &real, &fake)?;
+                let (expected, wished) =
+                    (discriminator(&network, loss, &real, &fake)?, generator(&network, loss, &fake)?);
+                assert_eq!((judgement.loss, advice.loss), (expected.loss, wished.loss));
+                for (found, expected) in judgement.gradients.parameters.iter().zip(&expected.gradients.parameters) {
+                    assert_close(found, expected, "discriminator")?;
+                }
+                assert_close(&advice.gradient, &wished.gradient, "generator")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The case that the non-saturating loss is made for: the discriminator's loss is flat, the generator's is not.
+    #[test]
+    fn a_saturated_discriminator_still_tells_the_generator() -> Result<()> {
+        let network = network(1.)?;
+        let last = network.parameters().len() - 1;
+        let mut at = 0;
+        let sure = network.map(|t| {
+            at += 1;
+            if at - 1 == last { t.affine(1., -300.) } else { Ok(t.clone()) }
+        })?;
+        let fake = Init::new(2).normal(&[3, 12, 12, 1], 0., 1.)?;
+        let (_, advice) = one_stage(&sure, Loss::NonSaturating, &fake, &fake)?;
+        assert_close(&advice.gradient, &generator(&sure, Loss::NonSaturating, &fake)?.gradient, "saturated")
+    }
+
+    #[test]
+    fn samples_that_see_each_other_are_refused() -> Result<()> {
+        let image = ImageShape { channels: 1, height: 12, width: 12 };
+        let network =
+            dcgan::discriminator(&dcgan::Discriminator { width: 8, batch_norm: true }, image, &mut Init::new(1))?;
+        let x = Tensor::zeros((2, 12, 12, 1), candle_core::DType::F32, &Device::Cpu)?;
+        assert!(one_stage(&network, Loss::Minimax, &x, &x).is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,283 @@
+//! What a layer does with its result while it is in the cache: bias and activation; and the way back.
+
+use super::{Real, contiguous, map_pair, real, result, sum_rows, vectorised, with_real};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+
+/// The function that is applied to every element of a layer's result.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Activation {
+    /// The identity.
+    #[default]
+    None,
+    /// `max(x, 0) + slope * min(x, 0)`, slope >= 0; 0 is the ReLU.
+    LeakyRelu(f64),
+    /// Hyperbolic tangent.
+    Tanh,
+}
+
+impl Activation {
+    /// `max(x, 0)`.
+    pub const RELU: Self = Self::LeakyRelu(0.);
+
+    /// The gradient with respect to the input, from the result `y` and the gradient `grad` with respect to it. All of these
+    /// functions tell their derivative by their result, so nothing but the result needs to be kept.
+    ///
+    /// # Errors
+    /// Shapes that differ, element types other than `f32` and `f64`.
+    pub fn backward(self, y: &Tensor, grad: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::None => grad.contiguous(),
+            _ => y.contiguous()?.apply_op2(&grad.contiguous()?, ActivationGrad(self)),
+        }
+    }
+
+    /// Replaces every element by its activation.
+    #[inline(always)]
+    pub(super) fn apply<T: Real>(self, values: &mut [T]) {
+        match self {
+            Self::None => (),
+            Self::LeakyRelu(slope) => {
+                let slope = real::<T>(slope);
+                // In this form a NaN stays one.
+                values.iter_mut().for_each(|v| *v = if *v < T::zero() { slope * *v } else { *v });
+            }
+            Self::Tanh => values.iter_mut().for_each(|v| *v = v.tanh()),
+        }
+    }
+}
+
+/// Evaluates `$body` with `$f` standing for `(y, g) -> f'(x) g`, where `y = f(x)`, in the type `$t`: once for each activation,
+/// so that no loop asks which it is.
+macro_rules! with_gradient {
+    ($activation:expr, $t:ty, $f:ident => $body:expr) => {{
+        use $crate::ops::epilogue::Activation;
+        match $activation {
+            Activation::None => {
+                let $f = |_: $t, g: $t| g;
+                $body
+            }
+            Activation::LeakyRelu(slope) => {
+                let slope = $crate::ops::real::<$t>(slope);
+                let zero = $crate::ops::real::<$t>(0.);
+                let $f = move |y: $t, g: $t| if y > zero { g } else { slope * g };
+                $body
+            }
+            Activation::Tanh => {
+                let one = $crate::ops::real::<$t>(1.);
+                let $f = move |y: $t, g: $t| g * (one - y * y);
+                $body
+            }
+        }
+    }};
+}
+pub(super) use with_gradient;
+
+/// `(y, g) -> f'(x) g` with `y = f(x)`; linear in `g`.
+struct ActivationGrad(Activation);
+
+impl CustomOp2 for ActivationGrad {
+    fn name(&self) -> &'static str {
+        "activation-grad"
+    }
+
+    fn cpu_fwd(&self, y: &CpuStorage, yl: &Layout, g: &CpuStorage, gl: &Layout) -> Result<(CpuStorage, Shape)> {
+        if yl.dims() != gl.dims() {
+            bail!("activation: the result is {:?}, its gradient {:?}", yl.dims(), gl.dims())
+        }
+        with_real!("activation-grad", y, T => {
+            let (y, g) = (contiguous::<T>("activation", y, yl)?, contiguous::<T>("activation", g, gl)?);
+            Ok(result(with_gradient!(self.0, T, f => map_pair(y, g, f)), yl.shape()))
+        })
+    }
+
+    fn bwd(&self, y: &Tensor, g: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        // The derivative is constant in y but for tanh's, 1 - y^2.
+        let dy = match self.0 {
+            Activation::Tanh if y.track_op() => Some(((y * g)? * grad)?.affine(-2., 0.)?),
+            _ => None,
+        };
+        Ok((dy, Some(self.0.backward(y, grad)?)))
+    }
+}
+
+/// Bias and activation of rows of channels.
+pub(super) struct Epilogue<'a, T> {
+    bias: &'a [T],
+    activation: Activation,
+}
+
+impl<'a, T: Real> Epilogue<'a, T> {
+    /// For results of `channels`; an empty bias is none.
+    pub(super) fn new(op: &str, bias: &'a [T], channels: usize, activation: Activation) -> Result<Self> {
+        if !bias.is_empty() && bias.len() != channels {
+            bail!("{op}: {channels} channels take a bias of {channels}, got {}", bias.len())
+        }
+        match activation {
+            Activation::LeakyRelu(slope) if slope.is_nan() || slope < 0. => {
+                bail!("{op}: the slope of a leaky ReLU must not be negative, got {slope}")
+            }
+            _ => Ok(Self { bias, activation }),
+        }
+    }
+
+    /// Adds the bias to every row of `values` and applies the activation.
+    pub(super) fn apply(&self, values: &mut [T]) {
+        vectorised(
+            #[inline(always)]
+            || {
+                if !self.bias.is_empty() {
+                    for row in values.chunks_exact_mut(self.bias.len()) {
+                        row.iter_mut().zip(self.bias).for_each(|(v, &b)| *v += b);
+                    }
+                }
+                self.activation.apply(values);
+            },
+        );
+    }
+}
+
+/// The tensor that stands for no bias, beside a weight of the same type.
+pub(super) fn no_bias(weight: &Tensor) -> Result<Tensor> {
+    Tensor::zeros(0, weight.dtype(), weight.device())
+}
+
+/// Which gradients of a layer are wanted: the others are never computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// That of the input.
+    pub input: bool,
+    /// That of the weight.
+    pub weight: bool,
+    /// That of the bias.
+    pub bias: bool,
+}
+
+impl Wanted {
+    /// Those of tensors that candle tracks.
+    pub(super) fn tracked(input: &Tensor, weight: &Tensor, bias: &Tensor) -> Self {
+        Self { input: input.track_op(), weight: weight.track_op(), bias: bias.track_op() && bias.elem_count() > 0 }
+    }
+}
+
+/// Gradients of a layer, as far as they were wanted.
+#[derive(Clone, Debug)]
+pub struct Grads {
+    /// With respect to the input.
+    pub input: Option<Tensor>,
+    /// With respect to the weight.
+    pub weight: Option<Tensor>,
+    /// With respect to the bias.
+    pub bias: Option<Tensor>,
+}
+
+impl Grads {
+    /// What is wanted of input and weight by these functions, and of the bias from the gradient before it was added.
+    pub(super) fn of(
+        wanted: Wanted,
+        grad: &Tensor,
+        input: impl FnOnce() -> Result<Tensor>,
+        weight: impl FnOnce() -> Result<Tensor>,
+    ) -> Result<Self> {
+        Ok(Self {
+            bias: wanted.bias.then(|| channel_sum(grad)).transpose()?,
+            weight: wanted.weight.then(weight).transpose()?,
+            input: wanted.input.then(input).transpose()?,
+        })
+    }
+
+    pub(super) fn into_tuple(self) -> (Option<Tensor>, Option<Tensor>, Option<Tensor>) {
+        (self.input, self.weight, self.bias)
+    }
+}
+
+/// The sum over all axes but the last: [..., C] -> `[C]`.
+///
+/// # Errors
+/// A scalar, element types other than `f32` and `f64`.
+pub fn channel_sum(x: &Tensor) -> Result<Tensor> {
+    x.contiguous()?.apply_op1(ChannelSum)
+}
+
+struct ChannelSum;
+
+impl CustomOp1 for ChannelSum {
+    fn name(&self) -> &'static str {
+        "channel-sum"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
+        let Some(&c) = xl.dims().last() else { bail!("channel-sum: takes [..., C], got a scalar") };
+        with_real!("channel-sum", x, T => {
+            let x = contiguous::<T>("channel-sum", x, xl)?;
+            let rows = x.len().checked_div(c).unwrap_or(0);
+            let [sum] = sum_rows(rows, c, #[inline(always)] |row, [sum]| {
+                sum.iter_mut().zip(&x[row * c..]).for_each(|(s, &v): (&mut T, &T)| *s += v);
+            });
+            Ok(result(sum, c))
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(grad.broadcast_as(x.shape())?.contiguous()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{check_gradients, values};
+    use candle_core::{Device, IndexOp};
+
+    #[test]
+    fn gradients_are_those_of_the_functions() -> Result<()> {
+        let x = values(&[3, 4, 5], 1)?;
+        for activation in [Activation::None, Activation::LeakyRelu(0.2), Activation::RELU, Activation::Tanh] {
+            let mut y = x.flatten_all()?.to_vec1::<f64>()?;
+            let at = |v: f64| {
+                let mut one = [v];
+                activation.apply(&mut one);
+                one[0]
+            };
+            activation.apply(&mut y);
+            let y = Tensor::from_vec(y, x.shape(), &Device::Cpu)?;
+            let g = activation.backward(&y, &x.ones_like()?)?.flatten_all()?.to_vec1::<f64>()?;
+            for (&x, g) in x.flatten_all()?.to_vec1::<f64>()?.iter().zip(g) {
+                assert!((g - (at(x + 1e-6) - at(x - 1e-6)) / 2e-6).abs() < 1e-8, "{activation:?} at {x}");
+            }
+            let g = values(&[3, 4, 5], 2)?;
+            check_gradients(std::slice::from_ref(&g), |v| activation.backward(&y, &v[0])?.sqr())?;
+            if activation == Activation::Tanh {
+                check_gradients(&[y, g], |v| activation.backward(&v[0], &v[1])?.sqr())?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn channel_sums_are_sums_of_columns() -> Result<()> {
+        for shape in [&[2, 3, 5, 7][..], &[1, 4], &[5000, 3], &[6]] {
+            let x = values(shape, 3)?;
+            let c = shape[shape.len() - 1];
+            let found = channel_sum(&x)?.to_vec1::<f64>()?;
+            let rows = x.reshape(((), c))?;
+            for (channel, found) in found.into_iter().enumerate() {
+                let expected: f64 = rows.i((.., channel))?.to_vec1::<f64>()?.iter().sum();
+                assert!((found - expected).abs() < 1e-10, "{found} {expected}");
+            }
+        }
+        check_gradients(&[values(&[3, 2, 4], 1)?], |v| channel_sum(&v[0])?.sqr())
+    }
+
+    #[test]
+    fn a_nan_is_not_hidden_and_slopes_are_checked() -> Result<()> {
+        let bias = [0f32, 1.];
+        for activation in [Activation::RELU, Activation::LeakyRelu(0.2), Activation::Tanh] {
+            let mut values = [f32::NAN, -1.];
+            Epilogue::new("test", &bias, 2, activation)?.apply(&mut values);
+            assert!(values[0].is_nan() && values[1] == 0., "{activation:?}");
+        }
+        assert!(Epilogue::new("test", &bias, 3, Activation::None).is_err());
+        assert!(Epilogue::new("test", &bias, 2, Activation::LeakyRelu(-0.1)).is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! Dense layers: products of matrices, closed under differentiation, with bias and activation on the way out.
+
+use super::epilogue::{Activation, Epilogue, Grads, Wanted, no_bias};
+use super::gemm::{Matrix, multiply};
+use super::{Real, contiguous, result, unwritten, with_real};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+/// Rows of the product that one task computes at least.
+const ROWS: usize = 32;
+/// Tasks at most: each reads all of the right-hand matrix.
+const TASKS: usize = 8;
+
+/// `activation(x w' + bias)`: `x` [N, in], `w` [out, in], `bias` `[out]` -> [N, out].
+///
+/// # Errors
+/// Shapes that do not fit, element types other than `f32` and `f64`.
+pub fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+    let bias = bias.cloned().map_or_else(|| no_bias(w), Ok)?;
+    x.contiguous()?.apply_op3(&w.contiguous()?, &bias.contiguous()?, Linear { activation })
+}
+
+/// The gradients of [`linear`], of which `y` is the result and `grad` the gradient with respect to it.
+///
+/// # Errors
+/// As [`linear`].
+pub fn linear_backward([x, w, y, grad]: [&Tensor; 4], activation: Activation, wanted: Wanted) -> Result<Grads> {
+    let grad = activation.backward(y, grad)?;
+    Grads::of(
+        wanted,
+        &grad,
+        || product(&grad, w, Transposed(false, false)),
+        || product(&grad, x, Transposed(true, false)),
+    )
+}
+
+/// Which of the two matrices of a product are read as their transposes.
+#[derive(Clone, Copy, Debug)]
+struct Transposed(bool, bool);
+
+/// The product of two matrices, or of their transposes.
+fn product(a: &Tensor, b: &Tensor, transposed: Transposed) -> Result<Tensor> {
+    a.contiguous()?.apply_op2(&b.contiguous()?, Product(transposed))
+}
+
+struct Linear {
+    activation: Activation,
+}
+
+struct Product(Transposed);
+
+/// `[m, n]` of the product; an error where the inner sizes differ.
+fn multiplied<T: Real>(
+    op: &str,
+    (a, al): (&[T], &Layout),
+    (b, bl): (&[T], &Layout),
+    transposed: Transposed,
+) -> Result<(Vec<T>, [usize; 2])> {
+    let misfit = || candle_core::Error::Msg(format!("{op}: {:?} does not fit {:?}", al.dims(), bl.dims()));
+    let sizes = |l: &Layout, transposed: bool| match (l.dims(), transposed) {
+        (&[rows, columns], false) => Ok((rows, columns, columns)),
+        (&[rows, columns], true) => Ok((columns, rows, columns)),
+        _ => Err(misfit()),
+    };
+    let ((m, k, a_stride), (b_rows, n, b_stride)) = (sizes(al, transposed.0)?, sizes(bl, transposed.1)?);
+    if b_rows != k {
+        return Err(misfit());
+    }
+    let mut out = if k > 0 { unwritten(m * n) } else { vec![T::zero(); m * n] };
+    let rows = m.div_ceil(TASKS).max(ROWS);
+    let right = Matrix::rows(b, b_stride);
+    let right = if transposed.1 { right.t() } else { right };
+    if m * n * k > 0 {
+        out.par_chunks_mut(rows * n).enumerate().for_each(|(block, out)| {
+            let first = block * rows;
+            let left = match transposed.0 {
+                true => Matrix::rows(&a[first..], a_stride).t(),
+                false => Matrix::rows(&a[first * a_stride..], a_stride),
+            };
+            multiply([out.len() / n, n, k], left, right, out, n, false);
+        });
+    }
+    Ok((out, [m, n]))
+}
+
+impl CustomOp2 for Product {
+    fn name(&self) -> &'static str {
+        "product"
+    }
+
+    fn cpu_fwd(&self, a: &CpuStorage, al: &Layout, b: &CpuStorage, bl: &Layout) -> Result<(CpuStorage, Shape)> {
+        with_real!("product", a, T => {
+            let (a, b) = (contiguous::<T>("product", a, al)?, contiguous::<T>("product", b, bl)?);
+            let (out, shape) = multiplied("product", (a, al), (b, bl), self.0)?;
+            Ok(result(out, &shape[..]))
+        })
+    }
+
+    fn bwd(&self, a: &Tensor, b: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        // With A and B what is multiplied: dA = g B', dB = A' g, each transposed where its matrix was.
+        let Transposed(at, bt) = self.0;
+        let da = || match at {
+            false => product(grad, b, Transposed(false, !bt)),
+            true => product(b, grad, Transposed(bt, true)),
+        };
+        let db = || match bt {
+            false => product(a, grad, Transposed(!at, false)),
+            true => product(grad, a, Transposed(true, at)),
+        };
+        Ok((a.track_op().then(da).transpose()?, b.track_op().then(db).transpose()?))
+    }
+}
+
+impl CustomOp3 for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+        b: &CpuStorage,
+        bl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        with_real!("linear", x, T => {
+            let (x, w) = (contiguous::<T>("linear", x, xl)?, contiguous::<T>("linear", w, wl)?);
+            let (mut out, shape) = multiplied("linear", (x, xl), (w, wl), Transposed(false, true))?;
+            let epilogue = Epilogue::new("linear", contiguous::<T>("linear", b, bl)?, shape[1], self.activation)?;
+            if !out.is_empty() {
+                out.par_chunks_mut(ROWS * shape[1]).for_each(|rows| epilogue.apply(rows));
+            }
+            Ok(result(out, &shape[..]))
+        })
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        if x.rank() != 2 {
+            bail!("linear: takes [N, in], got {:?}", x.dims())
+        }
+        Ok(linear_backward([x, w, y, grad], self.activation, Wanted::tracked(x, w, b))?.into_tuple())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{check_gradients, values};
+
+    #[test]
+    fn results_are_those_of_candle() -> Result<()> {
+        for (n, inputs, outputs) in [(1, 1, 1), (3, 5, 2), (70, 9, 300), (64, 100, 33)] {
+            let (x, w, b) = (values(&[n, inputs], 1)?, values(&[outputs, inputs], 2)?, values(&[outputs], 3)?);
+            let expected = x.matmul(&w.t()?)?.broadcast_add(&b)?.tanh()?;
+            let far = (linear(&x, &w, Some(&b), Activation::Tanh)? - expected)?.abs()?.max_all()?.to_scalar::<f64>()?;
+            assert!(far < 1e-12, "differs by {far}");
+        }
+        assert!(linear(&values(&[2, 3], 1)?, &values(&[2, 4], 1)?, None, Activation::None).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn gradients_agree_with_finite_differences() -> Result<()> {
+        let (x, w, b) = (values(&[4, 3], 1)?, values(&[5, 3], 2)?, values(&[5], 3)?);
+        for activation in [Activation::None, Activation::LeakyRelu(0.2), Activation::Tanh] {
+            check_gradients(&[x.clone(), w.clone(), b.clone()], |v| {
+                linear(&v[0], &v[1], Some(&v[2]), activation)?.sqr()
+            })?;
+        }
+        for transposed in
+            [Transposed(false, false), Transposed(false, true), Transposed(true, false), Transposed(true, true)]
+        {
+            let a = values(if transposed.0 { &[3, 4] } else { &[4, 3] }, 1)?;
+            let b = values(if transposed.1 { &[2, 3] } else { &[3, 2] }, 2)?;
+            check_gradients(&[a, b], |v| product(&v[0], &v[1], transposed)?.sqr())?;
+        }
+        Ok(())
+    }
+}
