@@ -85,25 +85,27 @@ type Block<T> = [T; LANES];
 type Square<T, const N: usize> = [[Block<T>; N]; N];
 
 #[inline(always)]
-fn zeros<T: Real, const N: usize>() -> Square<T, N> {
-    [[[T::zero(); LANES]; N]; N]
+fn zeros<T: Real, const I: usize, const O: usize>() -> [[Block<T>; O]; I] {
+    [[[T::zero(); LANES]; O]; I]
 }
 
-/// `out = m x m'`, with `m` [O, I] given by its elements. Where this is inlined they are constants: zeros and ones cost
-/// nothing. Everything is passed by reference, since arrays of this size are moved by calls.
+/// `out = m x m'`, with `m` [O, I] given by its elements; `half` is for what lies between. Where this is inlined the
+/// elements are constants: zeros and ones cost nothing. Everything is passed by reference and used again for the next block,
+/// since arrays of this size are cleared and moved by calls.
 #[inline(always)]
 fn both<T: Real, const I: usize, const O: usize>(
     m: impl Fn(usize, usize) -> f64,
     x: &Square<T, I>,
+    half: &mut [[Block<T>; O]; I],
     out: &mut Square<T, O>,
 ) {
-    let mut half = [[[T::zero(); LANES]; O]; I];
     for i in 0..I {
         for o in 0..O {
-            let sum = &mut half[i][o];
+            let mut sum = [T::zero(); LANES];
             for k in 0..I {
-                accumulate(sum, m(o, k), &x[i][k]);
+                accumulate(&mut sum, m(o, k), &x[i][k]);
             }
+            half[i][o] = sum;
         }
     }
     for column in 0..O {
@@ -304,21 +306,19 @@ impl Winograd {
     /// `B' x B` of every tile: [rows, points, channels].
     #[inline(always)]
     fn lift_large<T: Real, F: Filter<N, R>, const N: usize, const R: usize>(&self, images: &[T], lifted: &mut [T]) {
+        let (mut x, mut half, mut points) = (zeros::<T, N, N>(), zeros::<T, N, N>(), zeros::<T, N, N>());
         let len = N * N * self.channels;
         for (image, lifted) in
             images.chunks_exact(self.sizes.large_len()).zip(lifted.chunks_exact_mut(self.rows() * len))
         {
             for (row, lifted) in lifted.chunks_exact_mut(len).enumerate() {
                 for (a, b, c, n, to) in self.blocks() {
-                    let (mut x, mut points) = (zeros::<T, N>(), zeros::<T, N>());
                     for u in 0..N {
                         for v in 0..N {
-                            if let Some(p) = self.place(self.tile(row), [a, b], u, v) {
-                                load(&image[p + c..][..n], &mut x[u][v]);
-                            }
+                            load(self.place(self.tile(row), [a, b], u, v).map(|p| &image[p + c..][..n]), &mut x[u][v]);
                         }
                     }
-                    both(|o, i| F::INPUT[o][i], &x, &mut points);
+                    both(|o, i| F::INPUT[o][i], &x, &mut half, &mut points);
                     store_points(&points, lifted, self.channels, to, n);
                 }
             }
@@ -328,15 +328,15 @@ impl Winograd {
     /// The transpose of [`Self::lift_large`], added to `images`.
     #[inline(always)]
     fn lower_large<T: Real, F: Filter<N, R>, const N: usize, const R: usize>(&self, lifted: &[T], images: &mut [T]) {
+        let (mut points, mut half, mut x) = (zeros::<T, N, N>(), zeros::<T, N, N>(), zeros::<T, N, N>());
         let len = N * N * self.channels;
         for (image, lifted) in
             images.chunks_exact_mut(self.sizes.large_len()).zip(lifted.chunks_exact(self.rows() * len))
         {
             for (row, lifted) in lifted.chunks_exact(len).enumerate() {
                 for (a, b, c, n, from) in self.blocks() {
-                    let (mut x, mut points) = (zeros::<T, N>(), zeros::<T, N>());
                     load_points(lifted, self.channels, from, n, &mut points);
-                    both(|o, i| F::INPUT[i][o], &points, &mut x);
+                    both(|o, i| F::INPUT[i][o], &points, &mut half, &mut x);
                     for u in 0..N {
                         for v in 0..N {
                             if let Some(to) = self.place(self.tile(row), [a, b], u, v) {
@@ -352,6 +352,7 @@ impl Winograd {
     /// `A y A'` of every tile: [rows, points, outputs].
     #[inline(always)]
     fn lift_small<T: Real, F: Filter<N, R>, const N: usize, const R: usize>(&self, images: &[T], lifted: &mut [T]) {
+        let (mut y, mut half, mut points) = (zeros::<T, TILE, TILE>(), zeros::<T, TILE, N>(), zeros::<T, N, N>());
         let (o, len) = (self.sizes.outputs, N * N * self.sizes.outputs);
         for (image, lifted) in
             images.chunks_exact(self.sizes.small_len()).zip(lifted.chunks_exact_mut(self.rows() * len))
@@ -359,15 +360,12 @@ impl Winograd {
             for (row, lifted) in lifted.chunks_exact_mut(len).enumerate() {
                 for c in (0..o).step_by(LANES) {
                     let n = LANES.min(o - c);
-                    let (mut y, mut points) = (zeros::<T, TILE>(), zeros::<T, N>());
                     for u in 0..TILE {
                         for v in 0..TILE {
-                            if let Some(p) = self.output_place(self.tile(row), u, v) {
-                                load(&image[p + c..][..n], &mut y[u][v]);
-                            }
+                            load(self.output_place(self.tile(row), u, v).map(|p| &image[p + c..][..n]), &mut y[u][v]);
                         }
                     }
-                    both(|o, i| F::OUTPUT[i][o], &y, &mut points);
+                    both(|o, i| F::OUTPUT[i][o], &y, &mut half, &mut points);
                     store_points(&points, lifted, o, c, n);
                 }
             }
@@ -377,6 +375,7 @@ impl Winograd {
     /// The outputs of every tile from its points; all of `images` is written.
     #[inline(always)]
     fn lower_small<T: Real, F: Filter<N, R>, const N: usize, const R: usize>(&self, lifted: &[T], images: &mut [T]) {
+        let (mut points, mut half, mut y) = (zeros::<T, N, N>(), zeros::<T, N, TILE>(), zeros::<T, TILE, TILE>());
         let (o, len) = (self.sizes.outputs, N * N * self.sizes.outputs);
         for (image, lifted) in
             images.chunks_exact_mut(self.sizes.small_len()).zip(lifted.chunks_exact(self.rows() * len))
@@ -384,9 +383,8 @@ impl Winograd {
             for (row, lifted) in lifted.chunks_exact(len).enumerate() {
                 for c in (0..o).step_by(LANES) {
                     let n = LANES.min(o - c);
-                    let (mut y, mut points) = (zeros::<T, TILE>(), zeros::<T, N>());
                     load_points(lifted, o, c, n, &mut points);
-                    both(|o, i| F::OUTPUT[o][i], &points, &mut y);
+                    both(|o, i| F::OUTPUT[o][i], &points, &mut half, &mut y);
                     for u in 0..TILE {
                         for v in 0..TILE {
                             if let Some(to) = self.output_place(self.tile(row), u, v) {
@@ -402,16 +400,14 @@ impl Winograd {
     /// `G w G'` of one output's kernel: [points, channels].
     #[inline(always)]
     fn lift_kernel<T: Real, F: Filter<N, R>, const N: usize, const R: usize>(&self, weight: &[T], lifted: &mut [T]) {
+        let (mut w, mut half, mut points) = (zeros::<T, R, R>(), zeros::<T, R, N>(), zeros::<T, N, N>());
         for (a, b, c, n, to) in self.blocks() {
-            let (mut w, mut points) = (zeros::<T, R>(), zeros::<T, N>());
             for u in 0..R {
                 for v in 0..R {
-                    if let Some(p) = self.tap_place([a, b], u, v) {
-                        load(&weight[p + c..][..n], &mut w[u][v]);
-                    }
+                    load(self.tap_place([a, b], u, v).map(|p| &weight[p + c..][..n]), &mut w[u][v]);
                 }
             }
-            both(|o, i| F::WEIGHT[o][i], &w, &mut points);
+            both(|o, i| F::WEIGHT[o][i], &w, &mut half, &mut points);
             store_points(&points, lifted, self.channels, to, n);
         }
     }
@@ -419,10 +415,10 @@ impl Winograd {
     /// The transpose of [`Self::lift_kernel`], added to `weight`.
     #[inline(always)]
     fn lower_kernel<T: Real, F: Filter<N, R>, const N: usize, const R: usize>(&self, lifted: &[T], weight: &mut [T]) {
+        let (mut points, mut half, mut w) = (zeros::<T, N, N>(), zeros::<T, N, R>(), zeros::<T, R, R>());
         for (a, b, c, n, from) in self.blocks() {
-            let (mut w, mut points) = (zeros::<T, R>(), zeros::<T, N>());
             load_points(lifted, self.channels, from, n, &mut points);
-            both(|o, i| F::WEIGHT[i][o], &points, &mut w);
+            both(|o, i| F::WEIGHT[i][o], &points, &mut half, &mut w);
             for u in 0..R {
                 for v in 0..R {
                     if let Some(to) = self.tap_place([a, b], u, v) {
@@ -434,12 +430,13 @@ impl Winograd {
     }
 }
 
-/// Fills a block with a run, or as many of its lanes as the run has.
+/// Fills a block with a run, or as many of its lanes as the run has; with zeros in the padding.
 #[inline(always)]
-fn load<T: Real>(run: &[T], block: &mut Block<T>) {
-    match run.first_chunk::<LANES>() {
-        Some(whole) => *block = *whole,
-        None => block.iter_mut().zip(run).for_each(|(lane, &value)| *lane = value),
+fn load<T: Real>(run: Option<&[T]>, block: &mut Block<T>) {
+    match run.map(|run| (run, run.first_chunk::<LANES>())) {
+        Some((_, Some(whole))) => *block = *whole,
+        Some((run, None)) => block.iter_mut().zip(run).for_each(|(lane, &value)| *lane = value),
+        None => *block = [T::zero(); LANES],
     }
 }
 
@@ -464,7 +461,7 @@ fn add<T: Real>(block: &Block<T>, run: &mut [T]) {
 #[inline(always)]
 fn load_points<T: Real, const N: usize>(lifted: &[T], channels: usize, at: usize, n: usize, points: &mut Square<T, N>) {
     for (point, block) in points.as_flattened_mut().iter_mut().enumerate() {
-        load(&lifted[point * channels + at..][..n], block);
+        load(Some(&lifted[point * channels + at..][..n]), block);
     }
 }
 
