@@ -2,7 +2,8 @@
 //! it tells the generator.
 
 use crate::net::{Gradients, Network, WantedGradients};
-use crate::objective::{Loss, value_and_gradients};
+use crate::objective::{r1, value_and_gradients};
+use crate::recipe::Objective;
 use candle_core::{Result, Tensor, bail};
 
 /// The smallest gradient of the discriminator's loss with respect to a logit that one pass is made with. Where the loss is
@@ -13,7 +14,7 @@ const LEAST_SLOPE: f32 = 1e-18;
 /// What the discriminator makes of a batch.
 #[derive(Debug)]
 pub struct Judgement {
-    /// Its loss.
+    /// Its loss, penalties included.
     pub loss: f32,
     /// Its logits of the real images, [N, 1].
     pub real_logits: Tensor,
@@ -32,6 +33,18 @@ pub struct Advice {
     pub gradient: Tensor,
 }
 
+impl Judgement {
+    /// With the penalties of the rules, if there are any.
+    fn penalised(mut self, network: &Network, rules: &Objective, real: &Tensor) -> Result<Self> {
+        if rules.r1_gamma > 0. {
+            let (penalty, gradients) = r1::penalty(network, real, rules.r1_gamma)?;
+            self.loss += penalty;
+            self.gradients = self.gradients.add(&gradients)?;
+        }
+        Ok(self)
+    }
+}
+
 const PARAMETERS: WantedGradients = WantedGradients { input: false, parameters: true };
 const INPUT: WantedGradients = WantedGradients { input: true, parameters: false };
 const BOTH: WantedGradients = WantedGradients { input: true, parameters: true };
@@ -41,29 +54,32 @@ const BOTH: WantedGradients = WantedGradients { input: true, parameters: true };
 ///
 /// # Errors
 /// Images that do not fit the network.
-pub fn discriminator(network: &Network, loss: Loss, real: &Tensor, fake: &Tensor) -> Result<Judgement> {
-    let (loss_of, n) = (|[real, fake]: [&Tensor; 2]| loss.discriminator(real, fake), real.dim(0)?);
-    if network.treats_samples_alone() {
+pub fn discriminator(network: &Network, rules: &Objective, real: &Tensor, fake: &Tensor) -> Result<Judgement> {
+    let loss_of = |[real, fake]: [&Tensor; 2]| rules.loss.discriminator(real, fake);
+    let judgement = if network.treats_samples_alone() {
         let trace = network.trace(&Tensor::cat(&[real, fake], 0)?)?;
-        let [real_logits, fake_logits] = halves(trace.output(), n)?;
-        let (loss, [real, fake]) = value_and_gradients([&real_logits, &fake_logits], loss_of)?;
-        let gradients = trace.backward(&Tensor::cat(&[real, fake], 0)?, PARAMETERS)?;
-        return Ok(Judgement { loss, real_logits, fake_logits, gradients });
-    }
-    let (real_trace, fake_trace) = (network.trace(real)?, network.trace(fake)?);
-    let (real_logits, fake_logits) = (real_trace.output().clone(), fake_trace.output().clone());
-    let (loss, [real, fake]) = value_and_gradients([&real_logits, &fake_logits], loss_of)?;
-    let gradients = real_trace.backward(&real, PARAMETERS)?.add(&fake_trace.backward(&fake, PARAMETERS)?)?;
-    Ok(Judgement { loss, real_logits, fake_logits, gradients })
+        let [real_logits, fake_logits] = halves(trace.output(), real.dim(0)?)?;
+        let (loss, slopes) = value_and_gradients([&real_logits, &fake_logits], loss_of)?;
+        let gradients = trace.backward(&Tensor::cat(&slopes, 0)?, PARAMETERS)?;
+        Judgement { loss, real_logits, fake_logits, gradients }
+    } else {
+        let (real_trace, fake_trace) = (network.trace(real)?, network.trace(fake)?);
+        let (real_logits, fake_logits) = (real_trace.output().clone(), fake_trace.output().clone());
+        let (loss, slopes) = value_and_gradients([&real_logits, &fake_logits], loss_of)?;
+        let gradients = real_trace.backward(&slopes[0], PARAMETERS)?;
+        let gradients = gradients.add(&fake_trace.backward(&slopes[1], PARAMETERS)?)?;
+        Judgement { loss, real_logits, fake_logits, gradients }
+    };
+    judgement.penalised(network, rules, real)
 }
 
 /// The generator's side of a step in two stages: gradients pass through the discriminator, none is computed for its weights.
 ///
 /// # Errors
 /// Images that do not fit the network.
-pub fn generator(network: &Network, loss: Loss, fake: &Tensor) -> Result<Advice> {
+pub fn generator(network: &Network, rules: &Objective, fake: &Tensor) -> Result<Advice> {
     let trace = network.trace(fake)?;
-    let (loss, [slope]) = value_and_gradients([trace.output()], |[fake]| loss.generator(fake))?;
+    let (loss, [slope]) = value_and_gradients([trace.output()], |[fake]| rules.loss.generator(fake))?;
     match trace.backward(&slope, INPUT)?.input {
         Some(gradient) => Ok(Advice { loss, gradient }),
         None => bail!("the discriminator passes no gradient on"),
@@ -77,7 +93,7 @@ pub fn generator(network: &Network, loss: Loss, fake: &Tensor) -> Result<Advice>
 ///
 /// # Errors
 /// A network in which samples see each other; images that do not fit it.
-pub fn one_stage(network: &Network, loss: Loss, real: &Tensor, fake: &Tensor) -> Result<(Judgement, Advice)> {
+pub fn one_stage(network: &Network, rules: &Objective, real: &Tensor, fake: &Tensor) -> Result<(Judgement, Advice)> {
     if !network.treats_samples_alone() {
         bail!("one-stage training needs a discriminator that treats samples alone, without batch normalisation")
     }
@@ -85,8 +101,8 @@ pub fn one_stage(network: &Network, loss: Loss, real: &Tensor, fake: &Tensor) ->
     let trace = network.trace(&Tensor::cat(&[real, fake], 0)?)?;
     let [real_logits, fake_logits] = halves(trace.output(), n)?;
     let (judged, [real_slopes, fake_slopes]) =
-        value_and_gradients([&real_logits, &fake_logits], |[real, fake]| loss.discriminator(real, fake))?;
-    let (advised, [wished_slopes]) = value_and_gradients([&fake_logits], |[fake]| loss.generator(fake))?;
+        value_and_gradients([&real_logits, &fake_logits], |[real, fake]| rules.loss.discriminator(real, fake))?;
+    let (advised, [wished_slopes]) = value_and_gradients([&fake_logits], |[fake]| rules.loss.generator(fake))?;
 
     let vector = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
     // In this form a NaN stays one.
@@ -100,7 +116,8 @@ pub fn one_stage(network: &Network, loss: Loss, real: &Tensor, fake: &Tensor) ->
     let ratios = Tensor::from_vec(ratios, fake_slopes.dim(0)?, fake.device())?;
     let ratios = ratios.reshape([vec![fake.dim(0)?], vec![1; fake.rank() - 1]].concat())?;
     let gradient = input.narrow(0, n, fake.dim(0)?)?.broadcast_mul(&ratios)?;
-    Ok((Judgement { loss: judged, real_logits, fake_logits, gradients }, Advice { loss: advised, gradient }))
+    let judgement = Judgement { loss: judged, real_logits, fake_logits, gradients };
+    Ok((judgement.penalised(network, rules, real)?, Advice { loss: advised, gradient }))
 }
 
 /// The first `n` rows, and the others.
@@ -112,8 +129,11 @@ fn halves(t: &Tensor, n: usize) -> Result<[Tensor; 2]> {
 mod tests {
     use super::*;
     use crate::net::{Init, dcgan};
+    use crate::objective::Loss;
     use candle_core::Device;
     use runtime::ImageShape;
+
+    const RULES: Objective = Objective { loss: Loss::NonSaturating, r1_gamma: 0. };
 
     fn network(scale: f64) -> Result<Network> {
         let image = ImageShape { channels: 1, height: 12, width: 12 };
@@ -134,10 +154,11 @@ mod tests {
         // The second network is sure of itself: its logits are large.
         for scale in [1., 20.] {
             let network = network(scale)?;
-            for loss in [Loss::NonSaturating, Loss::Minimax] {
-                let (judgement, advice) = one_stage(&network, loss, &real, &fake)?;
+            for (loss, r1_gamma) in [(Loss::NonSaturating, 0.), (Loss::Minimax, 0.), (Loss::NonSaturating, 10.)] {
+                let rules = &Objective { loss, r1_gamma };
+                let (judgement, advice) = one_stage(&network, rules, &real, &fake)?;
                 let (expected, wished) =
-                    (discriminator(&network, loss, &real, &fake)?, generator(&network, loss, &fake)?);
+                    (discriminator(&network, rules, &real, &fake)?, generator(&network, rules, &fake)?);
                 assert_eq!((judgement.loss, advice.loss), (expected.loss, wished.loss));
                 for (found, expected) in judgement.gradients.parameters.iter().zip(&expected.gradients.parameters) {
                     assert_close(found, expected, "discriminator")?;
@@ -159,8 +180,8 @@ mod tests {
             if at - 1 == last { t.affine(1., -300.) } else { Ok(t.clone()) }
         })?;
         let fake = Init::new(2).normal(&[3, 12, 12, 1], 0., 1.)?;
-        let (_, advice) = one_stage(&sure, Loss::NonSaturating, &fake, &fake)?;
-        assert_close(&advice.gradient, &generator(&sure, Loss::NonSaturating, &fake)?.gradient, "saturated")
+        let (_, advice) = one_stage(&sure, &RULES, &fake, &fake)?;
+        assert_close(&advice.gradient, &generator(&sure, &RULES, &fake)?.gradient, "saturated")
     }
 
     #[test]
@@ -169,7 +190,7 @@ mod tests {
         let network =
             dcgan::discriminator(&dcgan::Discriminator { width: 8, batch_norm: true }, image, &mut Init::new(1))?;
         let x = Tensor::zeros((2, 12, 12, 1), candle_core::DType::F32, &Device::Cpu)?;
-        assert!(one_stage(&network, Loss::Minimax, &x, &x).is_err());
+        assert!(one_stage(&network, &RULES, &x, &x).is_err());
         Ok(())
     }
 }

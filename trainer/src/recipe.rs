@@ -81,6 +81,9 @@ pub enum Discriminator {
 pub struct Objective {
     /// The loss of both networks.
     pub loss: Loss,
+    /// Weight of the R1 gradient penalty on real images ([`crate::objective::r1`]); 0 is none.
+    #[serde(default)]
+    pub r1_gamma: f64,
 }
 
 /// Length and rhythm of a run, in thousands of real images shown (kimg).
@@ -226,6 +229,7 @@ impl Recipe {
         between("training.ema_half_life_kimg", t.ema_half_life_kimg, 0., 1e6)?;
         between("training.tick_kimg", t.tick_kimg, 0.001, 1e6)?;
         between("training.checkpoint_kimg", t.checkpoint_kimg, 0.001, 1e6)?;
+        between("objective.r1_gamma", self.objective.r1_gamma, 0., 1e6)?;
         between("optimizer.generator_lr", o.generator_lr, 1e-9, 1.)?;
         between("optimizer.discriminator_lr", o.discriminator_lr, 1e-9, 1.)?;
         between("optimizer.beta1", o.beta1, 0., 0.999999)?;

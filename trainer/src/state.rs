@@ -28,7 +28,7 @@ pub struct State {
 /// What one step found.
 #[derive(Clone, Copy, Debug)]
 pub struct Losses {
-    /// The discriminator's loss.
+    /// The discriminator's loss, penalties included.
     pub discriminator: f32,
     /// The generator's loss.
     pub generator: f32,
@@ -69,21 +69,21 @@ impl State {
     /// [`Error::Diverged`] when a loss is no longer finite; the generator, and in one stage the discriminator, then still
     /// hold the state before this step, and the last checkpoint is untouched.
     pub fn step(&mut self, batch: &Batch) -> Result<Losses> {
-        let loss = self.recipe.objective.loss;
+        let rules = &self.recipe.objective;
         let trace = self.generator.network().trace(&batch.z)?;
         let fake = trace.output().clone();
         let (judgement, advice) = if self.is_one_stage() {
-            let (judgement, advice) = game::one_stage(self.discriminator.network(), loss, &batch.real, &fake)?;
+            let (judgement, advice) = game::one_stage(self.discriminator.network(), rules, &batch.real, &fake)?;
             self.finite("generator", advice.loss)?;
             self.finite("discriminator", judgement.loss)?;
             self.discriminator.step(&judgement.gradients, 0.)?;
             (judgement, advice)
         } else {
-            let judgement = game::discriminator(self.discriminator.network(), loss, &batch.real, &fake)?;
+            let judgement = game::discriminator(self.discriminator.network(), rules, &batch.real, &fake)?;
             self.finite("discriminator", judgement.loss)?;
             self.discriminator.step(&judgement.gradients, 0.)?;
             // In its own step the generator is judged by the discriminator's new weights.
-            let advice = game::generator(self.discriminator.network(), loss, &fake)?;
+            let advice = game::generator(self.discriminator.network(), rules, &fake)?;
             self.finite("generator", advice.loss)?;
             (judgement, advice)
         };

@@ -1,6 +1,7 @@
 //! What the two networks minimise.
 
 mod logistic;
+pub mod r1;
 
 use candle_core::{Result, Tensor, Var, bail};
 use serde::{Deserialize, Serialize};

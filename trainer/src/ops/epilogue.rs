@@ -27,7 +27,9 @@ impl Activation {
     pub fn backward(self, y: &Tensor, grad: &Tensor) -> Result<Tensor> {
         match self {
             Self::None => grad.contiguous(),
-            _ => y.contiguous()?.apply_op2(&grad.contiguous()?, ActivationGrad(self)),
+            // Constant in `y` but for jumps: candle must not look for a gradient there.
+            Self::LeakyRelu(_) => y.detach().contiguous()?.apply_op2(&grad.contiguous()?, ActivationGrad(self)),
+            Self::Tanh => y.contiguous()?.apply_op2(&grad.contiguous()?, ActivationGrad(self)),
         }
     }
 
@@ -91,11 +93,8 @@ impl CustomOp2 for ActivationGrad {
     }
 
     fn bwd(&self, y: &Tensor, g: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        // The derivative is constant in y but for tanh's, 1 - y^2.
-        let dy = match self.0 {
-            Activation::Tanh if y.track_op() => Some(((y * g)? * grad)?.affine(-2., 0.)?),
-            _ => None,
-        };
+        // Only tanh's derivative depends on y, and only then is y tracked: 1 - y^2.
+        let dy = y.track_op().then(|| ((y * g)? * grad)?.affine(-2., 0.)).transpose()?;
         Ok((dy, Some(self.0.backward(y, grad)?)))
     }
 }
