@@ -14,7 +14,7 @@ use trainer::export::{self, Format, Origin};
 use trainer::recipe::Recipe;
 use trainer::report::{duration, grid};
 use trainer::run::Run;
-use trainer::state::State;
+use trainer::state::{STATISTICS_LATENTS, State};
 use trainer::train::{End, train};
 use trainer::{Error, Result, checkpoint};
 
@@ -151,7 +151,7 @@ fn learn(mut state: State, data: &Arc<Dataset>, run: &Run, args: &Args) -> Resul
 
 /// Exports and says where everything is.
 fn finish(state: &State, data: &Dataset, run: &Run, args: &Args) -> Result<()> {
-    let sampler = state.sampler()?;
+    let sampler = state.sampler(STATISTICS_LATENTS)?;
     let samples = run.path().join("samples.png");
     grid::write(&samples, &sampler.forward(&state.latents("samples", 0, 100)?)?, 10)?;
     let mut recipe = state.recipe.clone();

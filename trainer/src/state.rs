@@ -9,8 +9,8 @@ use crate::optim::Learner;
 use crate::recipe::{Recipe, Schedule};
 use candle_core::Tensor;
 
-/// Latents from which batch statistics are taken when the generator is finished for sampling.
-const STATISTICS_LATENTS: usize = 1024;
+/// Latents from which batch statistics are taken when the generator is finished for good.
+pub const STATISTICS_LATENTS: usize = 1024;
 
 /// The state of a run: what a checkpoint holds.
 #[derive(Debug)]
@@ -102,14 +102,14 @@ impl State {
         })
     }
 
-    /// The generator for sampling: averaged weights, batch normalisation folded in with the statistics of a large batch
-    /// under these weights (the running ones of training belong to other weights).
+    /// The generator for sampling: averaged weights, batch normalisation folded in with the statistics of a batch of
+    /// `latents` under these weights (the running ones of training belong to other weights).
     ///
     /// # Errors
     /// None but those of the device.
-    pub fn sampler(&self) -> Result<Network> {
+    pub fn sampler(&self, latents: usize) -> Result<Network> {
         let average = self.generator.average().unwrap_or(self.generator.network());
-        let (_, statistics) = average.forward_recording(&self.latents("statistics", 0, STATISTICS_LATENTS)?)?;
+        let (_, statistics) = average.forward_recording(&self.latents("statistics", 0, latents)?)?;
         Ok(average.fold_batch_norm(&statistics)?)
     }
 

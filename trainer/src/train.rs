@@ -13,6 +13,9 @@ use std::time::Instant;
 /// Images in a grid, and in one of its rows.
 const GRID: (usize, usize) = (128, 16);
 
+/// Latents from which batch statistics are taken for a grid: enough to look at, and a tick costs no more than it shows.
+const GRID_STATISTICS: usize = 256;
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -36,7 +39,7 @@ pub fn train(state: &mut State, data: &Arc<Dataset>, run: &Run, stop: &AtomicBoo
     // What the grids show: the first images of the order of training, and samples of the same latents all along.
     let grid_latents = state.latents("grid", 0, GRID.0)?;
     let fakes = |state: &State| -> Result<()> {
-        grid::write(&run.fakes_path(state.shown), &state.sampler()?.forward(&grid_latents)?, GRID.1)
+        grid::write(&run.fakes_path(state.shown), &state.sampler(GRID_STATISTICS)?.forward(&grid_latents)?, GRID.1)
     };
     if state.shown == 0 {
         grid::write(&run.reals_path(), &Order::new(data.clone(), recipe.seed).images(0, GRID.0)?, GRID.1)?;
@@ -47,7 +50,7 @@ pub fn train(state: &mut State, data: &Arc<Dataset>, run: &Run, stop: &AtomicBoo
     let mut log = Log::open(&run.stats_path(), state.shown)?;
     let mut progress = Progress::new(state.shown, total);
     let mut tick = Tick::default();
-    let mut tick_start = (state.shown, Instant::now());
+    let mut tick_start = (state.shown, Instant::now(), batches.waited());
     while state.shown < total && !stop.load(Ordering::Relaxed) {
         let before = state.shown;
         let losses = batches.next_batch().map_err(Error::from).and_then(|batch| state.step(&batch));
@@ -60,10 +63,13 @@ pub fn train(state: &mut State, data: &Arc<Dataset>, run: &Run, stop: &AtomicBoo
         if passed(tick_images) {
             tick.images = state.shown;
             tick.images_per_second = (state.shown - tick_start.0) as f64 / tick_start.1.elapsed().as_secs_f64();
-            log.write(&tick).map_err(Error::io("write", &run.stats_path()))?;
+            tick.data_wait_seconds = (batches.waited() - tick_start.2).as_secs_f64();
+            let start = Instant::now();
             fakes(state)?;
+            tick.grid_seconds = start.elapsed().as_secs_f64();
+            log.write(&tick).map_err(Error::io("write", &run.stats_path()))?;
             tick = Tick::default();
-            tick_start = (state.shown, Instant::now());
+            tick_start = (state.shown, Instant::now(), batches.waited());
         }
         if passed(checkpoint_images) {
             save(state, run)?;

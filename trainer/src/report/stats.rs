@@ -23,6 +23,10 @@ pub struct Tick {
     pub real_logit: f64,
     /// Mean logit of generated images.
     pub fake_logit: f64,
+    /// Seconds that the loop waited for data in this tick.
+    pub data_wait_seconds: f64,
+    /// Seconds that the grid of this tick took.
+    pub grid_seconds: f64,
     #[serde(skip)]
     steps: u64,
 }
