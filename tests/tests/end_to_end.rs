@@ -161,6 +161,89 @@ fn mistakes_are_told_before_any_work() {
     assert!(recipe.contains("kimg = 5.0") && recipe.contains("loss = \"minimax\""), "{recipe}");
 }
 
+/// A generator of single grey pixels against data of single grey pixels: everything but the size is as with real data.
+#[test]
+fn a_generator_is_evaluated_against_the_data_that_is_named() {
+    let folder = folder();
+    let here = folder.path();
+    let pixels = |count: usize| (0..count).map(|i| (i * 97 % 256) as u8).collect::<Vec<u8>>();
+    let labels = |count: usize| pixels(count).iter().map(|&v| u8::from(v > 127)).collect();
+    for (name, count) in [("train", 300), ("t10k", 200)] {
+        write_idx(&here.join(format!("data/{name}-images-idx3-ubyte")), &[count, 1, 1], pixels(count));
+        write_idx(&here.join(format!("data/{name}-labels-idx1-ubyte")), &[count], labels(count));
+    }
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/tests/fixtures/trivial.onnx");
+    let evaluate = |arguments: &[&str]| {
+        let mut command = trainer(here);
+        command.env("KILN_CACHE", here.join("cache")).arg("evaluate").arg(&model).args(["--data", "data"]);
+        command.args(["--count", "150"]).args(arguments).stderr(Stdio::piped()).stdout(Stdio::piped());
+        let output = command.output().unwrap_or_else(|e| panic!("{e}"));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{out}{err}");
+        (out, err)
+    };
+    let (first, said) = evaluate(&["--json"]);
+    assert!(said.contains("training a classifier") && said.contains("150/150 samples"), "{said}");
+    assert!(said.contains("was trained on other data"), "{said}");
+    for part in ["{\"samples\":150,\"seed\":0,\"frechet_distance\":", "\"training_images\":300,", "\"test_accuracy\":"]
+    {
+        assert!(first.contains(part), "{part} is not in {first}");
+    }
+    assert_eq!(first.lines().count(), 1);
+
+    // The classifier is kept, the figures are the same with any number of threads; another seed gives others.
+    let (again, said) = evaluate(&["--json", "--threads", "1"]);
+    assert!(!said.contains("training a classifier") && again == first, "{said}{again}{first}");
+    assert!(evaluate(&["--json", "--seed", "1"]).0 != first);
+    let (table, _) = evaluate(&[]);
+    assert!(table.contains("Fréchet") && table.contains("150 samples of seed 0"), "{table}");
+
+    // A file that was cut short is made again.
+    let kept = fs::read_dir(here.join("cache")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let kept = kept.collect::<Vec<_>>();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    fs::write(&kept[0], &read(&kept[0])[..1000]).unwrap_or_else(|e| panic!("{e}"));
+    let (again, said) = evaluate(&["--json"]);
+    assert!(said.contains("damaged") && again == first, "{said}{again}{first}");
+}
+
+fn write_idx(path: &Path, sizes: &[usize], elements: Vec<u8>) {
+    let mut bytes = vec![0, 0, 8, sizes.len() as u8];
+    bytes.extend(sizes.iter().flat_map(|&size| (size as u32).to_be_bytes()));
+    bytes.extend(elements);
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(path, bytes))
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+}
+
+#[test]
+fn mistakes_in_an_evaluation_are_told_before_any_work() {
+    let folder = folder();
+    let here = folder.path();
+    let zoo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/digits/gen.onnx");
+    let colour = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/tests/fixtures/dcgan-f32.onnx");
+    let (zoo, colour) = (zoo.to_string_lossy(), colour.to_string_lossy());
+    for (arguments, code, words) in [
+        (&["evaluate"][..], 2, "FILE.onnx"),
+        (&["evaluate", &zoo, "--count", "1"], 2, "--count"),
+        (&["evaluate", &zoo, "--export", "x.onnx"], 2, "--export"),
+        (&["--export", "x.onnx", "evaluate", &zoo], 2, "cannot be used with"),
+        (&["evaluate", "nothing.onnx"], 1, "nothing.onnx"),
+        (&["evaluate", &zoo, "--data", "."], 1, "train-images-idx3-ubyte"),
+        (&["evaluate", &colour], 1, "3 x 20 x 12"),
+    ] {
+        let said = fail(trainer(here).env("KILN_CACHE", here.join("cache")).args(arguments), code);
+        assert!(said.contains(words), "{arguments:?}: {said}");
+        assert_eq!(fs::read_dir(here).map(Iterator::count).unwrap_or(0), 0, "{arguments:?} left something");
+    }
+    let said = succeed(trainer(here).arg("--help"));
+    assert!(said.contains("trainer evaluate gen.onnx"), "{said}");
+    let said = succeed(trainer(here).args(["evaluate", "--help"]));
+    assert!(said.contains("--json") && said.contains("KILN_CACHE"), "{said}");
+}
+
 /// Standard tools take the exported file: the ONNX checker, ONNX Runtime from Python, OpenVINO. Skipped, with the reason,
 /// where Python lacks them.
 #[test]

@@ -1,6 +1,7 @@
 //! What the command line says.
 
-use clap::Parser;
+use crate::evaluate;
+use clap::{Parser, Subcommand};
 use runtime::Precision;
 use std::path::PathBuf;
 use trainer::recipe::Override;
@@ -9,8 +10,12 @@ use trainer::recipe::Override;
 ///
 /// Without options: learns handwritten digits (MNIST is inside the program) in two to three minutes on two cores.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// Something else than training
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Write the generator here when training ends; .onnx or .safetensors; may be given several times
     #[arg(long, value_name = "FILE")]
     pub export: Vec<PathBuf>,
@@ -64,13 +69,20 @@ pub struct Args {
     pub print_recipe: bool,
 }
 
+/// What the program does beside training.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Evaluate(evaluate::Args),
+}
+
 const EXAMPLES: &str = "\
 Examples:
   trainer --export gen.onnx                            learn digits, export the generator
   trainer --recipe tutorial --kimg 500                 another recipe, a longer run
   trainer --run runs/digits-1 --resume                 go on where it was interrupted
   trainer --run runs/digits-1 --export gen.safetensors export what a run has learned
-  trainer --print-recipe > mine.toml                   a recipe to begin with; then --recipe mine.toml";
+  trainer --print-recipe > mine.toml                   a recipe to begin with; then --recipe mine.toml
+  trainer evaluate gen.onnx                            how far its samples are from the data";
 
 /// `KEY=VALUE`, the value as TOML; a bare word is a string.
 fn key_value(text: &str) -> Result<Override, String> {

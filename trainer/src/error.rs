@@ -38,6 +38,9 @@ pub enum Error {
         /// Why not.
         what: String,
     },
+    /// An evaluation that cannot be made.
+    #[error("evaluation: {0}")]
+    Evaluation(String),
     /// Training left the numbers that exist.
     #[error("training diverged at {images} images: the {network} loss is {loss}; {advice}")]
     Diverged {

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use candle_core::{DType, Tensor};
 use safetensors::tensor::{Dtype, TensorView};
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,11 @@ pub(crate) fn replace(file: tempfile::NamedTempFile, path: &Path) -> Result<()> 
 /// The folder that a file is in, also for a bare file name.
 pub(crate) fn folder_of(path: &Path) -> PathBuf {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
+}
+
+/// SHA-256 of `bytes`, in lower-case hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The safetensors file of `tensors` and `metadata`.
@@ -86,7 +92,8 @@ impl Stored {
         let (dtype, bytes) = match t.dtype() {
             DType::F16 => (Dtype::F16, flat.to_vec1::<half::f16>()?.iter().flat_map(|v| v.to_le_bytes()).collect()),
             DType::F32 => (Dtype::F32, flat.to_vec1::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect()),
-            other => candle_core::bail!("safetensors: only f16 and f32 are stored, not {other:?}"),
+            DType::F64 => (Dtype::F64, flat.to_vec1::<f64>()?.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            other => candle_core::bail!("safetensors: only f16, f32 and f64 are stored, not {other:?}"),
         };
         Ok(Self { dtype, shape: t.dims().to_vec(), bytes })
     }

@@ -12,6 +12,7 @@ mod error;
 pub mod export;
 pub mod files;
 pub mod game;
+pub mod metrics;
 pub mod net;
 pub mod objective;
 pub mod ops;

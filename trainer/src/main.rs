@@ -1,9 +1,10 @@
 //! The program `trainer`: reads the command line, calls the library, reports.
 
 mod cli;
+mod evaluate;
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
-use cli::Args;
+use cli::{Args, Command};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -41,10 +42,28 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    // The main thread is one of the pool's: it computes instead of waiting to be woken after every operator. Building the
-    // pool fails only if there is one already.
-    let threads = args.threads.map_or(0, usize::from);
+    match &args.command {
+        None => {
+            use_threads(args.threads);
+            train_or_export(args)
+        }
+        Some(Command::Evaluate(args)) => {
+            use_threads(args.threads);
+            evaluate::run(args)
+        }
+    }
+}
+
+/// Computes with this many threads, or one a core. The main thread is one of them: it computes instead of waiting to be
+/// woken after every operator.
+fn use_threads(threads: Option<u16>) {
+    // It fails only if there is a pool already.
+    let threads = threads.map_or(0, usize::from);
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global();
+}
+
+/// Trains, or exports what a run has learned.
+fn train_or_export(args: &Args) -> Result<()> {
     let existing = args.run.as_deref().and_then(Run::open);
     if args.resume && existing.is_none() {
         usage(ErrorKind::ValueValidation, "--resume: there is no run in the folder given with --run");

@@ -1,9 +1,9 @@
 //! MNIST: inside the program, or from a folder with the four idx files.
 
-use super::{Dataset, idx};
+use super::idx::{self, Idx};
+use super::{Dataset, Labels, Splits};
 use crate::error::{Error, Result};
 use runtime::ImageShape;
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 /// The four files: name, number of sizes, and the copy inside the program.
@@ -14,56 +14,69 @@ const FILES: [(&str, u8, &[u8]); 4] = [
     ("t10k-labels-idx1-ubyte", 1, include_bytes!("../../data/mnist/t10k-labels-idx1-ubyte.gz")),
 ];
 
-/// The training images of MNIST, or of data in its format.
+/// Labels are digits.
+const CLASSES: usize = 10;
+
+/// The training images of MNIST, or of data in its format, with their labels: the first of [`splits`].
+///
+/// # Errors
+/// As [`splits`]: all files are checked, so that what a run learns from can be evaluated later.
+pub fn load(folder: Option<&Path>) -> Result<Dataset> {
+    Ok(splits(folder)?.train)
+}
+
+/// The training and test images of MNIST, or of data in its format, with their labels.
 ///
 /// `folder` holds the four idx files `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
 /// `t10k-labels-idx1-ubyte`, plain or with the ending `.gz`; `None` is the copy inside the program.
 ///
 /// # Errors
 /// Files that are missing, truncated, damaged, of another kind, or that do not belong together.
-pub fn load(folder: Option<&Path>) -> Result<Dataset> {
-    let mut files = Vec::new();
-    for (name, rank, inside) in FILES {
-        let (path, bytes) = match folder {
-            Some(folder) => find(folder, name).and_then(|path| {
-                let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
-                Ok((path, Cow::Owned(bytes)))
-            })?,
-            None => (PathBuf::from(name), Cow::Borrowed(inside)),
-        };
-        files.push((idx::parse(&bytes, rank, &path)?, path));
-    }
-    let [images, labels, test_images, test_labels] = &files[..] else { unreachable!("four files were read") };
-    for ((images, path), (labels, labels_path)) in [(images, labels), (test_images, test_labels)] {
-        if images.sizes[0] != labels.sizes[0] {
-            let what =
-                format!("holds {} labels, but {} holds {} images", labels.sizes[0], path.display(), images.sizes[0]);
-            return Err(Error::Data { path: labels_path.clone(), what });
-        }
-        if let Some((i, label)) = labels.elements.iter().enumerate().find(|(_, label)| **label > 9) {
-            let what = format!("label {i} is {label}, allowed are 0 to 9");
-            return Err(Error::Data { path: labels_path.clone(), what });
-        }
-        let [count, height, width] = images.sizes[..] else { unreachable!("three sizes were read") };
-        if count == 0 || !(1..=runtime::MAX_SIDE).contains(&height) || !(1..=runtime::MAX_SIDE).contains(&width) {
-            let what = format!(
-                "holds {count} images of {height} x {width}, at least one of 1 to {} a side is needed",
-                runtime::MAX_SIDE
-            );
-            return Err(Error::Data { path: path.clone(), what });
-        }
-    }
+pub fn splits(folder: Option<&Path>) -> Result<Splits> {
+    let [images, labels, test_images, test_labels] = FILES.map(|file| read(folder, file));
+    let (images, labels, test_images, test_labels) = (images?, labels?, test_images?, test_labels?);
     if images.0.sizes[1..] != test_images.0.sizes[1..] {
         let what = format!(
             "holds images of {:?}, the training images are {:?}",
             &test_images.0.sizes[1..],
             &images.0.sizes[1..]
         );
-        return Err(Error::Data { path: test_images.1.clone(), what });
+        return Err(Error::Data { path: test_images.1, what });
     }
-    let shape = ImageShape { channels: 1, height: images.0.sizes[1], width: images.0.sizes[2] };
-    let (images, _) = files.swap_remove(0);
-    Ok(Dataset::new("mnist", shape, images.elements))
+    Ok(Splits { train: dataset(images, labels)?, test: dataset(test_images, test_labels)? })
+}
+
+/// One of the files, and its name for messages.
+fn read(folder: Option<&Path>, (name, rank, inside): (&str, u8, &[u8])) -> Result<(Idx, PathBuf)> {
+    match folder {
+        Some(folder) => {
+            let path = find(folder, name)?;
+            let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+            Ok((idx::parse(&bytes, rank, &path)?, path))
+        }
+        None => Ok((idx::parse(inside, rank, Path::new(name))?, name.into())),
+    }
+}
+
+/// Images and their labels, which must belong together.
+fn dataset((images, path): (Idx, PathBuf), (labels, labels_path): (Idx, PathBuf)) -> Result<Dataset> {
+    if images.sizes[0] != labels.sizes[0] {
+        let what = format!("holds {} labels, but {} holds {} images", labels.sizes[0], path.display(), images.sizes[0]);
+        return Err(Error::Data { path: labels_path, what });
+    }
+    if let Some((i, label)) = labels.elements.iter().enumerate().find(|(_, label)| usize::from(**label) >= CLASSES) {
+        let what = format!("label {i} is {label}, allowed are 0 to {}", CLASSES - 1);
+        return Err(Error::Data { path: labels_path, what });
+    }
+    let [count, height, width] = images.sizes[..] else { unreachable!("three sizes were read") };
+    if count == 0 || !(1..=runtime::MAX_SIDE).contains(&height) || !(1..=runtime::MAX_SIDE).contains(&width) {
+        let most = runtime::MAX_SIDE;
+        let what = format!("holds {count} images of {height} x {width}, at least one of 1 to {most} a side is needed");
+        return Err(Error::Data { path, what });
+    }
+    let shape = ImageShape { channels: 1, height, width };
+    let labels = Labels { values: labels.elements, classes: CLASSES };
+    Ok(Dataset::new("mnist", shape, images.elements).with_labels(labels))
 }
 
 fn find(folder: &Path, name: &str) -> Result<PathBuf> {
@@ -108,6 +121,7 @@ mod tests {
         let (inside, outside) = (load(None)?, load(Some(folder.path()))?);
         assert_eq!((inside.len(), inside.shape().len()), (60_000, 784));
         assert_eq!(inside.sha256(), outside.sha256());
+        assert_eq!(inside.labels(), outside.labels());
         // Labels of the training images beside the test images.
         let labels = folder.path().join("t10k-labels-idx1-ubyte.gz");
         std::fs::write(&labels, FILES[1].2).expect("writes");
@@ -116,6 +130,20 @@ mod tests {
         std::fs::remove_file(&labels).expect("removes");
         let error = load(Some(folder.path())).expect_err("a file is missing").to_string();
         assert!(error.contains("t10k-labels-idx1-ubyte"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn images_come_with_their_classes() -> Result<()> {
+        let splits = splits(None)?;
+        for (data, count, first, of_zero) in
+            [(&splits.train, 60_000, [5, 0, 4, 1], 5923), (&splits.test, 10_000, [7, 2, 1, 0], 980)]
+        {
+            let labels = data.labels().expect("labels");
+            assert_eq!((data.len(), labels.values.len(), labels.classes), (count, count, 10));
+            assert_eq!(labels.values[..4], first);
+            assert_eq!(labels.values.iter().filter(|&&label| label == 0).count(), of_zero);
+        }
         Ok(())
     }
 }

@@ -1,9 +1,11 @@
 //! What a run tells: progress on the terminal, a line of statistics a tick, grids of samples.
 
+mod bar;
 pub mod grid;
 mod progress;
 mod stats;
 
+pub use bar::Bar;
 pub use progress::Progress;
 pub use stats::{Log, Tick};
 

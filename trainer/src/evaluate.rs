@@ -1,0 +1,114 @@
+//! The subcommand `evaluate`: how far a generator's samples are from the data.
+
+use clap::Parser;
+use runtime::{Generator, Options};
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use trainer::data::mnist;
+use trainer::metrics::{self, Evaluation, Reference, Samples};
+use trainer::{Error, Result};
+
+/// Measure how far a generator's samples are from the data
+///
+/// Samples are drawn as an application would draw them, and compared with the training images by a small classifier that
+/// is trained on the data's labels once and then kept in the user's cache folder ($KILN_CACHE, or `kiln` in the system's).
+/// The Fréchet distance is that of the classifier's features: it is 0 for equal distributions, falls with the number of
+/// samples, and is comparable with distances of the same number and the same classifier only. The floor is what the data's
+/// own test images have.
+#[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The generator, as written by `trainer --export`
+    #[arg(value_name = "FILE.onnx")]
+    pub model: PathBuf,
+
+    /// How many samples to draw
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(2..))]
+    pub count: u64,
+
+    /// Which samples: the same seed, the same images
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+
+    /// Folder with the four MNIST idx files, plain or .gz, instead of the copy inside the program
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// Threads to compute with [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  trainer evaluate gen.onnx                            a table
+  trainer evaluate gen.onnx --count 50000 --json       for a program; keys as in the README";
+
+/// Samples a call.
+const BATCH: usize = 256;
+
+/// Measures and prints.
+///
+/// # Errors
+/// No generator, data that it cannot be compared with, and what the system says.
+pub fn run(args: &Args) -> Result<()> {
+    let threads = rayon::current_num_threads();
+    let options = Options { threads, max_batch: BATCH, ..Options::default() };
+    let mut generator = Generator::open(&args.model, &options)?;
+    let data = mnist::splits(args.data.as_deref())?;
+    // What would fail after the classifier is trained is found out before it.
+    metrics::same_shape(&generator, &data)?;
+    let reference = Reference::new(&data, metrics::cache_folder().as_deref())?;
+    let samples = Samples { count: args.count, seed: args.seed };
+    let found = metrics::evaluate(&mut generator, samples, &data, &reference)?;
+    if generator.info().data_sha256 != found.data.sha256 {
+        eprintln!(
+            "note: {} was trained on other data: `{}`, {}",
+            args.model.display(),
+            generator.info().data,
+            generator.info().data_sha256
+        );
+    }
+    let text = if args.json { found.to_json()? + "\n" } else { table(&found, &args.model) };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // A reader that has seen enough, such as `head`, is no failure.
+        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::Io { action: "write to", path: "standard output".into(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The figures for a person.
+fn table(found: &Evaluation, model: &Path) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, rest: String| {
+        let _ = writeln!(text, "{}", format!("{name:<12}{rest}").trim_end());
+    };
+    let Evaluation { samples, seed, data, classifier, floor, .. } = found;
+    line("generator", format!("{}, {samples} samples of seed {seed}", model.display()));
+    line("data", format!("{}, {} training images ({:.16})", data.name, data.training_images, data.sha256));
+    let accuracy = 100. * classifier.test_accuracy;
+    line("classifier", format!("{:.16}, right on {accuracy:.2} % of {} test images", classifier.sha256, floor.samples));
+    line("", String::new());
+    line(
+        "Fréchet",
+        format!("{:>10.3}  samples to training images, in the classifier's features", found.frechet_distance),
+    );
+    line("floor", format!("{:>10.3}  the same for the {} test images", floor.frechet_distance, floor.samples));
+    line("KL", format!("{:>10.4}  classes of the samples from those of the data, in nats", found.class_kl));
+    line("", String::new());
+    let columns =
+        |cell: &dyn Fn(usize) -> String| (0..found.class_counts.len()).map(|i| format!("{:>6}", cell(i))).collect();
+    let percent =
+        |counts: &[u64], i: usize| format!("{:.1}", 100. * counts[i] as f64 / counts.iter().sum::<u64>() as f64);
+    line("class", columns(&|i| i.to_string()));
+    line("samples %", columns(&|i| percent(&found.class_counts, i)));
+    line("data %", columns(&|i| percent(&data.class_counts, i)));
+    text
+}

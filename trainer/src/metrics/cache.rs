@@ -1,0 +1,187 @@
+//! What is kept of a data set between evaluations, a file each, in the user's cache folder.
+
+use super::classifier::Classifier;
+use super::frechet::Moments;
+use crate::error::{Error, Result};
+use crate::files;
+use candle_core::{Device, Tensor};
+use runtime::ImageShape;
+use safetensors::{Dtype, SafeTensors};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+/// What is kept: a classifier, and what it saw in the images of a data set.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub classifier: Classifier,
+    /// Of the training images' features.
+    pub training: Moments,
+    /// Of the test images' features.
+    pub test: Moments,
+    /// How many test images the classifier puts into the right class.
+    pub right: u64,
+}
+
+/// The user's cache folder: `$KILN_CACHE`; else the folder `kiln` in the system's one, which is `$XDG_CACHE_HOME` or
+/// `~/.cache` on Linux. `None` where there is none.
+pub fn folder() -> Option<PathBuf> {
+    match std::env::var_os("KILN_CACHE").filter(|path| !path.is_empty()) {
+        Some(path) => Some(path.into()),
+        None => dirs::cache_dir().map(|folder| folder.join("kiln")),
+    }
+}
+
+/// The file in `folder` for what depends on `key` alone.
+pub(super) fn path(folder: &Path, key: &str) -> PathBuf {
+    folder.join(format!("classifier-{:.16}.safetensors", files::sha256(key.as_bytes())))
+}
+
+/// Writes what depends on `key` to `path`, making its folder.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn write(path: &Path, key: &str, kept: &Kept) -> Result<()> {
+    let folder = files::folder_of(path);
+    std::fs::create_dir_all(&folder).map_err(Error::io("create the folder", &folder))?;
+    files::write_atomically(path, &bytes(key, kept)?)
+}
+
+/// The whole file. A hash of the content is in its metadata, since safetensors notices no change within a tensor.
+fn bytes(key: &str, kept: &Kept) -> Result<Vec<u8>> {
+    let moments: Vec<_> = [("training", &kept.training), ("test", &kept.test)]
+        .into_iter()
+        .flat_map(|(name, m)| [(format!("{name}.mean"), m.mean()), (format!("{name}.scatter"), m.scatter())])
+        .map(|(name, values)| Ok((name, Tensor::new(values, &Device::Cpu)?)))
+        .collect::<Result<_>>()?;
+    let tensors = || {
+        let classifier = kept.classifier.parameters().into_iter().map(|(name, t)| (format!("classifier.{name}"), t));
+        classifier.chain(moments.iter().map(|(name, t)| (name.clone(), t)))
+    };
+    let mut metadata = BTreeMap::from([
+        ("key".to_owned(), key.to_owned()),
+        ("training.count".to_owned(), kept.training.count().to_string()),
+        ("test.count".to_owned(), kept.test.count().to_string()),
+        ("test.right".to_owned(), kept.right.to_string()),
+    ]);
+    metadata.insert("sha256".to_owned(), files::sha256(&files::safetensors_bytes(tensors(), metadata.clone())?));
+    Ok(files::safetensors_bytes(tensors(), metadata)?)
+}
+
+/// What [`write`] put into `path`, for images of `shape` in `classes` classes; `None` if there is no such file.
+///
+/// # Errors
+/// In words, what is wrong with the file, which is as good as none then: damaged, or written for another key.
+pub(super) fn read(
+    path: &Path,
+    key: &str,
+    shape: ImageShape,
+    classes: usize,
+) -> std::result::Result<Option<Kept>, String> {
+    let found = match std::fs::read(path) {
+        Ok(found) => found,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(format!("cannot be read ({e})")),
+    };
+    let damaged = |what: &dyn std::fmt::Display| format!("is damaged ({what})");
+    let file = SafeTensors::deserialize(&found).map_err(|e| damaged(&e))?;
+    let (_, header) = SafeTensors::read_metadata(&found).map_err(|e| damaged(&e))?;
+    let metadata = header.metadata().clone().unwrap_or_default();
+    if metadata.get("key").map(String::as_str) != Some(key) {
+        return Err("is of other data or another version".into());
+    }
+    let classifier = Classifier::restore(shape, classes, |name, dims| {
+        let values = floats(&file, &format!("classifier.{name}"))?;
+        Tensor::from_vec(values.into_iter().map(|v| v as f32).collect::<Vec<_>>(), dims, &Device::Cpu)
+    });
+    let kept = Kept {
+        classifier: classifier.map_err(|e| damaged(&e))?,
+        training: moments(&file, &metadata, "training").map_err(|e| damaged(&e))?,
+        test: moments(&file, &metadata, "test").map_err(|e| damaged(&e))?,
+        right: count(&metadata, "test.right").map_err(|e| damaged(&e))?,
+    };
+    // What was understood makes the same file again, hash included, or something in it was changed.
+    match bytes(key, &kept) {
+        Ok(expected) if expected == found => Ok(Some(kept)),
+        _ => Err(damaged(&"its content does not have its hash")),
+    }
+}
+
+fn moments(file: &SafeTensors<'_>, metadata: &HashMap<String, String>, name: &str) -> candle_core::Result<Moments> {
+    let part = |part: &str| floats(file, &format!("{name}.{part}"));
+    let moments = Moments::from_parts(count(metadata, &format!("{name}.count"))?, &part("mean")?, &part("scatter")?);
+    moments.ok_or_else(|| candle_core::Error::Msg(format!("{name}: lengths do not fit")))
+}
+
+fn count(metadata: &HashMap<String, String>, key: &str) -> candle_core::Result<u64> {
+    let value = metadata.get(key).and_then(|text| text.parse().ok());
+    value.ok_or_else(|| candle_core::Error::Msg(format!("no {key}")))
+}
+
+/// The elements of a tensor of single or double precision.
+fn floats(file: &SafeTensors<'_>, name: &str) -> candle_core::Result<Vec<f64>> {
+    let view = file.tensor(name).map_err(candle_core::Error::wrap)?;
+    match view.dtype() {
+        Dtype::F32 => {
+            let (values, _) = view.data().as_chunks::<4>();
+            Ok(values.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect())
+        }
+        Dtype::F64 => {
+            let (values, _) = view.data().as_chunks::<8>();
+            Ok(values.iter().map(|&b| f64::from_le_bytes(b)).collect())
+        }
+        other => candle_core::bail!("{name} is of type {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    /// A file of an untrained classifier, and all it needs to be read.
+    fn kept() -> (Kept, ImageShape) {
+        let data = testing::splits();
+        let shape = data.train.shape();
+        let blank = Classifier::restore(shape, 2, |_, dims| Tensor::ones(dims, candle_core::DType::F32, &Device::Cpu));
+        let classifier = blank.expect("a classifier");
+        let mut moments = Moments::new(classifier.width());
+        moments.add(&classifier.look(data.test.pixels()).expect("sees").features);
+        (Kept { classifier, training: moments.clone(), test: moments, right: 50 }, shape)
+    }
+
+    #[test]
+    fn every_damage_is_noticed() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        let (kept, shape) = kept();
+        write(&path, "key", &kept)?;
+        let whole = std::fs::read(&path).expect("reads");
+        let read = |key: &str, classes: usize| read(&path, key, shape, classes);
+        assert!(read("key", 2).expect("reads").is_some());
+
+        for end in [0, 7, 100, whole.len() / 2, whole.len() - 1] {
+            std::fs::write(&path, &whole[..end]).expect("writes");
+            assert!(read("key", 2).expect_err("cut").contains("damaged"), "cut at {end}");
+        }
+        // Header, metadata, weights, moments: a bit anywhere.
+        for at in (0..whole.len()).step_by(whole.len() / 97).chain([whole.len() - 1]) {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1;
+            std::fs::write(&path, &flipped).expect("writes");
+            assert!(read("key", 2).is_err(), "byte {at}");
+        }
+        std::fs::write(&path, &whole).expect("writes");
+        assert!(read("another key", 2).expect_err("another key").contains("another version"));
+        assert!(read("key", 3).expect_err("other classes").contains("damaged"));
+        std::fs::remove_file(&path).expect("removes");
+        assert!(read("key", 2).expect("no file is no damage").is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn other_keys_have_other_files() {
+        let path = |key: &str| path(Path::new("folder"), key);
+        assert_ne!(path("a"), path("b"));
+        assert_eq!(path("a"), Path::new("folder/classifier-ca978112ca1bbdca.safetensors"));
+    }
+}

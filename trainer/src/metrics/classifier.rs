@@ -1,0 +1,410 @@
+//! The small convolutional classifier in whose features images are compared.
+//!
+//! It is trained on the labels of the training images: a convolution to half the sides, more of them until the larger side
+//! is at most 8, one more convolution, a dense layer of [`FEATURES`] features, and a dense layer of a logit for each class.
+//! Batch normalisation (Ioffe & Szegedy, 2015) follows all but the last layer in training and is then folded into them, so
+//! that what the classifier sees in an image depends on that image alone. Seeded: the same data and seed, the same weights
+//! on the same machine.
+
+use crate::data::{self, Dataset, Labels};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::net::{Init, Layer, Network, WantedGradients, Weights};
+use crate::ops::{Activation, Adam, Geometry};
+use crate::optim::Learner;
+use crate::random;
+use crate::report::{Bar, duration};
+use candle_core::{Device, Tensor};
+use runtime::ImageShape;
+use std::time::Instant;
+
+/// To be raised with every change of the training that is not in [`TRAINING`] or in the shapes of the weights: what was
+/// kept of an earlier version is then not used any more.
+const VERSION: u32 = 1;
+
+/// Channels of the first convolution, and of the others.
+const CHANNELS: (usize, usize) = (16, 32);
+/// Width of the last but one layer, whose outputs are the features.
+const FEATURES: usize = 96;
+/// The larger side of the last maps is at most this.
+const SMALLEST: usize = 8;
+/// Batch normalisation's.
+const EPS: f64 = 1e-5;
+
+/// How the classifier is trained.
+#[derive(Debug)]
+struct Training {
+    /// Images a step; all of them where there are fewer.
+    batch: usize,
+    epochs: usize,
+    /// However few images there are.
+    least_steps: usize,
+    /// At the beginning; it falls to 0 along a half cosine (Loshchilov & Hutter, 2017).
+    learning_rate: f64,
+    beta1: f64,
+    beta2: f64,
+    /// Training images whose statistics batch normalisation is folded with.
+    statistics: usize,
+}
+
+const TRAINING: Training = Training {
+    batch: 128,
+    epochs: 3,
+    least_steps: 200,
+    learning_rate: 3e-3,
+    beta1: 0.9,
+    beta2: 0.99,
+    statistics: 2048,
+};
+
+/// A trained classifier.
+#[derive(Clone, Debug)]
+pub struct Classifier {
+    shape: ImageShape,
+    /// Images to features.
+    features: Network,
+    /// Features to logits.
+    head: Network,
+    classes: usize,
+}
+
+/// What a classifier sees in images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// The outputs of its last but one layer, [N, width].
+    pub features: Vec<f32>,
+    /// The most likely class, [N].
+    pub classes: Vec<u8>,
+}
+
+impl Classifier {
+    /// Trains a classifier on all of `data`, which `labels` belong to.
+    ///
+    /// # Errors
+    /// Training that diverges.
+    pub fn train(data: &Dataset, labels: &Labels, seed: u64) -> Result<Self> {
+        let (shape, t) = (data.shape(), &TRAINING);
+        let network = network(shape, labels.classes, true, &mut Init::new(seed))?;
+        let adam = Adam { lr: t.learning_rate, beta1: t.beta1, beta2: t.beta2, eps: 1e-8, step: 0, average: 0. };
+        let mut learner = Learner::new(&network, adam, false)?;
+        let batch = t.batch.min(data.len());
+        let steps = (t.epochs * data.len() / batch).max(t.least_steps);
+        let mut order = Order { seed: random::derive(seed, "classifier"), count: data.len(), epoch: None };
+        let mut images = |first: usize, count: usize| -> Result<(Tensor, Vec<u8>)> {
+            let indices: Vec<usize> = (first..first + count).map(|position| order.at(position)).collect();
+            let x = data::tensor(indices.iter().filter_map(|&i| data.image(i)), shape)?;
+            Ok((x, indices.iter().filter_map(|&i| labels.values.get(i).copied()).collect()))
+        };
+
+        let start = Instant::now();
+        let mut bar = Bar::new(0, steps as u64);
+        for step in 0..steps {
+            let (x, labels) = images(step * batch, batch)?;
+            let trace = learner.network().trace(&x)?;
+            let (loss, gradient) = cross_entropy(trace.output(), &labels)?;
+            if !loss.is_finite() {
+                bar.end();
+                let what = format!("training the classifier diverged at step {step}: its loss is {loss}");
+                return Err(Error::Evaluation(what));
+            }
+            let gradients = trace.backward(&gradient, WantedGradients { input: false, parameters: true })?;
+            let passed = step as f64 / steps as f64;
+            learner.set_learning_rate(t.learning_rate * (1. + (std::f64::consts::PI * passed).cos()) / 2.);
+            learner.step(&gradients, 0.)?;
+            let done = step + 1;
+            bar.update(done as u64, || {
+                let left = start.elapsed().as_secs_f64() / done as f64 * (steps - done) as f64;
+                format!("classifier  {done}/{steps} steps  loss {loss:.3}  {} left", duration(left))
+            });
+        }
+        bar.end();
+
+        let (x, _) = images(steps * batch, t.statistics.min(data.len()))?;
+        let (_, statistics) = learner.network().forward_recording(&x)?;
+        Ok(Self::new(shape, labels.classes, learner.network().fold_batch_norm(&statistics)?))
+    }
+
+    /// From a folded network.
+    fn new(shape: ImageShape, classes: usize, network: Network) -> Self {
+        let (features, head) = network.layers().split_at(network.layers().len() - 1);
+        Self { shape, classes, features: Network::new(features.to_vec()), head: Network::new(head.to_vec()) }
+    }
+
+    /// With the weights that `tensor` gives for a name and a shape.
+    ///
+    /// # Errors
+    /// Those of `tensor`.
+    pub(super) fn restore(
+        shape: ImageShape,
+        classes: usize,
+        mut tensor: impl FnMut(&str, &[usize]) -> candle_core::Result<Tensor>,
+    ) -> candle_core::Result<Self> {
+        let blank = network(shape, classes, false, &mut Init::new(0))?;
+        let names: Vec<String> = blank.parameters().into_iter().map(|(name, _)| name).collect();
+        let mut names = names.iter();
+        let restored = blank.map(|t| tensor(names.next().map_or("", String::as_str), t.dims()))?;
+        Ok(Self::new(shape, classes, restored))
+    }
+
+    /// What is seen in `pixels` [N, C, H, W], 0 to 255; a last, incomplete image is left out.
+    ///
+    /// # Errors
+    /// None but those of the device.
+    pub fn look(&self, pixels: &[u8]) -> Result<Seen> {
+        let features = self.features.forward(&data::tensor(pixels.chunks_exact(self.shape.len()), self.shape)?)?;
+        let logits = self.head.forward(&features)?.flatten_all()?.to_vec1::<f32>()?;
+        let largest =
+            |logits: &[f32]| (0..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best });
+        let classes = logits.chunks_exact(self.classes).map(|logits| largest(logits) as u8).collect();
+        Ok(Seen { features: features.flatten_all()?.to_vec1()?, classes })
+    }
+
+    /// How many features there are.
+    pub fn width(&self) -> usize {
+        FEATURES
+    }
+
+    /// How many classes there are.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Every weight under its name.
+    pub fn parameters(&self) -> Vec<(String, &Tensor)> {
+        self.features.parameters().into_iter().chain(self.head.parameters()).collect()
+    }
+
+    /// SHA-256 of the weights with their names and shapes, in lower-case hexadecimal digits.
+    ///
+    /// # Errors
+    /// None but those of the device.
+    pub fn sha256(&self) -> Result<String> {
+        let mut all = Vec::new();
+        for (name, t) in self.parameters() {
+            all.extend(format!("{name} {:?}\n", t.dims()).into_bytes());
+            all.extend(t.flatten_all()?.to_vec1::<f32>()?.into_iter().flat_map(f32::to_le_bytes));
+        }
+        Ok(files::sha256(&all))
+    }
+
+    /// All that a classifier depends on beside data and seed, as text.
+    ///
+    /// # Errors
+    /// None but those of the device.
+    pub(super) fn method(shape: ImageShape, classes: usize) -> Result<String> {
+        let network = network(shape, classes, true, &mut Init::new(0))?;
+        let shapes: Vec<_> = network.parameters().into_iter().map(|(name, t)| (name, t.dims().to_vec())).collect();
+        Ok(format!("classifier {VERSION} of {shape:?}\n{TRAINING:?}\n{shapes:?}"))
+    }
+}
+
+/// In which order images are shown: a new permutation every epoch.
+struct Order {
+    seed: u64,
+    count: usize,
+    /// The epoch at hand and its permutation.
+    epoch: Option<(usize, Vec<u32>)>,
+}
+
+impl Order {
+    fn at(&mut self, position: usize) -> usize {
+        let (epoch, place) = (position / self.count, position % self.count);
+        if self.epoch.as_ref().is_none_or(|(at, _)| *at != epoch) {
+            self.epoch = Some((epoch, random::permutation(self.seed, epoch as u64, self.count as u32)));
+        }
+        self.epoch.as_ref().map_or(0, |(_, order)| order[place] as usize)
+    }
+}
+
+/// [N, H, W, C] -> [N, classes]. `normalised`: with batch normalisation, to be trained; else as it is when that is folded.
+fn network(shape: ImageShape, classes: usize, normalised: bool, init: &mut Init) -> candle_core::Result<Network> {
+    let mut layers = Vec::new();
+    let mut hidden = |name: &str, shape: &[usize], geometry: Option<Geometry>, layers: &mut Vec<Layer>| {
+        // For a rectifier after it: He et al., 2015, equation 10.
+        let inputs: usize = shape[1..].iter().product();
+        let weights = Weights {
+            name: name.to_owned(),
+            weight: init.normal(shape, 0., (2. / inputs as f32).sqrt())?,
+            bias: if normalised { None } else { Some(init.zeros(&shape[..1])?) },
+            activation: if normalised { Activation::None } else { Activation::RELU },
+        };
+        layers.push(match geometry {
+            Some(geometry) => Layer::Conv2d(weights, geometry),
+            None => Layer::Linear(weights),
+        });
+        if normalised {
+            layers.push(Layer::BatchNorm {
+                name: format!("{name}.norm"),
+                gamma: init.normal(&shape[..1], 1., 0.)?,
+                beta: init.zeros(&shape[..1])?,
+                eps: EPS,
+                activation: Activation::RELU,
+            });
+        }
+        candle_core::Result::Ok(())
+    };
+    let half = |side: usize| side.div_ceil(2);
+    let (mut h, mut w) = (half(shape.height), half(shape.width));
+    let (first, others) = CHANNELS;
+    hidden("conv1", &[first, 5, 5, shape.channels], Some(Geometry::square(2, 2)), &mut layers)?;
+    let (mut number, mut inputs) = (2, first);
+    while h.max(w) > SMALLEST {
+        hidden(&format!("conv{number}"), &[others, 3, 3, inputs], Some(Geometry::square(2, 1)), &mut layers)?;
+        (h, w, number, inputs) = (half(h), half(w), number + 1, others);
+    }
+    hidden(&format!("conv{number}"), &[others, 3, 3, inputs], Some(Geometry::square(1, 1)), &mut layers)?;
+    layers.push(Layer::Reshape(vec![h * w * others]));
+    hidden("features", &[FEATURES, h * w * others], None, &mut layers)?;
+    layers.push(Layer::Linear(Weights {
+        name: "logits".into(),
+        weight: init.normal(&[classes, FEATURES], 0., (1. / FEATURES as f32).sqrt())?,
+        bias: Some(init.zeros(&[classes])?),
+        activation: Activation::None,
+    }));
+    Ok(Network::new(layers))
+}
+
+/// The mean over a batch of `-ln p(label)`, where p is the softmax of `logits` [N, classes], and its gradient with respect
+/// to the logits, `(p - 1[label]) / N`. With the largest logit subtracted first, nothing overflows, and the logarithm is of
+/// a number from 1 to the count of classes.
+fn cross_entropy(logits: &Tensor, labels: &[u8]) -> candle_core::Result<(f64, Tensor)> {
+    let (n, classes) = logits.dims2()?;
+    let mut gradient = logits.flatten_all()?.to_vec1::<f32>()?;
+    let mut loss = 0.;
+    for (row, &label) in gradient.chunks_exact_mut(classes).zip(labels) {
+        let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = row.iter().map(|&l| f64::from(l - largest).exp()).sum();
+        for (class, value) in row.iter_mut().enumerate() {
+            let shifted = f64::from(*value - largest);
+            let target = f64::from(u8::from(class == usize::from(label)));
+            loss += target * (sum.ln() - shifted) / n as f64;
+            *value = ((shifted.exp() / sum - target) / n as f64) as f32;
+        }
+    }
+    Ok((loss, Tensor::from_vec(gradient, (n, classes), &Device::Cpu)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    fn logits<const N: usize>(rows: &[[f32; 3]; N]) -> Tensor {
+        Tensor::new(rows, &Device::Cpu).expect("a tensor")
+    }
+
+    #[test]
+    fn cross_entropy_is_that_of_the_probabilities() -> Result<()> {
+        let (rows, labels) = ([[0.5, -1., 2.], [0., 3., 0.25]], [0u8, 1]);
+        let by_definition = |rows: &[[f64; 3]; 2]| {
+            let of = |row: &[f64; 3], label: u8| {
+                -(row[usize::from(label)].exp() / row.iter().map(|v| v.exp()).sum::<f64>()).ln()
+            };
+            (of(&rows[0], labels[0]) + of(&rows[1], labels[1])) / 2.
+        };
+        let wide = rows.map(|row: [f32; 3]| row.map(f64::from));
+        let (loss, gradient) = cross_entropy(&logits(&rows), &labels)?;
+        assert!((loss - by_definition(&wide)).abs() < 1e-9, "{loss}");
+        let gradient = gradient.to_vec2::<f32>()?;
+        for (n, row) in gradient.iter().enumerate() {
+            for (class, &found) in row.iter().enumerate() {
+                let at = |step: f64| {
+                    let mut moved = wide;
+                    moved[n][class] += step;
+                    by_definition(&moved)
+                };
+                let difference = (at(1e-5) - at(-1e-5)) / 2e-5;
+                assert!((f64::from(found) - difference).abs() < 1e-7, "{n}, {class}: {found}, {difference}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn cross_entropy_neither_overflows_nor_hides_what_is_no_number() -> Result<()> {
+        let (loss, gradient) = cross_entropy(&logits(&[[1e30, -1e30, 0.]]), &[1])?;
+        assert!((loss - 2e30).abs() < 1e24, "{loss}");
+        assert_eq!(gradient.to_vec2::<f32>()?, [[1., -1., 0.]]);
+        let (loss, _) = cross_entropy(&logits(&[[500., 500., 500.]]), &[2])?;
+        assert!((loss - 3f64.ln()).abs() < 1e-12, "{loss}");
+        assert!(cross_entropy(&logits(&[[f32::NAN, 0., 0.]]), &[1])?.0.is_nan());
+        Ok(())
+    }
+
+    #[test]
+    fn images_of_any_size_have_features_and_logits() -> Result<()> {
+        for (channels, height, width) in [(1, 28, 28), (3, 33, 17), (1, 1, 1), (4, 5, 64)] {
+            let shape = ImageShape { channels, height, width };
+            for normalised in [false, true] {
+                let network = network(shape, 7, normalised, &mut Init::new(1))?;
+                assert_eq!(network.output_shape(&[height, width, channels])?, [7], "{shape:?}");
+                let x = data::tensor([&vec![9u8; shape.len()][..], &vec![200; shape.len()]], shape)?;
+                let trace = network.trace(&x)?;
+                let (_, gradient) = cross_entropy(trace.output(), &[0, 6])?;
+                let wanted = WantedGradients { input: false, parameters: true };
+                let gradients = trace.backward(&gradient, wanted)?;
+                assert_eq!(gradients.parameters.len(), network.parameters().len());
+            }
+        }
+        Ok(())
+    }
+
+    /// Noise with a bright square in one of three places: what is learned from 60 images holds for others.
+    #[test]
+    fn it_learns_what_the_labels_say() -> Result<()> {
+        let shape = ImageShape { channels: 1, height: 12, width: 9 };
+        let data = |seed: u64| {
+            let mut noise = vec![0f32; 60 * shape.len()];
+            runtime::fill_latent(seed, 0, &mut noise);
+            let mut pixels: Vec<u8> = noise.iter().map(|v| (60. + 30. * v).clamp(0., 255.) as u8).collect();
+            let labels: Vec<u8> = (0..60).map(|i| i % 3).collect();
+            for (image, &label) in pixels.chunks_exact_mut(shape.len()).zip(&labels) {
+                for (y, x) in (4..7).flat_map(|y| (0..3).map(move |x| (y, x + 3 * usize::from(label)))) {
+                    image[y * shape.width + x] = 200;
+                }
+            }
+            (Dataset::new("squares", shape, pixels), Labels { values: labels, classes: 3 })
+        };
+        let ((train, labels), (test, expected)) = (data(1), data(2));
+        let seen = Classifier::train(&train, &labels, 0)?.look(test.pixels())?;
+        let right = seen.classes.iter().zip(&expected.values).filter(|(a, b)| a == b).count();
+        assert!(right >= 57, "{right} of 60 right");
+        assert_eq!(seen.features.len(), 60 * FEATURES);
+        Ok(())
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_classifier_with_any_number_of_threads() -> Result<()> {
+        let data = testing::splits();
+        let labels = data.train.labels().expect("labels");
+        let hash = |threads: usize, seed: u64| -> Result<String> {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            pool.install(|| Classifier::train(&data.train, labels, seed)?.sha256())
+        };
+        let first = hash(1, 3)?;
+        assert_eq!(first.len(), 64);
+        assert_eq!(hash(3, 3)?, first);
+        assert_ne!(hash(1, 4)?, first);
+        Ok(())
+    }
+
+    #[test]
+    fn a_restored_classifier_sees_the_same() -> Result<()> {
+        let (data, reference) = testing::reference();
+        let trained = reference.classifier();
+        let stored = trained.parameters();
+        let restored = Classifier::restore(data.train.shape(), 2, |name, dims| {
+            let found = stored.iter().find(|(stored, t)| stored == name && t.dims() == dims);
+            found.map(|(_, t)| (*t).clone()).ok_or_else(|| candle_core::Error::Msg(format!("no {name}")))
+        })?;
+        assert_eq!(restored.sha256()?, trained.sha256()?);
+        // One image alone is seen as it is among others.
+        let (all, size) = (data.test.pixels(), data.test.shape().len());
+        let (seen, alone) = (trained.look(all)?, restored.look(&all[size..2 * size])?);
+        assert_eq!(seen.classes[1], alone.classes[0]);
+        for (a, b) in seen.features[FEATURES..2 * FEATURES].iter().zip(&alone.features) {
+            assert!((a - b).abs() < 1e-4, "{a} among others, {b} alone");
+        }
+        Ok(())
+    }
+}
