@@ -79,7 +79,22 @@ fn products(c: &mut Criterion) {
                 // SAFETY: strides and sizes are those of the three slices.
                 unsafe {
                     let out = out.as_mut_ptr();
-                    matrixmultiply::sgemm(m, k, n, 1., black_box(a.as_ptr()), ar, ac, b.as_ptr(), br, bc, 0., out, n as isize, 1);
+                    matrixmultiply::sgemm(
+                        m,
+                        k,
+                        n,
+                        1.,
+                        black_box(a.as_ptr()),
+                        ar,
+                        ac,
+                        b.as_ptr(),
+                        br,
+                        bc,
+                        0.,
+                        out,
+                        n as isize,
+                        1,
+                    );
                 }
             })
         });

@@ -1,0 +1,120 @@
+"""A training step in PyTorch, as one who knows it well writes it for the CPU."""
+
+import torch
+from torch import nn
+from torch.nn.functional import softplus
+
+
+def versions():
+    return {"torch": torch.__version__}
+
+
+def networks(shape):
+    """Generator and discriminator, with the initial weights of the DCGAN paper; dense layers with Glorot's."""
+    latent, width, norm = shape["latent"], shape["width"], shape["d_norm"] == "batch"
+    if shape["generator"] == "dcgan":
+        generator = nn.Sequential(
+            nn.Linear(latent, 2 * width * 49, bias=False),
+            nn.Unflatten(1, (2 * width, 7, 7)),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(inplace=True),
+            nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.ConvTranspose2d(width, 1, 4, 2, 1),
+            nn.Tanh(),
+        )
+    else:
+        generator = nn.Sequential(
+            nn.Linear(latent, 256), nn.LeakyReLU(0.2), nn.Linear(256, 784), nn.Tanh(), nn.Unflatten(1, (1, 28, 28))
+        )
+    discriminator = nn.Sequential(
+        nn.Conv2d(1, width, 4, 2, 1),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(width, 2 * width, 4, 2, 1, bias=not norm),
+        *([nn.BatchNorm2d(2 * width)] if norm else []),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Flatten(),
+        nn.Linear(2 * width * 49, 1),
+    )
+    for network in (generator, discriminator):
+        for parameter in network.parameters():
+            if parameter.dim() > 1:
+                nn.init.normal_(parameter, 0, 0.02)
+    if shape["generator"] == "dense":
+        for parameter in generator.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_normal_(parameter)
+    return generator, discriminator
+
+
+def step(shape, schedule, kind, batches, threads):
+    """A function that takes one step and gives the losses. Kinds: eager, channels-last, compile."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    generator, discriminator = networks(shape)
+    if kind != "eager":
+        for network in (generator, discriminator):
+            network.to(memory_format=torch.channels_last)
+    if kind == "compile":
+        generator.compile()
+        discriminator.compile()
+    lr, beta1, beta2, eps = shape["adam"]
+    generator_adam, discriminator_adam = (
+        torch.optim.Adam(network.parameters(), lr, (beta1, beta2), eps, fused=True)
+        for network in (generator, discriminator)
+    )
+    weights = list(generator.parameters())
+    average = [weight.detach().clone() for weight in weights]
+
+    def draw():
+        # [N, 28, 28, 1] and [N, 1, 28, 28] are the same bytes.
+        real = torch.from_numpy(batches.next()).view(-1, 1, 28, 28).float().div_(127.5).sub_(1)
+        return real, generator(torch.randn(len(real), shape["latent"]))
+
+    def judge(real, fake):
+        """The logits of both. Batch normalisation must not mix them; without it one pass takes both."""
+        if shape["d_norm"] == "batch":
+            return discriminator(real), discriminator(fake)
+        return discriminator(torch.cat([real, fake])).chunk(2)
+
+    def finish(loss_d, loss_g):
+        with torch.no_grad():
+            torch._foreach_lerp_(average, weights, 1 - shape["ema_past"])
+        return loss_d.item(), loss_g.item()
+
+    def two_stage():
+        real, fake = draw()
+        discriminator_adam.zero_grad(set_to_none=True)
+        real_logits, fake_logits = judge(real, fake.detach())
+        loss_d = softplus(-real_logits).mean() + softplus(fake_logits).mean()
+        loss_d.backward()
+        discriminator_adam.step()
+        # No gradients for weights that this loss does not move.
+        discriminator.requires_grad_(False)
+        generator_adam.zero_grad(set_to_none=True)
+        loss_g = softplus(-discriminator(fake)).mean()
+        loss_g.backward()
+        generator_adam.step()
+        discriminator.requires_grad_(True)
+        return finish(loss_d, loss_g)
+
+    def one_stage():
+        real, fake = draw()
+        judged = fake.detach().requires_grad_()
+        for adam in (generator_adam, discriminator_adam):
+            adam.zero_grad(set_to_none=True)
+        real_logits, fake_logits = judge(real, judged)
+        loss_d = softplus(-real_logits).mean() + softplus(fake_logits).mean()
+        loss_d.backward()
+        # The losses' derivatives by a sample's logit l are sigmoid(l) and -sigmoid(-l), over N: their ratio turns the
+        # gradients of one loss by the generated images into those of the other (Shen et al., "Training generative
+        # adversarial networks in one stage", 2021).
+        fake_logits = fake_logits.detach()
+        loss_g = softplus(-fake_logits).mean()
+        fake.backward(judged.grad * -torch.exp(-fake_logits).view(-1, 1, 1, 1))
+        discriminator_adam.step()
+        generator_adam.step()
+        return finish(loss_d, loss_g)
+
+    return {"two-stage": two_stage, "one-stage": one_stage}[schedule]

@@ -1,0 +1,187 @@
+//! Times one training step of the trainer, for `benches/peers/compare.py`: the networks, the variants' names and the line
+//! of JSON are those of `benches/peers/train_step.py`, and so is what is inside the measured time.
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Instant;
+use trainer::Result;
+use trainer::data::{Batches, mnist};
+use trainer::recipe::{Override, Recipe};
+use trainer::state::{Losses, State};
+
+/// As the trainer has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// `mi_option_purge_delay`, as the trainer has it.
+const PURGE_DELAY: i32 = 15;
+
+const PEER: &str = "kiln";
+
+/// Name, recipe, width, and whether the discriminator has batch normalisation.
+const NETWORKS: [(&str, &str, u32, bool); 5] = [
+    ("dcgan-64", "digits", 64, false),
+    ("dcgan-32", "digits", 32, false),
+    ("dcgan-64-bn", "digits", 64, true),
+    ("dcgan-32-bn", "digits", 32, true),
+    ("tutorial", "tutorial", 64, false),
+];
+
+/// Time one training step
+#[derive(Parser)]
+struct Args {
+    /// Print the variants, one a line
+    #[arg(long)]
+    list: bool,
+
+    /// What to run
+    #[arg(long, value_name = "NETWORK:SCHEDULE:PEER", required_unless_present = "list")]
+    variant: Option<String>,
+
+    /// Steps that are timed
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(2..))]
+    steps: u32,
+
+    /// Steps before them
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    warmup: u32,
+
+    /// Threads to compute with
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    threads: usize,
+
+    /// Images a step
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    batch: u32,
+}
+
+/// What is run under a name.
+struct Variant {
+    network: &'static str,
+    schedule: &'static str,
+    recipe: &'static str,
+    overrides: Vec<Override>,
+}
+
+impl Variant {
+    fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        for (network, recipe, width, batch_norm) in NETWORKS {
+            // In one stage, the discriminator must not mix samples.
+            let schedules: &[&str] = if batch_norm { &["two-stage"] } else { &["two-stage", "one-stage"] };
+            for schedule in schedules {
+                let overrides = [
+                    ("generator.latent", 100.into()),
+                    ("discriminator.width", width.into()),
+                    ("discriminator.batch_norm", batch_norm.into()),
+                    ("training.schedule", (*schedule).into()),
+                ];
+                let mut overrides: Vec<Override> = overrides.map(|(key, value)| (key.to_owned(), value)).into();
+                if recipe == "digits" {
+                    overrides.push(("generator.width".to_owned(), width.into()));
+                }
+                all.push(Self { network, schedule, recipe, overrides });
+            }
+        }
+        all
+    }
+
+    fn name(&self) -> String {
+        format!("{}:{}:{PEER}", self.network, self.schedule)
+    }
+
+    fn measure(mut self, args: &Args) -> Result<Measured> {
+        self.overrides.push(("training.batch".to_owned(), args.batch.into()));
+        let recipe = Recipe::load(self.recipe, &self.overrides)?;
+        let data = Arc::new(mnist::load(None)?);
+        let (count, latent) = (recipe.training.batch, recipe.latent());
+        let mut batches = Batches::new(data.clone(), recipe.seed, 0, count, latent);
+        let memory_before = peak_memory();
+        let mut state = State::new(recipe, &data)?;
+        for _ in 0..args.warmup {
+            state.step(&batches.next_batch()?)?;
+        }
+        let mut times = Vec::new();
+        loop {
+            let start = Instant::now();
+            let losses = state.step(&batches.next_batch()?)?;
+            times.push(start.elapsed().as_secs_f64() * 1000.);
+            if times.len() == args.steps as usize {
+                return Ok(Measured { times, losses, memory_before });
+            }
+        }
+    }
+}
+
+/// What was found.
+struct Measured {
+    /// Milliseconds of each timed step.
+    times: Vec<f64>,
+    /// The losses of the last.
+    losses: Losses,
+    /// The largest memory before there was a network.
+    memory_before: Value,
+}
+
+fn main() {
+    // SAFETY: nothing has started a thread yet; the option is a number that the allocator reads when it frees.
+    unsafe {
+        trainer::ops::prepare_candle();
+        libmimalloc_sys::mi_option_set(PURGE_DELAY, -1);
+    }
+    let args = Args::parse();
+    if args.list {
+        Variant::all().iter().for_each(|variant| println!("{}", variant.name()));
+        return;
+    }
+    let Some(variant) = Variant::all().into_iter().find(|v| Some(v.name()) == args.variant) else {
+        Args::command().error(ErrorKind::InvalidValue, "--variant: --list prints the possible values").exit()
+    };
+    // As the trainer does it.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(args.threads).use_current_thread().build_global();
+    let mut result = json!({
+        "peer": PEER,
+        "network": variant.network,
+        "schedule": variant.schedule,
+        "batch": args.batch,
+        "threads": args.threads,
+        "versions": { PEER: env!("CARGO_PKG_VERSION") },
+    });
+    match variant.measure(&args) {
+        Ok(Measured { mut times, losses, memory_before }) => {
+            times.sort_unstable_by(f64::total_cmp);
+            result["median_ms"] = rounded(quantile(&times, 0.5), 3);
+            result["p10_ms"] = rounded(quantile(&times, 0.1), 3);
+            result["p90_ms"] = rounded(quantile(&times, 0.9), 3);
+            result["steps"] = args.steps.into();
+            result["rss_peak_mb"] = peak_memory();
+            result["rss_before_mb"] = memory_before;
+            let losses = [losses.discriminator, losses.generator];
+            result["losses"] = losses.map(|loss| rounded(f64::from(loss), 4)).to_vec().into();
+        }
+        Err(error) => result["failed"] = format!("does not work here: {error}").into(),
+    }
+    println!("{result}");
+}
+
+fn rounded(value: f64, digits: i32) -> Value {
+    let unit = 10f64.powi(digits);
+    ((value * unit).round() / unit).into()
+}
+
+/// The value below which the share `q` of `sorted` lies, between two of them where it is.
+fn quantile(sorted: &[f64], q: f64) -> f64 {
+    let position = q * (sorted.len() - 1) as f64;
+    let (below, above) = (sorted[position.floor() as usize], sorted[position.ceil() as usize]);
+    below + (above - below) * position.fract()
+}
+
+/// The largest resident memory of this process so far, in MB; null where the system is not Linux.
+fn peak_memory() -> Value {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kibibytes =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB")?.trim().parse().ok());
+    kibibytes.map_or(Value::Null, |kibibytes: f64| rounded(kibibytes * 1024. / 1e6, 1))
+}
