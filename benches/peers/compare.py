@@ -2,8 +2,8 @@
 
 usage: compare.py [--rounds N] [--networks NAMES] [--schedules NAMES] [--peers WORDS] [--write]
 
-Run it with the Python that has the frameworks (torch, tensorflow-cpu, numpy: what is missing is left out with a word), on
-a machine that does nothing else:
+Run it with the Python that has the frameworks (torch, tensorflow-cpu, numpy: what is missing is left out with a word),
+on a machine that does nothing else:
 
     python -m venv /tmp/peers && /tmp/peers/bin/pip install numpy torch tensorflow-cpu
     /tmp/peers/bin/python benches/peers/compare.py --write
@@ -59,8 +59,12 @@ def variants(args):
 
     options = ["--steps", str(args.steps), "--warmup", str(args.warmup), "--threads", str(args.threads)]
     chosen = {name: [*commands[name], "--variant", name, *options] for name in commands if wanted(name)}
-    order = lambda name: (args.networks.index(name.split(":")[0]), args.schedules.index(name.split(":")[1]))
-    return {name: chosen[name] for name in sorted(chosen, key=order)}
+
+    def place(name):
+        network, schedule, _ = name.split(":")
+        return args.networks.index(network), args.schedules.index(schedule)
+
+    return {name: chosen[name] for name in sorted(chosen, key=place)}
 
 
 def run(command):
@@ -115,7 +119,8 @@ def table(results):
     ]
     groups = dict.fromkeys(name.rpartition(":")[0] for name in results)
     for group in groups:
-        found = {name.split(":")[2]: summary(rounds) for name, rounds in results.items() if name.startswith(group + ":")}
+        members = [name for name in results if name.startswith(f"{group}:")]
+        found = {name.split(":")[2]: summary(results[name]) for name in members}
         times = {peer: row["median_ms"] for peer, row in found.items() if "failed" not in row}
         best = min((ms for peer, ms in times.items() if peer != OURS), default=None)
         for peer in sorted(found, key=lambda peer: (peer != OURS, times.get(peer, float("inf")), peer)):
@@ -188,7 +193,9 @@ def write(text):
 
 
 def main():
-    names = lambda text: text.split(",")
+    def names(text):
+        return text.split(",")
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--slow-rounds", type=int, default=1, help="rounds of what compiles for long")
@@ -202,6 +209,9 @@ def main():
     parser.add_argument("--write", action="store_true", help=f"put the table into {RESULTS.name}")
     args = parser.parse_args()
     load = os.getloadavg()[0]
+    if load > 0.5:
+        # The peers' threads spin while they wait for each other, and lose most.
+        print(f"warning: others compute here (load average {load:.2f}): the times will be wrong", file=sys.stderr)
     commands = variants(args)
     if not commands:
         sys.exit("nothing to run: the names of networks and schedules are those of train_step.py --list --d-norm both")

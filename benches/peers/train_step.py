@@ -11,9 +11,9 @@ Everything that a step of the trainer does is inside the measured time, on every
 random order and scaled to [-1, 1], latents drawn, both networks' gradients and Adam, the moving average of the
 generator's weights, and both losses as numbers of Python. Only the data set is loaded before. f32.
 
-Networks: `dcgan-64`, `dcgan-32` (by width; `-bn`: with batch normalisation in the discriminator, too), `tutorial` (dense
-generator). Schedules: `two-stage`, the generator judged by the discriminator's new weights; `one-stage`, both gradients
-from one pass over the generated images.
+Networks: `dcgan-64`, `dcgan-32` (by width; `-bn`: with batch normalisation in the discriminator, too), `tutorial`
+(dense generator). Schedules: `two-stage`, the generator judged by the discriminator's new weights; `one-stage`, both
+gradients from one pass over the generated images.
 """
 
 import argparse

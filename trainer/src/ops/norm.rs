@@ -188,7 +188,8 @@ impl CustomOp3 for BatchNorm {
             let (gamma, beta) = (contiguous::<T>("batch-norm", gamma, gl)?, contiguous::<T>("batch-norm", beta, bl)?);
             let statistics = statistics(x, c);
             let affine = Affine::new(&statistics, self.eps, gamma, beta);
-            let mut out = unwritten(x.len());
+            // SAFETY: the rows cover all of it, and each is written whole.
+            let mut out = unsafe { unwritten(x.len()) };
             let piece = block_rows(c) * c;
             out.par_chunks_mut(piece).zip(x.par_chunks(piece)).for_each(|(out, x)| {
                 vectorised(
@@ -283,7 +284,8 @@ fn linear_backward<T: Real>(
     let b: Vec<T> = (0..c).map(|i| -scale[i] * dgamma[i] * count * inverse_sigma[i]).collect();
     let d: Vec<T> = (0..c).map(|i| -scale[i] * sum[i] * count - b[i] * mean[i]).collect();
     let (b, d) = (&b[..c], &d[..c]);
-    let mut dx = unwritten(x.len());
+    // SAFETY: the rows cover all of it, and each is written whole.
+    let mut dx = unsafe { unwritten(x.len()) };
     let piece = block_rows(c) * c;
     dx.par_chunks_mut(piece).zip(x.par_chunks(piece).zip(g.par_chunks(piece))).for_each(|(dx, (x, g))| {
         vectorised(

@@ -15,19 +15,23 @@ pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
 }
 
 /// Memory for the result of an operator whose tasks write all of it: clearing it first would cost as much as some operators.
-pub(super) fn unwritten<T: Real>(len: usize) -> Vec<T> {
+///
+/// # Safety
+/// Every element must be written before it is read.
+pub(super) unsafe fn unwritten<T: Real>(len: usize) -> Vec<T> {
     let mut memory = Vec::<MaybeUninit<T>>::with_capacity(len);
     // SAFETY: an element that may be uninitialised is valid whatever its memory holds.
     unsafe { memory.set_len(len) };
     let mut memory = ManuallyDrop::new(memory);
     // SAFETY: pointer, length and capacity are those of the vector that is given up, and both element types have one
-    // layout. Every user writes each element before it is read: the operators' tests compare all of them.
+    // layout; the caller writes before it reads.
     unsafe { Vec::from_raw_parts(memory.as_mut_ptr().cast::<T>(), len, memory.capacity()) }
 }
 
 /// `f(a[i], b[i])` for all i.
 pub(super) fn map_pair<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
-    let mut out = unwritten(a.len());
+    // SAFETY: the pieces cover all of it, and each is written whole.
+    let mut out = unsafe { unwritten(a.len()) };
     out.par_chunks_mut(PIECE).zip(a.par_chunks(PIECE).zip(b.par_chunks(PIECE))).for_each(|(out, (a, b))| {
         vectorised(
             #[inline(always)]

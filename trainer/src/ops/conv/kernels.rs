@@ -13,7 +13,8 @@ const PARTS: usize = 8;
 
 /// `large` -> `small`, with bias and activation while the result is in the cache.
 pub(super) fn conv<T: Real>(sizes: &Sizes, large: &[T], weight: &[T], epilogue: &Epilogue<'_, T>) -> Vec<T> {
-    let mut small = unwritten(sizes.images * sizes.small_len());
+    // SAFETY: each task writes all outputs of its images.
+    let mut small = unsafe { unwritten(sizes.images * sizes.small_len()) };
     let tasks = |images: usize, small: &mut [T], task: &(dyn Fn(&[T], &mut [T]) + Sync)| {
         let pieces = large.par_chunks(images * sizes.large_len());
         small.par_chunks_mut(images * sizes.small_len()).zip(pieces).for_each(|(small, large)| {
@@ -38,7 +39,8 @@ pub(super) fn conv<T: Real>(sizes: &Sizes, large: &[T], weight: &[T], epilogue: 
 
 /// `small` -> `large`, with bias and activation while the result is in the cache.
 pub(super) fn conv_transpose<T: Real>(sizes: &Sizes, small: &[T], weight: &[T], epilogue: &Epilogue<'_, T>) -> Vec<T> {
-    let mut large = unwritten(sizes.images * sizes.large_len());
+    // SAFETY: each task fills its images with zeros before it adds to them.
+    let mut large = unsafe { unwritten(sizes.images * sizes.large_len()) };
     let tasks = |images: usize, large: &mut [T], task: &(dyn Fn(&[T], &mut [T]) + Sync)| {
         let pieces = small.par_chunks(images * sizes.small_len());
         large.par_chunks_mut(images * sizes.large_len()).zip(pieces).for_each(|(large, small)| {
