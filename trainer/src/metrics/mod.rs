@@ -7,6 +7,7 @@
 mod cache;
 mod classes;
 mod classifier;
+mod cross_entropy;
 mod frechet;
 mod reference;
 #[cfg(test)]

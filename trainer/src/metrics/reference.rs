@@ -23,8 +23,8 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// The reference of `data`: read from the folder `cache` if it was kept there, else made, which takes about a minute for
-    /// MNIST, and kept there. A file in `cache` that cannot be used or written is told on standard error and does no harm.
+    /// The reference of `data`: read from the folder `cache` if it was kept there, else made, which takes less than a minute
+    /// for MNIST, and kept there. A file in `cache` that cannot be used or written is told on standard error and does no harm.
     ///
     /// # Errors
     /// Data without labels, and failures of the training.
