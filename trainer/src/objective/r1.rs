@@ -15,7 +15,7 @@ pub fn penalty(network: &Network, real: &Tensor, gamma: f64) -> Result<(f32, Gra
     let x = Var::from_tensor(real)?;
     let slopes = tracked.forward(&x)?.sum_all()?.backward()?;
     let Some(slope) = slopes.get(&x).filter(|slope| slope.track_op()) else {
-        bail!("gradients of gradients are detached: set CANDLE_GRAD_DO_NOT_DETACH=1 before the first backward pass")
+        bail!("gradients of gradients are detached")
     };
     let penalty = (slope.sqr()?.sum_all()? * (gamma / 2. / real.dim(0)? as f64))?;
     let store = penalty.backward()?;

@@ -1,7 +1,8 @@
 //! What a layer does with its result while it is in the cache: bias and activation; and the way back.
 
-use super::{Real, contiguous, map_pair, real, result, sum_rows, vectorised, with_real};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use super::math::Elementary;
+use super::{channel_sum, leaky_relu_grad, real, tanh_grad, vectorised};
+use candle_core::{Result, Tensor, bail};
 
 /// The function that is applied to every element of a layer's result.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -27,15 +28,14 @@ impl Activation {
     pub fn backward(self, y: &Tensor, grad: &Tensor) -> Result<Tensor> {
         match self {
             Self::None => grad.contiguous(),
-            // Constant in `y` but for jumps: candle must not look for a gradient there.
-            Self::LeakyRelu(_) => y.detach().contiguous()?.apply_op2(&grad.contiguous()?, ActivationGrad(self)),
-            Self::Tanh => y.contiguous()?.apply_op2(&grad.contiguous()?, ActivationGrad(self)),
+            Self::LeakyRelu(slope) => leaky_relu_grad(y, grad, slope),
+            Self::Tanh => tanh_grad(y, grad),
         }
     }
 
     /// Replaces every element by its activation.
     #[inline(always)]
-    pub(super) fn apply<T: Real>(self, values: &mut [T]) {
+    pub(super) fn apply<T: Elementary>(self, values: &mut [T]) {
         match self {
             Self::None => (),
             Self::LeakyRelu(slope) => {
@@ -43,59 +43,8 @@ impl Activation {
                 // In this form a NaN stays one.
                 values.iter_mut().for_each(|v| *v = if *v < T::zero() { slope * *v } else { *v });
             }
-            Self::Tanh => values.iter_mut().for_each(|v| *v = v.tanh()),
+            Self::Tanh => values.iter_mut().for_each(|v| *v = v.tanh_odd()),
         }
-    }
-}
-
-/// Evaluates `$body` with `$f` standing for `(y, g) -> f'(x) g`, where `y = f(x)`, in the type `$t`: once for each activation,
-/// so that no loop asks which it is.
-macro_rules! with_gradient {
-    ($activation:expr, $t:ty, $f:ident => $body:expr) => {{
-        use $crate::ops::epilogue::Activation;
-        match $activation {
-            Activation::None => {
-                let $f = |_: $t, g: $t| g;
-                $body
-            }
-            Activation::LeakyRelu(slope) => {
-                let slope = $crate::ops::real::<$t>(slope);
-                let zero = $crate::ops::real::<$t>(0.);
-                let $f = move |y: $t, g: $t| if y > zero { g } else { slope * g };
-                $body
-            }
-            Activation::Tanh => {
-                let one = $crate::ops::real::<$t>(1.);
-                let $f = move |y: $t, g: $t| g * (one - y * y);
-                $body
-            }
-        }
-    }};
-}
-pub(super) use with_gradient;
-
-/// `(y, g) -> f'(x) g` with `y = f(x)`; linear in `g`.
-struct ActivationGrad(Activation);
-
-impl CustomOp2 for ActivationGrad {
-    fn name(&self) -> &'static str {
-        "activation-grad"
-    }
-
-    fn cpu_fwd(&self, y: &CpuStorage, yl: &Layout, g: &CpuStorage, gl: &Layout) -> Result<(CpuStorage, Shape)> {
-        if yl.dims() != gl.dims() {
-            bail!("activation: the result is {:?}, its gradient {:?}", yl.dims(), gl.dims())
-        }
-        with_real!("activation-grad", y, T => {
-            let (y, g) = (contiguous::<T>("activation", y, yl)?, contiguous::<T>("activation", g, gl)?);
-            Ok(result(with_gradient!(self.0, T, f => map_pair(y, g, f)), yl.shape()))
-        })
-    }
-
-    fn bwd(&self, y: &Tensor, g: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        // Only tanh's derivative depends on y, and only then is y tracked: 1 - y^2.
-        let dy = y.track_op().then(|| ((y * g)? * grad)?.affine(-2., 0.)).transpose()?;
-        Ok((dy, Some(self.0.backward(y, grad)?)))
     }
 }
 
@@ -105,7 +54,7 @@ pub(super) struct Epilogue<'a, T> {
     activation: Activation,
 }
 
-impl<'a, T: Real> Epilogue<'a, T> {
+impl<'a, T: Elementary> Epilogue<'a, T> {
     /// For results of `channels`; an empty bias is none.
     pub(super) fn new(op: &str, bias: &'a [T], channels: usize, activation: Activation) -> Result<Self> {
         if !bias.is_empty() && bias.len() != channels {
@@ -189,43 +138,11 @@ impl Grads {
     }
 }
 
-/// The sum over all axes but the last: [..., C] -> `[C]`.
-///
-/// # Errors
-/// A scalar, element types other than `f32` and `f64`.
-pub fn channel_sum(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(ChannelSum)
-}
-
-struct ChannelSum;
-
-impl CustomOp1 for ChannelSum {
-    fn name(&self) -> &'static str {
-        "channel-sum"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
-        let Some(&c) = xl.dims().last() else { bail!("channel-sum: takes [..., C], got a scalar") };
-        with_real!("channel-sum", x, T => {
-            let x = contiguous::<T>("channel-sum", x, xl)?;
-            let rows = x.len().checked_div(c).unwrap_or(0);
-            let [sum] = sum_rows(rows, c, #[inline(always)] |row, [sum]| {
-                sum.iter_mut().zip(&x[row * c..]).for_each(|(s, &v): (&mut T, &T)| *s += v);
-            });
-            Ok(result(sum, c))
-        })
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(grad.broadcast_as(x.shape())?.contiguous()?))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ops::testing::{check_gradients, values};
-    use candle_core::{Device, IndexOp};
+    use candle_core::Device;
 
     #[test]
     fn gradients_are_those_of_the_functions() -> Result<()> {
@@ -250,21 +167,6 @@ mod tests {
             }
         }
         Ok(())
-    }
-
-    #[test]
-    fn channel_sums_are_sums_of_columns() -> Result<()> {
-        for shape in [&[2, 3, 5, 7][..], &[1, 4], &[5000, 3], &[6]] {
-            let x = values(shape, 3)?;
-            let c = shape[shape.len() - 1];
-            let found = channel_sum(&x)?.to_vec1::<f64>()?;
-            let rows = x.reshape(((), c))?;
-            for (channel, found) in found.into_iter().enumerate() {
-                let expected: f64 = rows.i((.., channel))?.to_vec1::<f64>()?.iter().sum();
-                assert!((found - expected).abs() < 1e-10, "{found} {expected}");
-            }
-        }
-        check_gradients(&[values(&[3, 2, 4], 1)?], |v| channel_sum(&v[0])?.sqr())
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl CustomOp3 for Linear {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::testing::{check_gradients, values};
+    use crate::ops::testing::{check_gradients, check_second_order, values};
 
     #[test]
     fn results_are_those_of_candle() -> Result<()> {
@@ -173,16 +173,17 @@ mod tests {
     fn gradients_agree_with_finite_differences() -> Result<()> {
         let (x, w, b) = (values(&[4, 3], 1)?, values(&[5, 3], 2)?, values(&[5], 3)?);
         for activation in [Activation::None, Activation::LeakyRelu(0.2), Activation::Tanh] {
-            check_gradients(&[x.clone(), w.clone(), b.clone()], |v| {
-                linear(&v[0], &v[1], Some(&v[2]), activation)?.sqr()
-            })?;
+            let f = |v: &[Tensor]| linear(&v[0], &v[1], Some(&v[2]), activation)?.sqr();
+            check_gradients(&[x.clone(), w.clone(), b.clone()], f)?;
+            check_second_order(&[x.clone(), w.clone(), b.clone()], f)?;
         }
         for transposed in
             [Transposed(false, false), Transposed(false, true), Transposed(true, false), Transposed(true, true)]
         {
             let a = values(if transposed.0 { &[3, 4] } else { &[4, 3] }, 1)?;
             let b = values(if transposed.1 { &[2, 3] } else { &[3, 2] }, 2)?;
-            check_gradients(&[a, b], |v| product(&v[0], &v[1], transposed)?.sqr())?;
+            check_gradients(&[a.clone(), b.clone()], |v| product(&v[0], &v[1], transposed)?.sqr())?;
+            check_second_order(&[a, b], |v| product(&v[0], &v[1], transposed)?.sqr())?;
         }
         Ok(())
     }

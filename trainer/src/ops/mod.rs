@@ -6,22 +6,35 @@
 
 mod activation;
 mod adam;
+mod channel;
+mod columns;
 mod conv;
 mod epilogue;
 mod gemm;
 mod linear;
+mod map;
+mod math;
 mod norm;
+mod normalise;
 mod parallel;
+mod resample;
+mod second_order;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use activation::{leaky_relu, softplus};
+pub use activation::{leaky_relu, leaky_relu_grad, logistic, relu, silu, silu_grad, softplus, tanh, tanh_grad};
 pub use adam::{Adam, adam_step};
+pub use channel::{add_bias, channel_dot, channel_scale, channel_sum};
 pub use conv::{Geometry, conv_transpose2d, conv_transpose2d_backward, conv2d, conv2d_backward};
-pub use epilogue::{Activation, Grads, Wanted, channel_sum};
+pub use epilogue::{Activation, Grads, Wanted};
 pub use linear::{linear, linear_backward};
 pub use norm::{BatchStatistics, batch_norm, batch_norm_backward};
-use parallel::{add_into, map_pair, sum_rows, unwritten, vectorised};
+pub use normalise::{
+    NormGradients, group_norm, group_norm_grad, layer_norm, layer_norm_grad, pixel_norm, pixel_norm_grad,
+};
+use parallel::{add_into, sum_rows, unwritten, vectorised};
+pub use resample::{average_pool, pixel_shuffle, pixel_unshuffle, upsample_nearest};
+pub use second_order::second_order_works;
 
 use candle_core::{CpuStorage, Layout, Result, Shape, Tensor, WithDType, bail};
 
@@ -35,7 +48,7 @@ pub unsafe fn prepare_candle() {
     // SAFETY: the caller promises that there is no other thread that could read the environment.
     unsafe {
         std::env::set_var("CANDLE_NUM_THREADS", "1");
-        std::env::set_var("CANDLE_GRAD_DO_NOT_DETACH", "1");
+        second_order::keep_gradients_attached();
     }
 }
 

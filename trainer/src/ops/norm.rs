@@ -1,6 +1,9 @@
 //! Batch normalisation with the statistics of the batch, and the activation that follows it.
 
-use super::epilogue::{Activation, with_gradient};
+use super::activation::{LeakyReluGrad, TanhGrad};
+use super::epilogue::Activation;
+use super::map::Binary;
+use super::math::Elementary;
 use super::parallel::block_rows;
 use super::{Real, contiguous, read_tensor, real, result, sum_rows, unwritten, vectorised, wide, with_real};
 use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
@@ -225,7 +228,7 @@ impl CustomOp3 for BatchNorm {
 }
 
 /// The gradients as numbers, in two passes over `x` and `grad`.
-fn plain_backward<T: Real>(
+fn plain_backward<T: Elementary>(
     [x, gamma, beta, grad]: [&Tensor; 4],
     statistics: &BatchStatistics,
     eps: f64,
@@ -245,17 +248,39 @@ fn plain_backward<T: Real>(
 }
 
 /// `dx`, `dgamma` and `dbeta`.
-fn backward<T: Real>(x: &[T], g: &[T], affine: &Affine<T>, activation: Activation) -> (Vec<T>, Vec<T>, Vec<T>) {
-    // The activation's result is computed again, not kept: its sign is enough, but for tanh.
+fn backward<T: Elementary>(x: &[T], g: &[T], affine: &Affine<T>, activation: Activation) -> (Vec<T>, Vec<T>, Vec<T>) {
+    // The activation's result is computed again, not kept; of a leaky ReLU its sign, the argument's, is enough.
     match activation {
-        Activation::Tanh => with_gradient!(activation, T, f => linear_backward(x, g, affine, |y: T, g| f(y.tanh(), g))),
-        _ => with_gradient!(activation, T, f => linear_backward(x, g, affine, f)),
+        Activation::None => linear_backward(
+            x,
+            g,
+            affine,
+            #[inline(always)]
+            |_, g| g,
+        ),
+        Activation::LeakyRelu(slope) => {
+            let gradient = LeakyReluGrad { slope };
+            linear_backward(
+                x,
+                g,
+                affine,
+                #[inline(always)]
+                |y, g| gradient.at(y, g),
+            )
+        }
+        Activation::Tanh => linear_backward(
+            x,
+            g,
+            affine,
+            #[inline(always)]
+            |y, g| TanhGrad.at(y.tanh_odd(), g),
+        ),
     }
 }
 
 /// The same, where `before` gives the gradient before the activation from its argument and the gradient after it.
 #[inline(always)]
-fn linear_backward<T: Real>(
+fn linear_backward<T: Elementary>(
     x: &[T],
     g: &[T],
     affine: &Affine<T>,
@@ -305,7 +330,7 @@ fn linear_backward<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::testing::{check_gradients, values};
+    use crate::ops::testing::{check_gradients, check_second_order, values};
     use candle_core::Device;
 
     #[test]
@@ -342,7 +367,11 @@ mod tests {
             for activation in [Activation::None, Activation::LeakyRelu(0.2), Activation::Tanh] {
                 // Weighted: the plain sum of a normalised batch does not depend on its input.
                 let inputs = [x.clone(), gamma.clone(), beta.clone()];
-                check_gradients(&inputs, |v| batch_norm(&v[0], &v[1], &v[2], 1e-3, activation)?.0.sqr()? * &weights)?;
+                let f = |v: &[Tensor]| batch_norm(&v[0], &v[1], &v[2], 1e-3, activation)?.0.sqr()? * &weights;
+                check_gradients(&inputs, f)?;
+                check_second_order(&inputs, f)?;
+                // Linear in the result: the gradient that comes in is a constant, the one that goes out is not.
+                check_second_order(&inputs, |v| batch_norm(&v[0], &v[1], &v[2], 1e-3, activation)?.0 * &weights)?;
                 // The quick way gives the same.
                 let (_, statistics) = batch_norm(&x, &gamma, &beta, 1e-3, activation)?;
                 let quick = batch_norm_backward([&x, &gamma, &beta, &weights], &statistics, 1e-3, activation)?;

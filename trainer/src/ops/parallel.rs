@@ -7,10 +7,11 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 /// Elements that one task handles.
 pub(super) const PIECE: usize = 1 << 14;
 
-/// Runs `work` compiled for the widest vector instructions of the processor it runs on. Additions and multiplications
-/// are not fused or reordered by that: results are the same on all.
+/// Runs `work` compiled for the widest vector instructions of the processor it runs on, as far as it is inlined: closures
+/// and what they call in loops are to be `#[inline(always)]`. Additions and multiplications are not fused or reordered by
+/// that: results are the same on all.
 #[inline(always)]
-pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+pub(super) fn vectorised<F: pulp::NullaryFnOnce>(work: F) -> F::Output {
     pulp::Arch::new().dispatch(work)
 }
 
@@ -26,23 +27,6 @@ pub(super) unsafe fn unwritten<T: Real>(len: usize) -> Vec<T> {
     // SAFETY: pointer, length and capacity are those of the vector that is given up, and both element types have one
     // layout; the caller writes before it reads.
     unsafe { Vec::from_raw_parts(memory.as_mut_ptr().cast::<T>(), len, memory.capacity()) }
-}
-
-/// `f(a[i], b[i])` for all i.
-pub(super) fn map_pair<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
-    // SAFETY: the pieces cover all of it, and each is written whole.
-    let mut out = unsafe { unwritten(a.len()) };
-    out.par_chunks_mut(PIECE).zip(a.par_chunks(PIECE).zip(b.par_chunks(PIECE))).for_each(|(out, (a, b))| {
-        vectorised(
-            #[inline(always)]
-            || {
-                for (out, (&a, &b)) in out.iter_mut().zip(a.iter().zip(b)) {
-                    *out = f(a, b);
-                }
-            },
-        );
-    });
-    out
 }
 
 /// `to[i] += from[i]` for all i.

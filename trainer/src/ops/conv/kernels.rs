@@ -5,6 +5,7 @@ use super::shape::Sizes;
 use super::winograd::Winograd;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::gemm::with_scratch;
+use crate::ops::math::Elementary;
 use crate::ops::{Real, add_into, unwritten};
 use rayon::prelude::*;
 
@@ -12,7 +13,7 @@ use rayon::prelude::*;
 const PARTS: usize = 8;
 
 /// `large` -> `small`, with bias and activation while the result is in the cache.
-pub(super) fn conv<T: Real>(sizes: &Sizes, large: &[T], weight: &[T], epilogue: &Epilogue<'_, T>) -> Vec<T> {
+pub(super) fn conv<T: Elementary>(sizes: &Sizes, large: &[T], weight: &[T], epilogue: &Epilogue<'_, T>) -> Vec<T> {
     // SAFETY: each task writes all outputs of its images.
     let mut small = unsafe { unwritten(sizes.images * sizes.small_len()) };
     let tasks = |images: usize, small: &mut [T], task: &(dyn Fn(&[T], &mut [T]) + Sync)| {
@@ -38,7 +39,12 @@ pub(super) fn conv<T: Real>(sizes: &Sizes, large: &[T], weight: &[T], epilogue: 
 }
 
 /// `small` -> `large`, with bias and activation while the result is in the cache.
-pub(super) fn conv_transpose<T: Real>(sizes: &Sizes, small: &[T], weight: &[T], epilogue: &Epilogue<'_, T>) -> Vec<T> {
+pub(super) fn conv_transpose<T: Elementary>(
+    sizes: &Sizes,
+    small: &[T],
+    weight: &[T],
+    epilogue: &Epilogue<'_, T>,
+) -> Vec<T> {
     // SAFETY: each task fills its images with zeros before it adds to them.
     let mut large = unsafe { unwritten(sizes.images * sizes.large_len()) };
     let tasks = |images: usize, large: &mut [T], task: &(dyn Fn(&[T], &mut [T]) + Sync)| {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ops::testing::{check_gradients, values};
+use crate::ops::testing::{check_gradients, check_second_order, values};
 use candle_core::{DType, Device};
 
 /// Images, channels, outputs, input size, kernel, geometry.
@@ -130,9 +130,16 @@ fn gradients_agree_with_finite_differences() -> Result<()> {
     for case in cases() {
         let [x, w, y] = inputs(case)?;
         let (size, kernel, g) = (case.3, case.4, case.5);
-        check_gradients(&[x.clone(), w.clone()], |v| conv2d(&v[0], &v[1], None, Activation::None, g)?.sqr())?;
-        check_gradients(&[y.clone(), w], |v| conv_transpose(&v[0], &v[1], None, Activation::None, g, size)?.sqr())?;
-        check_gradients(&[x, y], |v| weight_grad(&v[0], &v[1], g, kernel)?.sqr())?;
+        let conv = |v: &[Tensor]| conv2d(&v[0], &v[1], None, Activation::None, g)?.sqr();
+        let transposed = |v: &[Tensor]| conv_transpose(&v[0], &v[1], None, Activation::None, g, size)?.sqr();
+        let weights = |v: &[Tensor]| weight_grad(&v[0], &v[1], g, kernel)?.sqr();
+        for (check, inputs) in
+            [(&conv as &dyn Fn(&[Tensor]) -> Result<Tensor>, [&x, &w]), (&transposed, [&y, &w]), (&weights, [&x, &y])]
+        {
+            let inputs = inputs.map(Clone::clone);
+            check_gradients(&inputs, check)?;
+            check_second_order(&inputs, check)?;
+        }
     }
     Ok(())
 }
@@ -151,8 +158,12 @@ fn bias_and_activation_are_applied_and_differentiated() -> Result<()> {
         };
         let found = conv2d(&x, &w, Some(&b), activation, g)?;
         assert_close(&found, &expected, 1e-10)?;
-        check_gradients(&[x, w.clone(), b], |v| conv2d(&v[0], &v[1], Some(&v[2]), activation, g)?.sqr())?;
-        check_gradients(&[found, w, c], |v| conv_transpose2d(&v[0], &v[1], Some(&v[2]), activation, g)?.sqr())?;
+        let conv = |v: &[Tensor]| conv2d(&v[0], &v[1], Some(&v[2]), activation, g)?.sqr();
+        check_gradients(&[x.clone(), w.clone(), b.clone()], conv)?;
+        check_second_order(&[x, w.clone(), b], conv)?;
+        let transposed = |v: &[Tensor]| conv_transpose2d(&v[0], &v[1], Some(&v[2]), activation, g)?.sqr();
+        check_gradients(&[found.clone(), w.clone(), c.clone()], transposed)?;
+        check_second_order(&[found, w, c], transposed)?;
     }
     Ok(())
 }

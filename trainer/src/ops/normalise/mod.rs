@@ -1,0 +1,230 @@
+//! Layer, group and pixel normalisation, each the same map of a group of elements.
+//!
+//! A group `x` of `n` elements becomes `u = s (x - m)` with `s = 1 / sqrt(v + eps)`, where `m` is its mean (0 for pixel
+//! normalisation) and `v` the mean of `(x - m)^2`. With `a.b` for sums of products over the group:
+//! - the derivative is the symmetric `N(g) = s (g - mean(g) - u (g.u) / n)`;
+//! - that of `h.N(p)` with respect to `x` is `S(p, h) = -(s / n) (u (h.N(p)) + (h.u) N(p) + (p.u) N(h))`;
+//! - `k.S(p, h)` is symmetric in its three arguments, so its derivatives with respect to `p` and `h` are `S` again.
+//!
+//! Value, `N` and `S` are operators; what is left, the derivative of `k.S(p, h)` with respect to `x`, is a third one and
+//! is composed of candle's operators.
+
+mod grouped;
+mod operators;
+mod runs;
+#[cfg(test)]
+mod tests;
+mod third;
+
+use super::channel::{channel_dot, channel_sum};
+use super::{Real, read_tensor, real};
+use candle_core::{D, DType, Result, Shape, Tensor, bail};
+use operators::{Grad, Kernel, Second, Value, check};
+
+/// `gamma * u + beta`, where `u` is every sample of `x` brought to mean 0 and variance 1 over all its elements (Ba et al.,
+/// "Layer normalization", 2016): `x` `[N, ..., C]`, `gamma` and `beta` `[C]`. `eps` is added to the variance.
+///
+/// # Errors
+/// Shapes that do not fit, an `eps` that is not positive, element types other than `f32` and `f64`.
+pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
+    Norm::groups(1, eps)?.apply(x, gamma, beta)
+}
+
+/// The gradients of [`layer_norm`], from that of its output.
+///
+/// # Errors
+/// As [`layer_norm`].
+pub fn layer_norm_grad(x: &Tensor, gamma: &Tensor, grad: &Tensor, eps: f64) -> Result<NormGradients> {
+    Norm::groups(1, eps)?.gradients(x, gamma, grad)
+}
+
+/// As [`layer_norm`], but mean and variance are those of each of `groups` groups of neighbouring channels of a sample
+/// (Wu & He, "Group normalization", 2018).
+///
+/// # Errors
+/// As [`layer_norm`], and channels that `groups` does not divide.
+pub fn group_norm(x: &Tensor, groups: usize, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
+    Norm::groups(groups, eps)?.apply(x, gamma, beta)
+}
+
+/// The gradients of [`group_norm`], from that of its output.
+///
+/// # Errors
+/// As [`group_norm`].
+pub fn group_norm_grad(x: &Tensor, groups: usize, gamma: &Tensor, grad: &Tensor, eps: f64) -> Result<NormGradients> {
+    Norm::groups(groups, eps)?.gradients(x, gamma, grad)
+}
+
+/// `x / sqrt(mean of x^2 over the channels + eps)` for each pixel: `x` `[..., C]` (Karras et al., "Progressive growing of
+/// GANs", 2018, section 4.2).
+///
+/// # Errors
+/// An `eps` that is not positive, element types other than `f32` and `f64`.
+pub fn pixel_norm(x: &Tensor, eps: f64) -> Result<Tensor> {
+    let norm = Norm::new(Kind::Pixels, eps)?;
+    let ones = ones(x)?;
+    norm.apply(x, &ones, &ones.zeros_like()?)
+}
+
+/// The gradient of [`pixel_norm`] with respect to its input, from that of its output.
+///
+/// # Errors
+/// As [`pixel_norm`].
+pub fn pixel_norm_grad(x: &Tensor, grad: &Tensor, eps: f64) -> Result<Tensor> {
+    Norm::new(Kind::Pixels, eps)?.input_grad(x, &ones(x)?, grad)
+}
+
+/// The gradients of a normalisation.
+#[derive(Clone, Debug)]
+pub struct NormGradients {
+    /// With respect to the input, of its shape.
+    pub input: Tensor,
+    /// With respect to the scale, `[C]`.
+    pub gamma: Tensor,
+    /// With respect to the shift, `[C]`.
+    pub beta: Tensor,
+}
+
+/// `[C]`, all 1.
+fn ones(x: &Tensor) -> Result<Tensor> {
+    Tensor::ones(x.dim(D::Minus1)?, x.dtype(), x.device())
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// That many groups of channels a sample.
+    Groups(usize),
+    /// Every pixel, about 0.
+    Pixels,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Norm {
+    kind: Kind,
+    eps: f64,
+}
+
+/// How the elements of a tensor make groups.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    samples: usize,
+    /// Rows of channels in a sample.
+    rows: usize,
+    channels: usize,
+    /// Groups of channels in a sample.
+    groups: usize,
+    /// Whether the mean is subtracted.
+    centred: bool,
+    eps: f64,
+}
+
+impl Frame {
+    /// Elements of a sample.
+    fn sample(&self) -> usize {
+        self.rows * self.channels
+    }
+
+    /// Elements of a group.
+    fn count(&self) -> f64 {
+        (self.sample() / self.groups) as f64
+    }
+
+    /// Whether a group is a sample of one row, so that no channel occurs twice in it.
+    fn is_run(&self) -> bool {
+        self.rows == 1 && self.groups == 1
+    }
+
+    /// `S(p, h) = c[0] p + c[1] h + c[2] (x - m) + c[3]`: the coefficients, from `s` and the group's sums of
+    /// `p (x - m)`, `h (x - m)`, `p h`, `p` and `h`.
+    fn second(&self, s: f64, [p_x, h_x, p_h, p, h]: [f64; 5]) -> [f64; 4] {
+        let n = self.count();
+        let (p_u, h_u, factor) = (p_x * s, h_x * s, -s * s / n);
+        let (p_mean, h_mean) = if self.centred { (p / n, h / n) } else { (0., 0.) };
+        let of_x = factor * s * (p_h - n * p_mean * h_mean - 3. * p_u * h_u / n);
+        [factor * h_u, factor * p_u, of_x, -factor * (h_u * p_mean + p_u * h_mean)]
+    }
+}
+
+impl Norm {
+    fn new(kind: Kind, eps: f64) -> Result<Self> {
+        if !(eps.is_finite() && eps > 0.) {
+            bail!("normalisation: eps must be positive, got {eps}")
+        }
+        Ok(Self { kind, eps })
+    }
+
+    fn groups(groups: usize, eps: f64) -> Result<Self> {
+        Self::new(Kind::Groups(groups), eps)
+    }
+
+    fn frame(&self, shape: &Shape) -> Result<Frame> {
+        let dims = shape.dims();
+        let (Some(&channels), Self { kind, eps }) = (dims.last(), *self) else {
+            bail!("normalisation: takes [N, ..., C], got a scalar")
+        };
+        if shape.elem_count() == 0 {
+            bail!("normalisation: there is nothing in {dims:?}")
+        }
+        let pixels = shape.elem_count() / channels;
+        match kind {
+            Kind::Pixels => Ok(Frame { samples: pixels, rows: 1, channels, groups: 1, centred: false, eps }),
+            Kind::Groups(_) if dims.len() < 2 => bail!("normalisation: takes [N, ..., C], got {dims:?}"),
+            Kind::Groups(groups) if groups == 0 || channels % groups != 0 => {
+                bail!("group-norm: {groups} groups do not divide the channels of {dims:?}")
+            }
+            Kind::Groups(groups) => {
+                let samples = dims[0];
+                Ok(Frame { samples, rows: pixels / samples, channels, groups, centred: true, eps })
+            }
+        }
+    }
+
+    fn apply(self, x: &Tensor, gamma: &Tensor, beta: &Tensor) -> Result<Tensor> {
+        x.contiguous()?.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, Value(self))
+    }
+
+    /// `N(gamma * grad)`.
+    fn input_grad(self, x: &Tensor, gamma: &Tensor, grad: &Tensor) -> Result<Tensor> {
+        x.contiguous()?.apply_op3(&gamma.contiguous()?, &grad.contiguous()?, Grad(self))
+    }
+
+    /// `S(p, h)`.
+    fn second(self, x: &Tensor, p: &Tensor, h: &Tensor) -> Result<Tensor> {
+        x.contiguous()?.apply_op3(&p.contiguous()?, &h.contiguous()?, Second(self))
+    }
+
+    fn gamma_grad(self, x: &Tensor, grad: &Tensor) -> Result<Tensor> {
+        let ones = ones(x)?;
+        channel_dot(grad, &self.apply(x, &ones, &ones.zeros_like()?)?)
+    }
+
+    fn gradients(self, x: &Tensor, gamma: &Tensor, grad: &Tensor) -> Result<NormGradients> {
+        if x.track_op() || gamma.track_op() || grad.track_op() {
+            let (input, gamma) = (self.input_grad(x, gamma, grad)?, self.gamma_grad(x, grad)?);
+            return Ok(NormGradients { input, gamma, beta: channel_sum(grad)? });
+        }
+        // Nobody differentiates these gradients: all three in one pass over the memory.
+        match x.dtype() {
+            DType::F64 => self.gradients_at_once::<f64>(x, gamma, grad),
+            _ => self.gradients_at_once::<f32>(x, gamma, grad),
+        }
+    }
+
+    fn gradients_at_once<T: Real>(&self, x: &Tensor, gamma: &Tensor, grad: &Tensor) -> Result<NormGradients> {
+        const OP: &str = "normalise-grad";
+        let frame = self.frame(x.shape())?;
+        check(OP, x.layout(), [(gamma.layout(), false), (grad.layout(), true)])?;
+        let (x, gamma, grad) = (x.contiguous()?, gamma.contiguous()?, grad.contiguous()?);
+        let (input, sums) = read_tensor(OP, &x, |x: &[T]| {
+            read_tensor(OP, &gamma, |gamma| {
+                read_tensor(OP, &grad, |g| Ok(Kernel::Grad { x, gamma, g, sums: true }.run(&frame)))
+            })
+        })?;
+        let (gammas, betas): (Vec<T>, Vec<T>) = sums.iter().map(|&[g, b]| (real::<T>(g), real::<T>(b))).unzip();
+        Ok(NormGradients {
+            input: Tensor::from_vec(input, x.shape(), x.device())?,
+            gamma: Tensor::from_vec(gammas, frame.channels, x.device())?,
+            beta: Tensor::from_vec(betas, frame.channels, x.device())?,
+        })
+    }
+}
