@@ -54,15 +54,6 @@ impl State {
         })
     }
 
-    /// Whether both networks learn from one pass through the discriminator.
-    pub fn is_one_stage(&self) -> bool {
-        match self.recipe.training.schedule {
-            Schedule::Auto => self.discriminator.network().treats_samples_alone(),
-            Schedule::OneStage => true,
-            Schedule::TwoStage => false,
-        }
-    }
-
     /// One step of both networks, which play on the same generated images.
     ///
     /// # Errors
@@ -72,7 +63,7 @@ impl State {
         let rules = &self.recipe.objective;
         let trace = self.generator.network().trace(&batch.z)?;
         let fake = trace.output().clone();
-        let (judgement, advice) = if self.is_one_stage() {
+        let (judgement, advice) = if self.recipe.training.schedule == Schedule::OneStage {
             let (judgement, advice) = game::one_stage(self.discriminator.network(), rules, &batch.real, &fake)?;
             self.finite("generator", advice.loss)?;
             self.finite("discriminator", judgement.loss)?;
@@ -167,18 +158,25 @@ pub(crate) mod tests {
     #[test]
     fn the_discriminator_learns_to_tell_and_the_generator_follows() -> Result<()> {
         let data = Arc::new(mnist::load(None)?);
-        let mut state = State::new(small("learns"), &data)?;
-        let mut batches = batches(&state, &data);
-        let mut all = Vec::new();
-        for _ in 0..60 {
-            all.push(state.step(&batches.next_batch()?)?);
+        for schedule in [Schedule::TwoStage, Schedule::OneStage] {
+            let mut recipe = small("learns");
+            recipe.training.schedule = schedule;
+            let crate::recipe::Discriminator::Dcgan(discriminator) = &mut recipe.discriminator;
+            discriminator.batch_norm = schedule == Schedule::TwoStage;
+            let mut state = State::new(recipe, &data)?;
+            let mut batches = batches(&state, &data);
+            let mut all = Vec::new();
+            for _ in 0..60 {
+                all.push(state.step(&batches.next_batch()?)?);
+            }
+            let mean = |range: std::ops::Range<usize>, f: fn(&Losses) -> f32| {
+                all[range.clone()].iter().map(f).sum::<f32>() / range.len() as f32
+            };
+            assert!(mean(0..5, |l| l.discriminator) > 1., "{schedule:?}: it begins with guessing: 2 ln 2");
+            let told = mean(50..60, |l| l.real_logit - l.fake_logit);
+            assert!(told > 0.5, "{schedule:?}: real images are told from others by {told}");
+            assert_eq!(state.shown, 480);
         }
-        let mean = |range: std::ops::Range<usize>, f: fn(&Losses) -> f32| {
-            all[range.clone()].iter().map(f).sum::<f32>() / range.len() as f32
-        };
-        assert!(mean(0..5, |l| l.discriminator) > 1., "it begins with guessing: 2 ln 2");
-        assert!(mean(50..60, |l| l.real_logit - l.fake_logit) > 0.5, "real images are told from others");
-        assert_eq!(state.shown, 480);
         Ok(())
     }
 

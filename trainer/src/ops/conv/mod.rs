@@ -8,6 +8,7 @@
 //! so derivatives of any order stay inside the three (Dumoulin & Visin, "A guide to convolution arithmetic for deep
 //! learning", 2016, for the shapes). The first two add a bias and apply an activation on the way out.
 
+mod filter;
 mod im2col;
 mod kernels;
 mod shape;
