@@ -39,7 +39,7 @@ impl Judgement {
         if rules.r1_gamma > 0. {
             let (penalty, gradients) = r1::penalty(network, real, rules.r1_gamma)?;
             self.loss += penalty;
-            self.gradients = self.gradients.add(&gradients)?;
+            self.gradients = self.gradients.plus(&gradients)?;
         }
         Ok(self)
     }
@@ -67,7 +67,7 @@ pub fn discriminator(network: &Network, rules: &Objective, real: &Tensor, fake: 
         let (real_logits, fake_logits) = (real_trace.output().clone(), fake_trace.output().clone());
         let (loss, slopes) = value_and_gradients([&real_logits, &fake_logits], loss_of)?;
         let gradients = real_trace.backward(&slopes[0], PARAMETERS)?;
-        let gradients = gradients.add(&fake_trace.backward(&slopes[1], PARAMETERS)?)?;
+        let gradients = gradients.plus(&fake_trace.backward(&slopes[1], PARAMETERS)?)?;
         Judgement { loss, real_logits, fake_logits, gradients }
     };
     judgement.penalised(network, rules, real)

@@ -37,7 +37,7 @@ impl Gradients {
     ///
     /// # Errors
     /// Gradients of other networks.
-    pub fn add(self, other: &Self) -> Result<Self> {
+    pub fn plus(self, other: &Self) -> Result<Self> {
         let parameters = self.parameters.iter().zip(&other.parameters).map(|(a, b)| a + b).collect::<Result<_>>()?;
         Ok(Self { input: None, parameters })
     }

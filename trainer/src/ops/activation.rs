@@ -245,7 +245,10 @@ mod tests {
     type Activation = fn(&Tensor) -> Result<Tensor>;
 
     /// Every activation, and how `std` computes it.
-    const ACTIVATIONS: [(&str, Activation, fn(f64) -> f64); 6] = [
+    /// Name, operator, and the function of one number.
+    type Case = (&'static str, Activation, fn(f64) -> f64);
+
+    const ACTIVATIONS: [Case; 6] = [
         ("relu", relu, |x| x.max(0.)),
         ("leaky-relu", |x| leaky_relu(x, 0.2), |x| if x < 0. { 0.2 * x } else { x }),
         ("tanh", tanh, f64::tanh),

@@ -265,11 +265,12 @@ mod tests {
         for shape in [&[2, 3, 2, 5][..], &[4, 1], &[7]] {
             let c = shape[shape.len() - 1];
             let (x, y, b) = (values(shape, 1)?, values(shape, 2)?, values(&[c], 3)?);
-            let cases: [(&[Tensor], fn(&[Tensor]) -> Result<Tensor>); 4] = [
+            type Operator = fn(&[Tensor]) -> Result<Tensor>;
+            let cases: [(&[Tensor], Operator); 4] = [
                 (&[x.clone(), b.clone()], |v| add_bias(&v[0], &v[1])?.sqr()?.sqr()),
                 (&[x.clone(), b], |v| channel_scale(&v[0], &v[1])?.sqr()),
-                (&[x.clone()], |v| channel_sum(&v[0])?.sqr()?.sqr()),
-                (&[x, y], |v| channel_dot(&v[0], &v[1])?.sqr()),
+                (std::slice::from_ref(&x), |v| channel_sum(&v[0])?.sqr()?.sqr()),
+                (&[x.clone(), y], |v| channel_dot(&v[0], &v[1])?.sqr()),
             ];
             for (inputs, f) in cases {
                 check_gradients(inputs, f)?;

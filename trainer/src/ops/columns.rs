@@ -68,6 +68,7 @@ fn add_lanes<T: Real, const M: usize, const P: usize, const K: usize>(
             // SAFETY: all of them have `n` elements, and `n` is at most `LANES`.
             let terms = unsafe { f(inputs.map(|i| *i.get_unchecked(j)), constants.map(|c| *c.get_unchecked(j))) };
             for (lanes, term) in lanes.iter_mut().zip(terms) {
+                // SAFETY: as above.
                 unsafe { *lanes.get_unchecked_mut(j) += term };
             }
         }

@@ -7,6 +7,7 @@
 mod activation;
 mod adam;
 mod channel;
+#[allow(clippy::needless_range_loop, reason = "one index into many slices of one length")]
 mod columns;
 mod conv;
 mod epilogue;
@@ -14,6 +15,7 @@ mod gemm;
 mod linear;
 mod map;
 mod math;
+#[allow(clippy::needless_range_loop, reason = "one index into many slices of one length")]
 mod norm;
 mod normalise;
 mod parallel;

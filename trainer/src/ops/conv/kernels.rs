@@ -12,6 +12,9 @@ use rayon::prelude::*;
 /// Partial sums of a weight gradient at most. They are added in a fixed order, and their number depends on shapes alone.
 const PARTS: usize = 8;
 
+/// What adds the gradient of some images to a part of the sum: large side, small side, sum.
+type WeightTask<'a, T> = dyn Fn(&[T], &[T], &mut [T]) + Sync + 'a;
+
 /// `large` -> `small`, with bias and activation while the result is in the cache.
 pub(super) fn conv<T: Elementary>(sizes: &Sizes, large: &[T], weight: &[T], epilogue: &Epilogue<'_, T>) -> Vec<T> {
     // SAFETY: each task writes all outputs of its images.
@@ -73,7 +76,7 @@ pub(super) fn conv_transpose<T: Elementary>(
 
 /// The gradient of the weight.
 pub(super) fn weight_grad<T: Real>(sizes: &Sizes, large: &[T], small: &[T]) -> Vec<T> {
-    let tasks = |images: usize, task: &(dyn Fn(&[T], &[T], &mut [T]) + Sync)| {
+    let tasks = |images: usize, task: &WeightTask<'_, T>| {
         let part = images * sizes.images.div_ceil(images).div_ceil(PARTS).max(1);
         let pieces = large.par_chunks(part * sizes.large_len()).zip(small.par_chunks(part * sizes.small_len()));
         let parts: Vec<Vec<T>> = pieces

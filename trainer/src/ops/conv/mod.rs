@@ -8,12 +8,14 @@
 //! so derivatives of any order stay inside the three (Dumoulin & Visin, "A guide to convolution arithmetic for deep
 //! learning", 2016, for the shapes). The first two add a bias and apply an activation on the way out.
 
+#[allow(clippy::needless_range_loop, reason = "indices of matrices, as the formulas have them")]
 mod filter;
 mod im2col;
 mod kernels;
 mod shape;
 #[cfg(test)]
 mod tests;
+#[allow(clippy::needless_range_loop, reason = "indices of matrices, as the formulas have them")]
 mod winograd;
 
 pub use shape::Geometry;
