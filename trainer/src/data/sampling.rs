@@ -3,7 +3,7 @@
 //! Every epoch has a new permutation. It is a function of the seed and of the count of images shown so far, as latents are,
 //! so that a resumed run goes on where it was.
 
-use super::Dataset;
+use super::{Dataset, tensor};
 use crate::random;
 use candle_core::{Device, Result, Tensor};
 use std::sync::Arc;
@@ -33,19 +33,8 @@ impl Order {
     /// # Errors
     /// None but those of the device.
     pub fn images(&mut self, shown: u64, count: usize) -> Result<Tensor> {
-        let shape = self.data.shape();
-        let plane = shape.height * shape.width;
-        let mut values = vec![0f32; count * shape.len()];
-        for (position, out) in (shown..).zip(values.chunks_exact_mut(shape.len())) {
-            let index = self.index(position);
-            let image = self.data.image(index).unwrap_or_default();
-            for (c, channel) in image.chunks_exact(plane).enumerate() {
-                for (value, &v) in out[c..].iter_mut().step_by(shape.channels).zip(channel) {
-                    *value = f32::from(v) / 127.5 - 1.;
-                }
-            }
-        }
-        Tensor::from_vec(values, (count, shape.height, shape.width, shape.channels), &Device::Cpu)
+        let indices: Vec<usize> = (shown..shown + count as u64).map(|position| self.index(position)).collect();
+        tensor(indices.iter().filter_map(|&index| self.data.image(index)), self.data.shape())
     }
 
     /// Which image is shown at `position`, counted from the beginning of the run.
