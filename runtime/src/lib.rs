@@ -41,16 +41,28 @@ mod binding;
 mod engine;
 mod error;
 mod generator;
+mod graph;
 mod latent;
 mod model;
+mod options;
 mod pixels;
+mod pool;
+mod request;
+mod session;
+mod stream;
+mod weights;
+mod wire;
 
 pub use engine::{EngineInfo, engine_info, environment};
 pub use error::{Error, Result};
-pub use generator::{Generator, MAX_BATCH, MAX_BUFFER_BYTES, Options, Provider};
-pub use latent::{Element, fill_latent};
+pub use generator::{Generator, MAX_BINDINGS, MAX_BUFFER_BYTES};
+pub use latent::{Element, fill_latent, walk};
 pub use model::{
-    FORMAT_VERSION, INPUT_LATENT, ImageShape, InfoError, LatentDistribution, MAX_CHANNELS, MAX_LATENT_DIM, MAX_SIDE,
-    ModelInfo, OUTPUT_IMAGE, Precision, SelfTest,
+    FORMAT_VERSION, INPUT_CLASS, INPUT_IMAGE, INPUT_LATENT, ImageShape, InfoError, LatentDistribution, MAX_CHANNELS,
+    MAX_CLASSES, MAX_LATENT_DIM, MAX_SIDE, ModelInfo, OUTPUT_IMAGE, Precision, SelfTest,
 };
+pub use options::{MAX_BATCH, MAX_THREADS, Options, Provider, Start};
 pub use pixels::Pixel;
+pub use pool::{MAX_POOL, Pool};
+pub use request::{MAX_VALUE, Request, Walk};
+pub use stream::{MAX_FRAMES, Stream};

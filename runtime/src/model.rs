@@ -10,7 +10,8 @@
 //! | `kiln.latent_distribution` | `normal` |
 //! | `kiln.image_shape` | `channels height width` of the output `image` [N, C, H, W] |
 //! | `kiln.value_range` | `-1 1` |
-//! | `kiln.classes` | number of classes, 0 when unconditional |
+//! | `kiln.classes` | number of classes, 0 when unconditional; else there is an input `class`, int64 [N] |
+//! | `kiln.image_in_shape` | `channels height width` of the input `image_in` [N, C, h, w], for generators that have one |
 //! | `kiln.recipe`, `kiln.recipe_sha256` | what it was trained with, as TOML, and its hash |
 //! | `kiln.images_seen` | real images shown in training |
 //! | `kiln.data`, `kiln.data_sha256` | name and hash of the data |
@@ -18,24 +19,42 @@
 //! | `kiln.trainer` | program and version |
 //! | `kiln.self_test` | `seed=S index=I tolerance=T points=P:V,P:V,...` |
 
+use std::ffi::CStr;
 use std::fmt;
 use std::str::FromStr;
 
 /// The version of the file format that this crate writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
-/// Name of the input, [N, latent_dim].
-pub const INPUT_LATENT: &str = "z";
+/// Name of the input for latents, [N, latent_dim].
+pub const INPUT_LATENT: &str = text(LATENT);
+/// Name of the input for class labels, int64 [N], of conditional generators.
+pub const INPUT_CLASS: &str = text(CLASS);
+/// Name of the input for images, [N, C, h, w], of image-to-image generators.
+pub const INPUT_IMAGE: &str = text(IMAGE_IN);
 /// Name of the output, [N, C, H, W].
-pub const OUTPUT_IMAGE: &str = "image";
+pub const OUTPUT_IMAGE: &str = text(IMAGE);
+pub(crate) const LATENT: &CStr = c"z";
+pub(crate) const CLASS: &CStr = c"class";
+pub(crate) const IMAGE_IN: &CStr = c"image_in";
+pub(crate) const IMAGE: &CStr = c"image";
 /// Most elements of a latent.
 pub const MAX_LATENT_DIM: usize = 4096;
 /// Most channels of an image.
 pub const MAX_CHANNELS: usize = 4;
 /// Most pixels along a side of an image.
 pub const MAX_SIDE: usize = 4096;
+/// Most classes of a conditional generator.
+pub const MAX_CLASSES: usize = 1 << 20;
 /// Most values that a self-test compares.
 const MAX_POINTS: usize = 1024;
 const VALUE_RANGE: &str = "-1 1";
+
+const fn text(name: &CStr) -> &str {
+    match name.to_str() {
+        Ok(name) => name,
+        Err(_) => panic!("the names above are ASCII"),
+    }
+}
 
 /// Element type of a generator's weights, input and output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +103,11 @@ impl ImageShape {
     pub fn len(&self) -> usize {
         self.channels * self.height * self.width
     }
+
+    /// Channels, height, width.
+    pub(crate) fn sizes(&self) -> [usize; 3] {
+        [self.channels, self.height, self.width]
+    }
 }
 
 /// How latents are distributed.
@@ -117,6 +141,8 @@ pub struct ModelInfo {
     pub latent: LatentDistribution,
     /// Shape of an image.
     pub image: ImageShape,
+    /// Shape of the image that goes in, for image-to-image generators.
+    pub image_in: Option<ImageShape>,
     /// Number of classes; 0 when unconditional.
     pub classes: usize,
     /// The recipe it was trained with, as TOML.
@@ -155,13 +181,14 @@ impl ModelInfo {
     /// The metadata, as keys and values in a fixed order.
     pub fn to_metadata(&self) -> Vec<(&'static str, String)> {
         let LatentDistribution::Normal = self.latent;
-        let ImageShape { channels, height, width } = self.image;
-        vec![
+        let shape = |ImageShape { channels, height, width }| format!("{channels} {height} {width}");
+        let image_in = self.image_in.map(|image| ("kiln.image_in_shape", shape(image)));
+        let always = [
             ("kiln.format", FORMAT_VERSION.to_string()),
             ("kiln.precision", self.precision.to_string()),
             ("kiln.latent_dim", self.latent_dim.to_string()),
             ("kiln.latent_distribution", "normal".to_owned()),
-            ("kiln.image_shape", format!("{channels} {height} {width}")),
+            ("kiln.image_shape", shape(self.image)),
             ("kiln.value_range", VALUE_RANGE.to_owned()),
             ("kiln.classes", self.classes.to_string()),
             ("kiln.recipe", self.recipe.clone()),
@@ -172,7 +199,8 @@ impl ModelInfo {
             ("kiln.quality", self.quality.clone()),
             ("kiln.trainer", self.trainer.clone()),
             ("kiln.self_test", self.self_test.to_string()),
-        ]
+        ];
+        always.into_iter().chain(image_in).collect()
     }
 
     /// Reads what [`Self::to_metadata`] wrote; `get` looks a key up.
@@ -198,26 +226,30 @@ impl ModelInfo {
         exactly("kiln.format", &FORMAT_VERSION.to_string())?;
         exactly("kiln.latent_distribution", "normal")?;
         exactly("kiln.value_range", VALUE_RANGE)?;
-        let shape = text("kiln.image_shape")?;
-        let sizes: Vec<usize> = shape.split(' ').map_while(|n| n.parse().ok()).collect();
-        let image = match sizes[..] {
-            [channels @ 1..=MAX_CHANNELS, height @ 1..=MAX_SIDE, width @ 1..=MAX_SIDE]
-                if shape.split(' ').count() == 3 =>
-            {
-                ImageShape { channels, height, width }
-            }
-            _ => {
-                let allowed = format!("1 to {MAX_CHANNELS} channels and 1 to {MAX_SIDE} pixels a side");
-                return fail("kiln.image_shape", format!("is {shape:?}, allowed are {allowed}"));
+        let shape = |key: &'static str, shape: String| {
+            let sizes: Vec<usize> = shape.split(' ').map_while(|n| n.parse().ok()).collect();
+            match sizes[..] {
+                [channels @ 1..=MAX_CHANNELS, height @ 1..=MAX_SIDE, width @ 1..=MAX_SIDE]
+                    if shape.split(' ').count() == 3 =>
+                {
+                    Ok(ImageShape { channels, height, width })
+                }
+                _ => {
+                    let allowed = format!("1 to {MAX_CHANNELS} channels and 1 to {MAX_SIDE} pixels a side");
+                    fail(key, format!("is {shape:?}, allowed are {allowed}"))
+                }
             }
         };
+        let image = shape("kiln.image_shape", text("kiln.image_shape")?)?;
+        let image_in = get("kiln.image_in_shape").map(|value| shape("kiln.image_in_shape", value)).transpose()?;
         let images_seen = text("kiln.images_seen")?;
         Ok(Self {
             precision: text("kiln.precision")?.parse().or_else(|e: String| fail("kiln.precision", e))?,
             latent_dim: number("kiln.latent_dim", 1, MAX_LATENT_DIM)?,
             latent: LatentDistribution::Normal,
             image,
-            classes: number("kiln.classes", 0, usize::MAX)?,
+            image_in,
+            classes: number("kiln.classes", 0, MAX_CLASSES)?,
             recipe: text("kiln.recipe")?,
             recipe_sha256: text("kiln.recipe_sha256")?,
             images_seen: images_seen
@@ -284,6 +316,7 @@ mod tests {
             latent_dim: 64,
             latent: LatentDistribution::Normal,
             image: ImageShape { channels: 1, height: 28, width: 28 },
+            image_in: Some(ImageShape { channels: 3, height: 7, width: 14 }),
             classes: 0,
             recipe: "name = \"x\"\n".into(),
             recipe_sha256: "ab".into(),
@@ -314,7 +347,9 @@ mod tests {
 
     #[test]
     fn every_missing_key_is_named() {
-        for (key, _) in info().to_metadata() {
+        let optional = "kiln.image_in_shape";
+        assert_eq!(read(&[(optional, None)]).map(|info| info.image_in), Ok(None));
+        for (key, _) in info().to_metadata().into_iter().filter(|(key, _)| *key != optional) {
             let error = read(&[(key, None)]).expect_err("missing");
             assert_eq!(error.key, key);
             assert!(error.what.contains("missing"), "{error}");
@@ -333,6 +368,8 @@ mod tests {
             ("kiln.image_shape", "1 28 28 1"),
             ("kiln.image_shape", "1 0 28"),
             ("kiln.image_shape", "1 1000000 1000000"),
+            ("kiln.image_in_shape", "1 28 0"),
+            ("kiln.classes", "1048577"),
             ("kiln.value_range", "0 1"),
             ("kiln.classes", "-1"),
             ("kiln.images_seen", "many"),
@@ -354,7 +391,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in ".{0,80}", position in 0usize..15) {
+        fn no_text_makes_it_panic(text in ".{0,80}", position in 0usize..16) {
             let (key, _) = info().to_metadata()[position];
             let _ = read(&[(key, Some(&text))]);
         }

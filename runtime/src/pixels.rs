@@ -14,7 +14,7 @@ mod sealed {
 ///
 /// `f32` and `f16` are the generator's values, nominally in [-1, 1]. `u8` is 0 to 255: `round((x + 1) * 127.5)`, half
 /// away from zero, clamped; NaN becomes 0.
-pub trait Pixel: sealed::Sealed + Copy {
+pub trait Pixel: sealed::Sealed + Copy + Default + Send + 'static {
     /// Converts from `f32`; both slices have one length.
     #[doc(hidden)]
     fn from_f32(from: &[f32], to: &mut [Self]);

@@ -163,6 +163,7 @@ fn describe(
         latent_dim: latent,
         latent: LatentDistribution::Normal,
         image,
+        image_in: None,
         classes: 0,
         recipe: origin.recipe.clone(),
         recipe_sha256: Sha256::digest(&origin.recipe).iter().map(|b| format!("{b:02x}")).collect(),

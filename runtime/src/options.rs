@@ -1,0 +1,90 @@
+//! How a generator is opened.
+
+use crate::error::{Error, Result};
+use std::fmt;
+use std::str::FromStr;
+
+/// Most images a call, whatever the options.
+pub const MAX_BATCH: usize = 4096;
+/// Most threads of one call.
+pub const MAX_THREADS: usize = 1024;
+
+/// Where a generator runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Provider {
+    /// CUDA where it works, else the CPU; [`Generator::provider`](crate::Generator::provider) says which.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// An NVIDIA GPU; an error where it does not work.
+    Cuda,
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+        })
+    }
+}
+
+impl FromStr for Provider {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda),
+            _ => Err(format!("{text:?} is no provider, allowed are auto, cpu and cuda")),
+        }
+    }
+}
+
+/// What opening a generator is good for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// Many samples: weights are arranged for the processor once, and the file's self-test is replayed.
+    #[default]
+    Steady,
+    /// A few samples, soon, by a program that then ends: weights are used as they lie in the file, which makes every sample
+    /// slower, and the self-test is left out.
+    Fast,
+}
+
+/// How a generator is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Where it runs. Default: [`Provider::Auto`].
+    pub provider: Provider,
+    /// Threads of one call, 1 to [`MAX_THREADS`]. Default: 1, which has the steadiest latency; more pay for large images or
+    /// batches.
+    pub threads: usize,
+    /// Whether idle threads spin while they wait, which saves microseconds a call and burns a core for tens of
+    /// milliseconds after the last one; of no effect with one thread. Default: no.
+    pub spinning: bool,
+    /// Most images a call, 1 to [`MAX_BATCH`]; sizes the buffers. Default: 64.
+    pub max_batch: usize,
+    /// What opening is good for. Default: [`Start::Steady`].
+    pub start: Start,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { provider: Provider::Auto, threads: 1, spinning: false, max_batch: 64, start: Start::Steady }
+    }
+}
+
+impl Options {
+    pub(crate) fn check(&self) -> Result<()> {
+        for (name, value, most) in [("threads", self.threads, MAX_THREADS), ("max_batch", self.max_batch, MAX_BATCH)] {
+            if !(1..=most).contains(&value) {
+                return Err(Error::Argument(format!("options.{name} is {value}, allowed is 1 to {most}")));
+            }
+        }
+        Ok(())
+    }
+}

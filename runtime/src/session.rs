@@ -1,0 +1,229 @@
+//! A model file loaded into ONNX Runtime: its graph, its weights in mapped memory, its description.
+
+use crate::engine::environment;
+use crate::error::{Error, Result};
+use crate::graph::{self, Data, Element, Place};
+use crate::model::{CLASS, IMAGE, IMAGE_IN, LATENT, ModelInfo, Precision};
+use crate::options::{Options, Provider, Start};
+use crate::weights::{Tensors, beside, map};
+use memmap2::Mmap;
+use ort::session::Session;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::value::{Outlet, TensorElementType, ValueType};
+use std::ffi::CStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What generators on the same weights share.
+pub(crate) struct Model {
+    session: Session,
+    /// The model file.
+    graph: Arc<Mmap>,
+    path: PathBuf,
+    info: ModelInfo,
+    options: Options,
+}
+
+impl Model {
+    /// Loads the model at `path`, with the weights that it has or names.
+    pub(crate) fn open(path: &Path, options: &Options) -> Result<Self> {
+        let fail = |what: String| Error::Model { path: path.to_owned(), what };
+        provider(options.provider)?;
+        let graph = Arc::new(map(path).map_err(fail)?);
+        let whole = match outside(&graph).map_err(fail)? {
+            Some(name) => {
+                let path = beside(folder_of(path), name).map_err(fail)?;
+                on_tensors(&graph, &path, &Tensors::open(&path)?, options)?
+            }
+            None => on_itself(&graph, path, options).map_err(fail)?,
+        };
+        let info = described_by(&whole).map_err(fail)?;
+        check_ports(&whole, &info).map_err(fail)?;
+        Ok(Self { session: whole, graph, path: path.to_owned(), info, options: options.clone() })
+    }
+
+    /// The same graph with the weights and the description of the safetensors file at `path`.
+    pub(crate) fn with_weights(&self, path: &Path) -> Result<Self> {
+        let fail = |what: String| Error::Model { path: path.to_owned(), what };
+        let tensors = Tensors::open(path)?;
+        let info = ModelInfo::from_metadata(|key| tensors.metadata(key)).map_err(|e| fail(e.to_string()))?;
+        if !same_architecture(&self.info, &info) {
+            return Err(fail("describes a generator of another architecture than the open one".into()));
+        }
+        let session = on_tensors(&self.graph, path, &tensors, &self.options)?;
+        let (graph, options) = (self.graph.clone(), self.options.clone());
+        Ok(Self { session, graph, path: self.path.clone(), info, options })
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub(crate) fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// The one file that the weights of a model are in beside it.
+fn outside(model: &[u8]) -> std::result::Result<Option<&str>, String> {
+    let mut found = None;
+    for weight in graph::weights(model)? {
+        if let Place::Outside(file) = weight.place
+            && found.replace(file).is_some_and(|other| other != file)
+        {
+            return Err("has its weights in several files, allowed is one safetensors file".into());
+        }
+    }
+    Ok(found)
+}
+
+/// Whether the buffers of one generator fit the other.
+fn same_architecture(a: &ModelInfo, b: &ModelInfo) -> bool {
+    let of = |info: &ModelInfo| (info.precision, info.latent_dim, info.image, info.image_in, info.classes);
+    of(a) == of(b)
+}
+
+/// The provider that is used for the one that is asked for.
+fn provider(asked: Provider) -> Result<()> {
+    match asked {
+        Provider::Auto | Provider::Cpu => Ok(()),
+        Provider::Cuda => {
+            let why = "this build of the runtime has no CUDA; ask for cpu or auto";
+            Err(Error::Provider { provider: "cuda", why: why.into() })
+        }
+    }
+}
+
+/// A session of `model` with its own weights.
+fn on_itself(model: &[u8], path: &Path, options: &Options) -> std::result::Result<Session, String> {
+    let file = File::at(path)?;
+    let whole = graph::with_weights(model, file.name(), |weight| match weight.place {
+        Place::Inside(bytes) => Ok(Data { offset: bytes.as_ptr().addr() - model.as_ptr().addr(), bytes }),
+        Place::Outside(_) => Err(format!("has no data for {weight}")),
+    })?;
+    session(&whole, &file, options)
+}
+
+/// A session of `model` with the weights of the safetensors file at `path`.
+fn on_tensors(model: &[u8], path: &Path, tensors: &Tensors, options: &Options) -> Result<Session> {
+    let fail = |what: String| Error::Model { path: path.to_owned(), what };
+    let file = File::at(path).map_err(fail)?;
+    let mut used = 0;
+    let whole = graph::with_weights(model, file.name(), |weight| match (weight.element, &weight.place) {
+        // Sizes and the like are the graph's own.
+        (Element::I64, &Place::Inside(bytes)) => Ok(Data { offset: 0, bytes }),
+        _ => {
+            used += 1;
+            tensors.get(weight)
+        }
+    });
+    let whole = whole.map_err(fail)?;
+    if used != tensors.len() {
+        return Err(fail(format!("has {} tensors, of which the graph has {used}", tensors.len())));
+    }
+    session(&whole, &file, options).map_err(fail)
+}
+
+/// A file that ONNX Runtime is to map: its folder without links, and its name, if both can be told to it.
+struct File(PathBuf);
+
+impl File {
+    fn at(path: &Path) -> std::result::Result<Self, String> {
+        std::fs::canonicalize(path).map(Self).map_err(|e| format!("cannot be opened: {e}"))
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.0.to_str().and(self.0.file_name()).and_then(|name| name.to_str())
+    }
+
+    fn folder(&self) -> Option<&str> {
+        self.0.parent().and_then(|folder| folder.to_str())
+    }
+}
+
+/// A session of the model, whose weights may lie in `file`.
+fn session(model: &[u8], file: &File, options: &Options) -> std::result::Result<Session, String> {
+    const FOLDER: &str = "session.model_external_initializers_file_folder_path";
+    let text = |e: ort::Error<SessionBuilder>| e.to_string();
+    let environment = environment().map_err(|e| e.to_string())?;
+    let mut builder = Session::builder(environment)
+        .map_err(|e| e.to_string())?
+        .with_optimization_level(GraphOptimizationLevel::All)
+        .map_err(text)?
+        .with_intra_threads(options.threads)
+        .map_err(text)?
+        .with_inter_threads(1)
+        .map_err(text)?
+        .with_intra_op_spinning(options.spinning)
+        .map_err(text)?
+        .with_prepacking(options.start == Start::Steady)
+        .map_err(text)?;
+    if let Some(folder) = file.folder() {
+        builder = builder.with_config_entry(FOLDER, folder).map_err(text)?;
+    }
+    builder.commit_from_memory(model).map_err(|e| format!("ONNX Runtime refuses it: {e}"))
+}
+
+/// What a session's model says of itself.
+fn described_by(session: &Session) -> std::result::Result<ModelInfo, String> {
+    let metadata = session.metadata().map_err(|e| format!("has no readable metadata: {e}"))?;
+    ModelInfo::from_metadata(|key| metadata.custom(key)).map_err(|e| e.to_string())
+}
+
+/// Checks that a session has the inputs and outputs that `info` says, and no others.
+fn check_ports(session: &Session, info: &ModelInfo) -> std::result::Result<(), String> {
+    let float = match info.precision {
+        Precision::F16 => TensorElementType::Float16,
+        Precision::F32 => TensorElementType::Float32,
+    };
+    let mut inputs = vec![(LATENT, float, vec![info.latent_dim])];
+    if info.classes > 0 {
+        inputs.push((CLASS, TensorElementType::Int64, vec![]));
+    }
+    if let Some(image) = info.image_in {
+        inputs.push((IMAGE_IN, float, image.sizes().to_vec()));
+    }
+    ports("input", session.inputs(), &inputs)?;
+    ports("output", session.outputs(), &[(IMAGE, float, info.image.sizes().to_vec())])
+}
+
+/// Checks that `all` are the `wanted`: names, types and shapes [N, sample...] with a symbolic N.
+fn ports(
+    kind: &str,
+    all: &[Outlet],
+    wanted: &[(&CStr, TensorElementType, Vec<usize>)],
+) -> std::result::Result<(), String> {
+    let fits = |outlet: &Outlet, (name, element, sample): &(&CStr, TensorElementType, Vec<usize>)| {
+        let shape = std::iter::once(-1).chain(sample.iter().map(|&n| n as i64));
+        let same_type = match outlet.dtype() {
+            ValueType::Tensor { ty, shape: found, .. } => ty == element && found.iter().copied().eq(shape),
+            _ => false,
+        };
+        same_type && name.to_str() == Ok(outlet.name())
+    };
+    if all.len() == wanted.len() && wanted.iter().all(|port| all.iter().any(|outlet| fits(outlet, port))) {
+        return Ok(());
+    }
+    let list = |names: Vec<String>| names.join(", ");
+    let found = list(all.iter().map(|outlet| format!("{}: {}", outlet.name(), outlet.dtype())).collect());
+    let wanted = wanted.iter().map(|(name, element, sample)| {
+        let sizes: String = sample.iter().map(|n| format!(", {n}")).collect();
+        format!("{}: {element} [N{sizes}]", name.to_string_lossy())
+    });
+    Err(format!("has the {kind}s {found}; by its metadata it must have {}, with a symbolic N", list(wanted.collect())))
+}

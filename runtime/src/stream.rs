@@ -1,0 +1,305 @@
+//! Frames drawn ahead by a thread of their own, ready before they are asked for.
+//!
+//! Two lock-free queues of bounded length join producer and consumer (`heapless::spsc`): finished frames go one way, used
+//! ones come back to be filled again. All frames are allocated when the stream is started.
+
+use crate::error::{Error, Result};
+use crate::generator::Generator;
+use crate::model::ModelInfo;
+use crate::pixels::Pixel;
+use crate::request::Request;
+use heapless::spsc::{Consumer, Producer, Queue};
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle, Thread};
+
+/// Most frames that a stream holds ready.
+pub const MAX_FRAMES: usize = 64;
+
+/// A queue holds one element less than its size.
+type Ring<T> = Queue<Box<[T]>, { MAX_FRAMES + 1 }>;
+
+/// Frames of a request without end, drawn ahead.
+///
+/// ```no_run
+/// use runtime::{Generator, Options, Request, Stream, Walk};
+///
+/// # fn main() -> Result<(), runtime::Error> {
+/// let generator = Generator::open("gen.onnx", &Options::default())?;
+/// let walk = Request::walk(Walk { seed: 7, first_index: 0, steps: 60 });
+/// let mut frames = Stream::<u8>::start(generator, walk, 8)?;
+/// loop {
+///     // In a loop that must not stall: what is ready, or the frame before once more.
+///     if let Some(frame) = frames.try_next()? {
+///         show(frame);
+///     }
+/// }
+/// # }
+/// # fn show(_: &[u8]) {}
+/// ```
+pub struct Stream<T: Pixel> {
+    finished: Consumer<'static, Box<[T]>>,
+    used: Producer<'static, Box<[T]>>,
+    /// The frame that the caller has seen last.
+    current: Option<Box<[T]>>,
+    shared: Arc<Shared>,
+    producer: Option<JoinHandle<()>>,
+    producer_thread: Thread,
+    missed: u64,
+    info: ModelInfo,
+    // Last, and freed after the thread has ended and the ends above are no longer used.
+    queues: Queues<T>,
+}
+
+/// What both sides look at.
+struct Shared {
+    stop: AtomicBool,
+    /// The producer waits for a used frame.
+    producer_waits: AtomicBool,
+    /// The consumer waits for a finished one.
+    consumer_waits: AtomicBool,
+    woken: (Mutex<()>, Condvar),
+    has_ended: AtomicBool,
+    /// Why the producer has ended, if an error was the reason.
+    failed: Mutex<Option<String>>,
+    drawn: AtomicU64,
+}
+
+impl<T: Pixel> fmt::Debug for Stream<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("ready", &self.ready()).field("missed", &self.missed).finish_non_exhaustive()
+    }
+}
+
+impl<T: Pixel> Stream<T> {
+    /// Starts to draw `request` with `generator`, an image at a time, at most `frames` ahead, 1 to [`MAX_FRAMES`]. Frame i is
+    /// what `generator` draws of the request i images later.
+    ///
+    /// # Errors
+    /// A number of frames out of range; a request with an end (latents or classes given one by one) or one that the
+    /// generator refuses; no thread to be had.
+    pub fn start(mut generator: Generator, request: Request<'static>, frames: usize) -> Result<Self> {
+        if !(1..=MAX_FRAMES).contains(&frames) {
+            return Err(Error::Argument(format!(
+                "the stream's length is {frames} frames, allowed is 1 to {MAX_FRAMES}"
+            )));
+        }
+        if !request.is_endless() {
+            let what = "a stream has no end: give it a seed or a walk, and one class for all frames";
+            return Err(Error::Argument(what.into()));
+        }
+        let info = generator.info().clone();
+        let frame = || vec![T::default(); info.image.len()].into_boxed_slice();
+        // What is wrong with the request is said here, not by the first frame.
+        generator.draw(&request, &mut frame())?;
+
+        let queues = Queues::new();
+        let ((mut to_consumer, finished), (mut used, mut to_producer)) = queues.split();
+        for _ in 0..frames {
+            // There is room for `MAX_FRAMES`.
+            let _ = used.enqueue(frame());
+        }
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            producer_waits: AtomicBool::new(false),
+            consumer_waits: AtomicBool::new(false),
+            woken: (Mutex::new(()), Condvar::new()),
+            failed: Mutex::new(None),
+            has_ended: AtomicBool::new(false),
+            drawn: AtomicU64::new(0),
+        });
+        let theirs = End(shared.clone());
+        let produce = move || {
+            let theirs = &theirs.0;
+            for index in 0.. {
+                let Some(mut frame) = theirs.wait_for_room(&mut to_producer) else { return };
+                if let Err(error) = generator.draw(&request.later(index), &mut frame) {
+                    return theirs.fail(&error);
+                }
+                // There is room: there are no more frames than the queue is long.
+                let _ = to_consumer.enqueue(frame);
+                theirs.drawn.fetch_add(1, Ordering::Relaxed);
+                theirs.wake_consumer();
+            }
+        };
+        let producer = thread::Builder::new()
+            .name("kiln stream".into())
+            .spawn(produce)
+            .map_err(|e| Error::Run(format!("cannot start the stream's thread: {e}")))?;
+        let producer_thread = producer.thread().clone();
+        let (current, producer) = (None, Some(producer));
+        Ok(Self { finished, used, current, shared, producer, producer_thread, missed: 0, info, queues })
+    }
+}
+
+impl<T: Pixel> Stream<T> {
+    /// The next frame, [C, H, W], if one is ready; it stays until the next call. Never waits, never allocates. When none is
+    /// ready, [`Self::missed`] counts it, and the frame is not skipped: it comes later.
+    ///
+    /// # Errors
+    /// A failure inside ONNX Runtime, after the last frame before it; the stream has then ended.
+    pub fn try_next(&mut self) -> Result<Option<&[T]>> {
+        if !self.advance() {
+            self.check()?;
+            self.missed += 1;
+            return Ok(None);
+        }
+        Ok(self.current.as_deref())
+    }
+
+    /// The next frame, [C, H, W]; waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`Self::try_next`].
+    pub fn next_frame(&mut self) -> Result<&[T]> {
+        while !self.advance() {
+            self.check()?;
+            let (mutex, condition) = &self.shared.woken;
+            let guard = mutex.lock().unwrap_or_else(PoisonError::into_inner);
+            self.shared.consumer_waits.store(true, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            // The producer may have finished a frame before it could see that somebody waits.
+            if !self.finished.ready() && !self.shared.has_ended.load(Ordering::SeqCst) {
+                drop(condition.wait(guard).unwrap_or_else(PoisonError::into_inner));
+            }
+            self.shared.consumer_waits.store(false, Ordering::SeqCst);
+        }
+        Ok(self.current.as_deref().unwrap_or_default())
+    }
+
+    /// How many frames are ready.
+    pub fn ready(&self) -> usize {
+        self.finished.len()
+    }
+
+    /// How often [`Self::try_next`] found no frame ready.
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    /// How many frames have been drawn, those included that nobody has taken yet.
+    pub fn drawn(&self) -> u64 {
+        self.shared.drawn.load(Ordering::Relaxed)
+    }
+
+    /// What the generator's file says of itself.
+    pub fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// Takes the next finished frame and gives the last one back; `false` if none is finished.
+    fn advance(&mut self) -> bool {
+        let Some(frame) = self.finished.dequeue() else { return false };
+        if let Some(used) = self.current.replace(frame) {
+            // There is room: there are no more frames than the queue is long.
+            let _ = self.used.enqueue(used);
+            fence(Ordering::SeqCst);
+            if self.shared.producer_waits.swap(false, Ordering::SeqCst) {
+                self.producer_thread.unpark();
+            }
+        }
+        true
+    }
+
+    fn check(&self) -> Result<()> {
+        // A frame that came in between is taken first.
+        if !self.shared.has_ended.load(Ordering::Acquire) || self.finished.ready() {
+            return Ok(());
+        }
+        let failed = self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        Err(Error::Run(failed.clone().unwrap_or_else(|| "the stream's thread has ended".into())))
+    }
+}
+
+impl<T: Pixel> Drop for Stream<T> {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        self.producer_thread.unpark();
+        if let Some(producer) = self.producer.take() {
+            // A panic there has nothing that this side could still lose.
+            let _ = producer.join();
+        }
+        // SAFETY: the producer's thread has ended, and with it its ends of the queues; this side's are not used again.
+        unsafe { self.queues.free() }
+    }
+}
+
+impl Shared {
+    /// A used frame; waits until there is one. `None` when the stream is being dropped.
+    fn wait_for_room<T>(&self, used: &mut Consumer<'static, Box<[T]>>) -> Option<Box<[T]>> {
+        loop {
+            if self.stop.load(Ordering::SeqCst) {
+                return None;
+            }
+            if let Some(frame) = used.dequeue() {
+                return Some(frame);
+            }
+            self.producer_waits.store(true, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            // The consumer may have given a frame back, or stopped, before it could see that somebody waits.
+            if !used.ready() && !self.stop.load(Ordering::SeqCst) {
+                thread::park();
+            }
+        }
+    }
+
+    fn wake_consumer(&self) {
+        fence(Ordering::SeqCst);
+        if self.consumer_waits.load(Ordering::SeqCst) {
+            let _guard = self.woken.0.lock().unwrap_or_else(PoisonError::into_inner);
+            self.woken.1.notify_one();
+        }
+    }
+
+    fn fail(&self, error: &Error) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+    }
+}
+
+/// Tells the consumer when the producer ends, even by a panic.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.has_ended.store(true, Ordering::SeqCst);
+        self.0.wake_consumer();
+    }
+}
+
+/// The memory of both queues: their ends are borrowed for as long as the stream lives, which a struct cannot say of itself.
+struct Queues<T> {
+    finished: NonNull<Ring<T>>,
+    used: NonNull<Ring<T>>,
+}
+
+// SAFETY: the pointers belong to this struct alone, and it does nothing with them but free them.
+unsafe impl<T: Send> Send for Queues<T> {}
+
+type Ends<T> = (Producer<'static, Box<[T]>>, Consumer<'static, Box<[T]>>);
+
+impl<T> Queues<T> {
+    fn new() -> Self {
+        let new = || NonNull::from(Box::leak(Box::new(Ring::<T>::new())));
+        Self { finished: new(), used: new() }
+    }
+
+    /// Both ends of both queues, to be taken once.
+    fn split(&self) -> (Ends<T>, Ends<T>) {
+        // SAFETY: nobody else refers to the queues; the ends are given up before `free`, as its caller promises.
+        unsafe { ((*self.finished.as_ptr()).split(), (*self.used.as_ptr()).split()) }
+    }
+
+    /// Frees the queues and the frames in them.
+    ///
+    /// # Safety
+    /// To be called once, when the ends are no longer used.
+    unsafe fn free(&mut self) {
+        // SAFETY: both came from boxes; the rest is the caller's promise.
+        unsafe {
+            drop(Box::from_raw(self.finished.as_ptr()));
+            drop(Box::from_raw(self.used.as_ptr()));
+        }
+    }
+}
