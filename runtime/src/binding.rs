@@ -170,7 +170,7 @@ impl Drop for Value {
 }
 
 /// The message of a status, which is released.
-fn check(status: sys::OrtStatusPtr) -> Result<(), String> {
+pub(crate) fn check(status: sys::OrtStatusPtr) -> Result<(), String> {
     let Some(status) = NonNull::new(status.0) else { return Ok(()) };
     // SAFETY: the status is alive until it is released, and its message with it.
     unsafe {

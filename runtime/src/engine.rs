@@ -3,10 +3,15 @@
 //! In this order: the file in `ORT_DYLIB_PATH`, and then no other; a library next to the program; the one that the
 //! feature `bundled` fetched; the system's.
 
+use crate::binding::check;
 use crate::error::{Error, Result};
+use libloading::Library;
 use ort::environment::Environment;
+use ort::sys;
+use std::ffi::CStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::ptr::null_mut;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Which ONNX Runtime is loaded.
@@ -15,8 +20,12 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 pub struct EngineInfo {
     /// The library's file, or its bare name where the system's loader found it.
     pub path: PathBuf,
-    /// What the library says of its build, version included.
+    /// Its version.
+    pub version: String,
+    /// What the library says of its build.
     pub build: String,
+    /// The execution providers that it was built with, in ONNX Runtime's names.
+    pub providers: Vec<String>,
 }
 
 struct Engine {
@@ -149,7 +158,34 @@ fn open(path: &Path) -> std::result::Result<Engine, String> {
     let builder = ort::init_from(path).map_err(|e| e.to_string())?;
     let environment =
         builder.with_name("kiln").with_telemetry(false).build().map_err(|e| format!("{}: {e}", path.display()))?;
-    Ok(Engine { environment, info: EngineInfo { path: path.to_owned(), build: ort::info().to_owned() } })
+    let fail = |e: String| format!("{}: {e}", path.display());
+    let (version, providers) = (version(path).map_err(fail)?, providers().map_err(fail)?);
+    let info = EngineInfo { path: path.to_owned(), version, build: ort::info().to_owned(), providers };
+    Ok(Engine { environment, info })
+}
+
+/// The version of the library at `path`, which is loaded.
+fn version(path: &Path) -> std::result::Result<String, String> {
+    type GetApiBase = unsafe extern "system" fn() -> *const sys::OrtApiBase;
+    // SAFETY: the library is loaded already, so that this runs nothing but counts one user more; the symbol has this type in
+    // every version, and the text that it leads to is static.
+    unsafe {
+        let library = Library::new(path).map_err(|e| e.to_string())?;
+        let base = library.get::<GetApiBase>(b"OrtGetApiBase").map_err(|e| e.to_string())?;
+        Ok(CStr::from_ptr(((*base()).GetVersionString)()).to_string_lossy().into_owned())
+    }
+}
+
+fn providers() -> std::result::Result<Vec<String>, String> {
+    let (mut names, mut count) = (null_mut(), 0);
+    // SAFETY: both pointers are valid for writing.
+    check(unsafe { (ort::api().GetAvailableProviders)(&mut names, &mut count) })?;
+    let count = usize::try_from(count).unwrap_or(0);
+    // SAFETY: the library has written so many texts, which live until they are released.
+    let all = (0..count).map(|i| unsafe { CStr::from_ptr(*names.add(i)) }.to_string_lossy().into_owned()).collect();
+    // SAFETY: the list came from the call above, and is released once.
+    check(unsafe { (ort::api().ReleaseAvailableProviders)(names, count as i32) })?;
+    Ok(all)
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@
 struct Readme;
 
 mod binding;
+mod cuda;
 mod engine;
 mod error;
 mod generator;
@@ -53,6 +54,7 @@ mod stream;
 mod weights;
 mod wire;
 
+pub use cuda::cuda;
 pub use engine::{EngineInfo, engine_info, environment};
 pub use error::{Error, Result};
 pub use generator::{Generator, MAX_BINDINGS, MAX_BUFFER_BYTES};

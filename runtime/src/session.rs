@@ -1,5 +1,6 @@
 //! A model file loaded into ONNX Runtime: its graph, its weights in mapped memory, its description.
 
+use crate::cuda::cuda;
 use crate::engine::environment;
 use crate::error::{Error, Result};
 use crate::graph::{self, Data, Element, Place};
@@ -28,7 +29,9 @@ impl Model {
     /// Loads the model at `path`, with the weights that it has or names.
     pub(crate) fn open(path: &Path, options: &Options) -> Result<Self> {
         let fail = |what: String| Error::Model { path: path.to_owned(), what };
-        provider(options.provider)?;
+        if options.provider == Provider::Cuda {
+            cuda()?;
+        }
         let graph = Arc::new(map(path).map_err(fail)?);
         let whole = match outside(&graph).map_err(fail)? {
             Some(name) => {
@@ -96,17 +99,6 @@ fn outside(model: &[u8]) -> std::result::Result<Option<&str>, String> {
 fn same_architecture(a: &ModelInfo, b: &ModelInfo) -> bool {
     let of = |info: &ModelInfo| (info.precision, info.latent_dim, info.image, info.image_in, info.classes);
     of(a) == of(b)
-}
-
-/// The provider that is used for the one that is asked for.
-fn provider(asked: Provider) -> Result<()> {
-    match asked {
-        Provider::Auto | Provider::Cpu => Ok(()),
-        Provider::Cuda => {
-            let why = "this build of the runtime has no CUDA; ask for cpu or auto";
-            Err(Error::Provider { provider: "cuda", why: why.into() })
-        }
-    }
 }
 
 /// A session of `model` with its own weights.

@@ -20,6 +20,11 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub export: Vec<PathBuf>,
 
+    /// Keep the weights of an .onnx export in a .safetensors file of the same name beside it, for generators whose weights
+    /// are exchanged under one graph
+    #[arg(long, requires = "export")]
+    pub external_weights: bool,
+
     /// What to run: digits, tutorial, or a .toml file
     #[arg(long, value_name = "NAME|FILE", default_value = "digits")]
     pub recipe: String,

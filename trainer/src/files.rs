@@ -20,7 +20,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// A temporary file beside `path`, which [`replace`] turns into `path`; dropped before, it is removed.
-pub(crate) fn sibling(path: &Path) -> Result<tempfile::NamedTempFile> {
+fn sibling(path: &Path) -> Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     let ending = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
     let builder = builder.prefix(".unfinished-").suffix(&ending);
@@ -30,8 +30,19 @@ pub(crate) fn sibling(path: &Path) -> Result<tempfile::NamedTempFile> {
     builder.tempfile_in(folder_of(path)).map_err(Error::io("create a file beside", path))
 }
 
+/// A temporary folder beside `path`, removed with what is in it when it is dropped.
+pub(crate) fn sibling_folder(path: &Path) -> Result<tempfile::TempDir> {
+    let builder = tempfile::Builder::new().prefix(".unfinished-").tempdir_in(folder_of(path));
+    builder.map_err(Error::io("create a folder beside", path))
+}
+
+/// Gives a finished file its name, in place of what had it.
+pub(crate) fn rename(finished: &Path, path: &Path) -> Result<()> {
+    std::fs::rename(finished, path).map_err(Error::io("write", path))
+}
+
 /// Gives a finished temporary file its name.
-pub(crate) fn replace(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
+fn replace(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
     file.as_file().sync_all().map_err(Error::io("flush", path))?;
     file.persist(path).map_err(|e| Error::io("write", path)(e.error))?;
     Ok(())

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use trainer::data::{Dataset, mnist};
-use trainer::export::{self, Format, Origin};
+use trainer::export::{self, Format, Origin, Weights};
 use trainer::recipe::Recipe;
 use trainer::report::{duration, grid};
 use trainer::run::Run;
@@ -160,7 +160,10 @@ fn learn(mut state: State, data: &Arc<Dataset>, run: &Run, args: &Args) -> Resul
             finish(&state, data, run, args)
         }
         End::Stopped => {
-            let exports: String = args.export.iter().map(|path| format!(" --export {}", path.display())).collect();
+            let mut exports: String = args.export.iter().map(|path| format!(" --export {}", path.display())).collect();
+            if args.external_weights {
+                exports += " --external-weights";
+            }
             eprintln!("stopped at {} images after {seconds}; to go on:", state.shown);
             println!("  cargo run --release -p trainer -- --run {} --resume{exports}", run.path().display());
             Ok(())
@@ -182,8 +185,9 @@ fn finish(state: &State, data: &Dataset, run: &Run, args: &Args) -> Result<()> {
         data: data.name().to_owned(),
         data_sha256: data.sha256().to_owned(),
     };
-    let exported =
-        export::export(&sampler, data.shape(), recipe.latent(), recipe.export.precision, &origin, &args.export)?;
+    let weights = if args.external_weights { Weights::Beside } else { Weights::Inside };
+    let (shape, latent, precision) = (data.shape(), recipe.latent(), recipe.export.precision);
+    let exported = export::export(&sampler, shape, latent, precision, &origin, weights, &args.export)?;
 
     println!("run      {}", run.path().display());
     println!("samples  {}", samples.display());

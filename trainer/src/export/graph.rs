@@ -6,6 +6,7 @@ use crate::net::{Layer, Network, Weights};
 use crate::ops::{Activation, Geometry};
 use candle_core::{DType, Result, Tensor, bail};
 use runtime::{INPUT_LATENT, ImageShape, ModelInfo, OUTPUT_IMAGE, Precision};
+use safetensors::SafeTensors;
 
 /// The model file of a generator without batch normalisation.
 pub(super) fn model(network: &Network, info: &ModelInfo) -> Result<Model> {
@@ -25,6 +26,8 @@ pub(super) fn model(network: &Network, info: &ModelInfo) -> Result<Model> {
     for layer in network.layers() {
         builder.layer(layer)?;
     }
+    // First what is small: the comment of the tensor before it aligns a weight.
+    builder.initializers.sort_by_key(|tensor| tensor.data_type != onnx::INT64);
     let Some(last) = builder.nodes.last_mut() else { bail!("the generator has no layers") };
     last.outputs = vec![OUTPUT_IMAGE.into()];
     let graph = Graph {
@@ -42,6 +45,26 @@ pub(super) fn model(network: &Network, info: &ModelInfo) -> Result<Model> {
         graph: Some(graph),
         metadata: info.to_metadata().into_iter().map(|(key, value)| Entry { key: key.into(), value }).collect(),
     })
+}
+
+/// Takes the weights out of `model` and puts references to the safetensors file called `name` there, whose bytes are `file`.
+pub(super) fn refer(model: &mut Model, name: &str, file: &[u8]) -> Result<()> {
+    let (length, header) = SafeTensors::read_metadata(file).map_err(candle_core::Error::wrap)?;
+    let start = size_of::<u64>() + length;
+    let graph = model.graph.get_or_insert_default();
+    for tensor in graph.initializers.iter_mut().filter(|tensor| tensor.data_type != onnx::INT64) {
+        let Some(info) = header.info(&tensor.name) else { bail!("the weights lack {}", tensor.name) };
+        let (from, to) = info.data_offsets;
+        let entries = [
+            ("location", name.to_owned()),
+            ("offset", (start + from).to_string()),
+            ("length", (to - from).to_string()),
+        ];
+        tensor.external_data = entries.map(|(key, value)| Entry { key: key.into(), value }).into();
+        tensor.data_location = 1;
+        tensor.raw_data = Vec::new();
+    }
+    Ok(())
 }
 
 #[derive(Default)]
@@ -66,6 +89,7 @@ impl Builder {
                     data_type: onnx::INT64,
                     name: name.clone(),
                     raw_data: sizes.iter().flat_map(|n| n.to_le_bytes()).collect(),
+                    ..TensorProto::default()
                 });
                 self.node("Reshape", vec![name], vec![]);
             }
@@ -108,7 +132,8 @@ fn initializer(name: String, tensor: &Tensor, precision: Precision) -> Result<Te
         DType::F16 => (onnx::FLOAT16, flat.to_vec1::<half::f16>()?.iter().flat_map(|v| v.to_le_bytes()).collect()),
         _ => (onnx::FLOAT, flat.to_vec1::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect()),
     };
-    Ok(TensorProto { dims: tensor.dims().iter().map(|&n| n as i64).collect(), data_type, name, raw_data })
+    let dims = tensor.dims().iter().map(|&n| n as i64).collect();
+    Ok(TensorProto { dims, data_type, name, raw_data, ..TensorProto::default() })
 }
 
 /// The attributes of a convolution or a transposed one.

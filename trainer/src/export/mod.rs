@@ -10,7 +10,6 @@ use crate::files;
 use crate::net::Network;
 use candle_core::{DType, Device, Tensor};
 use runtime::{ImageShape, LatentDistribution, ModelInfo, Precision, SelfTest};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Values of the self-test's sample that the file records.
@@ -44,6 +43,16 @@ impl Format {
     }
 }
 
+/// Where the weights of an ONNX file are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weights {
+    /// In the file.
+    #[default]
+    Inside,
+    /// In a safetensors file of the same name beside it, to which the ONNX file refers.
+    Beside,
+}
+
 /// What a file says of where it comes from.
 #[derive(Clone, Debug)]
 pub struct Origin {
@@ -69,7 +78,8 @@ pub struct Exported {
     pub parity: Option<f32>,
 }
 
-/// Writes `network`, a generator without batch normalisation ([`Network::fold_batch_norm`]), to every one of `paths`.
+/// Writes `network`, a generator without batch normalisation ([`Network::fold_batch_norm`]), to every one of `paths`, and
+/// beside each ONNX file its weights, if that is where they are to be.
 ///
 /// # Errors
 /// Names that are no export, layers that ONNX cannot have, a file that ONNX Runtime does not run to the same images.
@@ -79,37 +89,60 @@ pub fn export(
     latent: usize,
     precision: Precision,
     origin: &Origin,
+    weights: Weights,
     paths: &[PathBuf],
 ) -> Result<Vec<Exported>> {
     let network = network.rounded(precision)?;
     let info = describe(&network, image, latent, precision, origin)?;
-    paths.iter().map(|path| write(&network, &info, path)).collect()
+    let mut written: Vec<Exported> = Vec::new();
+    for path in paths {
+        written.extend(write(&network, &info, weights, path)?);
+    }
+    Ok(written)
 }
 
-fn write(network: &Network, info: &ModelInfo, path: &Path) -> Result<Exported> {
-    let format = Format::of(path)?;
-    let bytes = match format {
-        Format::Onnx => onnx::encode(&graph::model(network, info)?),
-        Format::Safetensors => {
-            let element = dtype(info.precision);
-            let tensors = layout::tensors(network, &[info.latent_dim])?.into_iter();
-            let tensors =
-                tensors.map(|(name, t)| Ok((name, t.to_dtype(element)?))).collect::<candle_core::Result<Vec<_>>>()?;
-            let metadata = info.to_metadata().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-            files::safetensors_bytes(tensors.iter().map(|(name, t)| (name.clone(), t)), metadata)?
+fn write(network: &Network, info: &ModelInfo, weights: Weights, path: &Path) -> Result<Vec<Exported>> {
+    // Under their own names, in a folder of their own: the files that are checked are the ones that are kept.
+    let unfinished = files::sibling_folder(path)?;
+    let place = |path: &Path| unfinished.path().join(path.file_name().unwrap_or_default());
+    let put = |path: &Path, bytes: &[u8]| -> Result<Exported> {
+        files::write_atomically(&place(path), bytes)?;
+        Ok(Exported { path: path.to_owned(), bytes: bytes.len(), parity: None })
+    };
+    let mut written = Vec::new();
+    if Format::of(path)? == Format::Safetensors {
+        written.push(put(path, &tensors(network, info)?)?);
+    } else {
+        let mut model = graph::model(network, info)?;
+        if weights == Weights::Beside {
+            let beside = path.with_extension("safetensors");
+            let name = beside.file_name().and_then(|name| name.to_str());
+            let name = name.ok_or_else(|| refused(path, "its name is not UTF-8, which external weights need"))?;
+            let bytes = tensors(network, info)?;
+            graph::refer(&mut model, name, &bytes)?;
+            written.push(put(&beside, &bytes)?);
         }
-    };
-    let mut file = files::sibling(path)?;
-    file.write_all(&bytes).map_err(Error::io("write", path))?;
-    let parity = match format {
-        Format::Onnx => Some(verify::parity(file.path(), network, info).map_err(|e| refused(path, &e))?),
-        Format::Safetensors => None,
-    };
-    files::replace(file, path)?;
-    Ok(Exported { path: path.to_owned(), bytes: bytes.len(), parity })
+        let mut onnx = put(path, &onnx::encode(model))?;
+        onnx.parity = Some(verify::parity(&place(path), network, info).map_err(|e| refused(path, e))?);
+        written.push(onnx);
+    }
+    // The model last: it refers to what is there then.
+    for file in &written {
+        files::rename(&place(&file.path), &file.path)?;
+    }
+    Ok(written)
 }
 
-fn refused(path: &Path, error: &Error) -> Error {
+/// The bytes of the safetensors file.
+fn tensors(network: &Network, info: &ModelInfo) -> Result<Vec<u8>> {
+    let element = dtype(info.precision);
+    let tensors = layout::tensors(network, &[info.latent_dim])?.into_iter();
+    let tensors = tensors.map(|(name, t)| Ok((name, t.to_dtype(element)?))).collect::<candle_core::Result<Vec<_>>>()?;
+    let metadata = info.to_metadata().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    Ok(files::safetensors_bytes(tensors.iter().map(|(name, t)| (name.clone(), t)), metadata)?)
+}
+
+fn refused(path: &Path, error: impl std::fmt::Display) -> Error {
     Error::Export { path: path.to_owned(), what: format!("the file was not kept: {error}") }
 }
 

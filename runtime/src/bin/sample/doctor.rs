@@ -1,0 +1,75 @@
+//! What works on this machine and what does not, in plain words.
+
+use runtime::{Error, Generator, Options, Provider, cuda, engine_info};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long the latency is measured, and with how many calls at most.
+const PROBE: (Duration, usize) = (Duration::from_secs(2), 2000);
+
+/// Prints the report; the generator is opened as `options` say.
+pub fn report(model: Option<&Path>, options: &Options) -> Result<(), Error> {
+    println!("runtime    {}, {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+    let engine = engine_info()?;
+    println!("library    ONNX Runtime {}, {}", engine.version, engine.path.display());
+    println!("           {}", engine.build);
+    println!("providers  {}", engine.providers.join(", "));
+    println!("cpu        works");
+    match cuda() {
+        Ok(()) => println!("cuda       works"),
+        Err(why) => println!("cuda       does not work: {why}"),
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    println!("threads    {} a call, of {cores} that the machine has; --threads N", options.threads);
+    match model {
+        Some(model) => probe(model, options)?,
+        None => println!("generator  none given: `sample --doctor gen.onnx` measures one"),
+    }
+    if let Some(bytes) = peak_memory() {
+        println!("memory     {:.0} MB at most until now, the library's included", bytes as f64 / 1e6);
+    }
+    Ok(())
+}
+
+/// Opens the generator, and measures how long a call takes.
+fn probe(model: &Path, options: &Options) -> Result<(), Error> {
+    let start = Instant::now();
+    let mut generator = Generator::open(model, options)?;
+    let opened = start.elapsed();
+    let runs_on = match (options.provider, generator.provider()) {
+        (Provider::Auto, found) => format!("{found}, which auto found"),
+        (_, found) => found.to_string(),
+    };
+    println!("generator  {}, on {runs_on}; its self-test passes", model.display());
+    println!("opened     in {:.1} ms", opened.as_secs_f64() * 1e3);
+    for batch in [1, options.max_batch] {
+        let mut pixels = vec![0u8; batch * generator.info().image.len()];
+        generator.warm_up(batch)?;
+        let (began, mut calls) = (Instant::now(), Vec::with_capacity(PROBE.1));
+        while calls.is_empty() || (began.elapsed() < PROBE.0 && calls.len() < PROBE.1) {
+            let call = Instant::now();
+            generator.sample(0, calls.len() as u64, &mut pixels)?;
+            calls.push(call.elapsed().as_secs_f64() * 1e3);
+        }
+        calls.sort_by(f64::total_cmp);
+        let percentile = |p: usize| calls[(calls.len() - 1) * p / 100];
+        println!(
+            "batch {batch:<4} p50 {:.3} ms, p99 {:.3} ms over {} calls; {:.0} images/s",
+            percentile(50),
+            percentile(99),
+            calls.len(),
+            batch as f64 * 1e3 / percentile(50)
+        );
+        if batch == options.max_batch {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The most memory that the process has had in use, where the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}

@@ -1,0 +1,201 @@
+//! The program `sample`: draws images from a generator file.
+
+mod doctor;
+mod grid;
+mod unfinished;
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+use grid::Grid;
+use runtime::{Error, Generator, ImageShape, Options, Provider, Request, Start, Walk, engine_info};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+use unfinished::Unfinished;
+
+/// Draw samples from a generator file.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Args {
+    /// The generator, as written by `trainer --export`; the doctor does without
+    #[arg(required_unless_present = "doctor")]
+    model: Option<PathBuf>,
+
+    /// Which images: the same seed and index, the same image
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// Index of the first image
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    first_index: u64,
+
+    /// How many images
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
+    count: u64,
+
+    /// Only typical images: cut the latents' distribution off at so many standard deviations (the truncation trick)
+    #[arg(long, value_name = "T")]
+    truncation: Option<f32>,
+
+    /// Images of this class, for conditional generators [default: the classes in turn]
+    #[arg(long, value_name = "N")]
+    class: Option<u32>,
+
+    /// Walk from image to image of the seed, in N steps each
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    walk: Option<u32>,
+
+    /// Take the weights of this .safetensors file, for the same graph
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+
+    /// Write the images as one picture (PNG)
+    #[arg(long, value_name = "FILE")]
+    grid: Option<PathBuf>,
+
+    /// Images in a row of the grid [default: as square as it gets]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    columns: Option<u64>,
+
+    /// Write the images as bytes, count x channels x height x width
+    #[arg(long, value_name = "FILE")]
+    raw: Option<PathBuf>,
+
+    /// Print what the file says of itself
+    #[arg(long)]
+    info: bool,
+
+    /// Say what works here and what does not: ONNX Runtime, providers, and the generator's latency and memory, if one is given
+    #[arg(long, conflicts_with_all = ["grid", "raw", "info"])]
+    doctor: bool,
+
+    /// Images a call
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    batch: usize,
+
+    /// Where to run: auto, cpu or cuda
+    #[arg(long, value_name = "NAME", default_value_t = Provider::Auto)]
+    provider: Provider,
+
+    /// Threads of one call
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threads: usize,
+
+    /// Start sooner and sample slower: for a few images. Leaves the file's self-test out
+    #[arg(long)]
+    fast_start: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sample gen.onnx --seed 7 --grid out.png              64 images as one picture
+  sample gen.onnx --count 10000 --raw images.bin       as bytes, for a program
+  sample gen.onnx --walk 8 --count 64 --grid walk.png  eight images, and seven steps after each
+  sample gen.onnx --info                               what is in the file
+  sample --doctor gen.onnx                             what works here, and how fast";
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if args.grid.is_none() && args.raw.is_none() && !args.info && !args.doctor {
+        let message = "nothing to do: give --grid FILE, --raw FILE, --info or --doctor";
+        Args::command().error(ErrorKind::MissingRequiredArgument, message).exit();
+    }
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+    let batch = args.batch.min(usize::try_from(args.count)?);
+    let start = if args.fast_start { Start::Fast } else { Start::Steady };
+    let options =
+        Options { provider: args.provider, threads: args.threads, max_batch: batch, start, ..Options::default() };
+    if args.doctor {
+        return Ok(doctor::report(args.model.as_deref(), &options)?);
+    }
+    let Some(model) = &args.model else { return Ok(()) };
+    let mut generator = Generator::open(model, &options)?;
+    if let Some(weights) = &args.weights {
+        generator.swap_weights(weights)?;
+    }
+    if args.info {
+        print_info(&generator)?;
+    }
+    if args.grid.is_some() || args.raw.is_some() {
+        draw(args, &mut generator, batch)?;
+    }
+    Ok(())
+}
+
+/// Draws what is asked for, and writes it.
+fn draw(args: &Args, generator: &mut Generator, batch: usize) -> Result<(), Box<dyn std::error::Error>> {
+    let shape = generator.info().image;
+    let mut request = match args.walk {
+        None => Request::seed(args.seed),
+        Some(steps) => Request::walk(Walk { seed: args.seed, first_index: 0, steps }),
+    };
+    if let Some(threshold) = args.truncation {
+        request = request.truncation(threshold);
+    }
+    if let Some(class) = args.class {
+        request = request.class(class);
+    }
+    let mut grid = args.grid.as_deref().map(|path| Grid::new(path, shape, args.count, args.columns)).transpose()?;
+    let mut raw = args.raw.as_deref().map(Unfinished::create).transpose()?;
+    let mut pixels = vec![0u8; batch * shape.len()];
+    let start = Instant::now();
+    let mut done = 0;
+    while done < args.count {
+        let n = (args.count - done).min(batch as u64) as usize;
+        let pixels = &mut pixels[..n * shape.len()];
+        generator.draw(&request.first(args.first_index.wrapping_add(done)), pixels)?;
+        if let Some(grid) = &mut grid {
+            pixels.chunks_exact(shape.len()).zip(done as usize..).for_each(|(image, i)| grid.place(i, image));
+        }
+        if let Some(raw) = &mut raw {
+            raw.write(pixels)?;
+        }
+        done += n as u64;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let mut written = Vec::new();
+    if let Some(grid) = grid {
+        written.push(grid.save()?);
+    }
+    if let Some(raw) = raw {
+        written.push(raw.finish()?);
+    }
+    println!(
+        "{done} images of seed {} in {} ({:.0} images/s on {})",
+        args.seed,
+        written.join(" and "),
+        done as f64 / seconds,
+        generator.provider()
+    );
+    Ok(())
+}
+
+fn print_info(generator: &Generator) -> Result<(), Error> {
+    let (info, engine) = (generator.info(), engine_info()?);
+    let ImageShape { channels, height, width } = info.image;
+    println!("image      {channels} x {height} x {width}, {}", info.precision);
+    println!("latent     {} normal numbers", info.latent_dim);
+    if info.classes > 0 {
+        println!("classes    {}", info.classes);
+    }
+    if let Some(ImageShape { channels, height, width }) = info.image_in {
+        println!("made from  an image of {channels} x {height} x {width}");
+    }
+    println!("data       {} ({})", info.data, info.data_sha256);
+    println!("trained    on {} images, by {}", info.images_seen, info.trainer);
+    if !info.quality.is_empty() {
+        println!("quality    {}", info.quality);
+    }
+    println!("runs on    {}, {}", generator.provider(), engine.path.display());
+    println!("           {}", engine.build);
+    println!("recipe     ({})\n{}", info.recipe_sha256, info.recipe.trim_end());
+    Ok(())
+}
