@@ -42,8 +42,8 @@ type Ring<T> = Queue<Box<[T]>, { MAX_FRAMES + 1 }>;
 pub struct Stream<T: Pixel> {
     finished: Consumer<'static, Box<[T]>>,
     used: Producer<'static, Box<[T]>>,
-    /// The frame that the caller has seen last.
-    current: Option<Box<[T]>>,
+    /// The frame that the caller has seen last; at first an empty one.
+    current: Box<[T]>,
     shared: Arc<Shared>,
     producer: Option<JoinHandle<()>>,
     producer_thread: Thread,
@@ -129,7 +129,7 @@ impl<T: Pixel> Stream<T> {
             .spawn(produce)
             .map_err(|e| Error::Run(format!("cannot start the stream's thread: {e}")))?;
         let producer_thread = producer.thread().clone();
-        let (current, producer) = (None, Some(producer));
+        let (current, producer) = (frame(), Some(producer));
         Ok(Self { finished, used, current, shared, producer, producer_thread, missed: 0, info, queues })
     }
 }
@@ -146,7 +146,7 @@ impl<T: Pixel> Stream<T> {
             self.missed += 1;
             return Ok(None);
         }
-        Ok(self.current.as_deref())
+        Ok(Some(&self.current))
     }
 
     /// The next frame, [C, H, W]; waits until it is ready.
@@ -166,7 +166,7 @@ impl<T: Pixel> Stream<T> {
             }
             self.shared.consumer_waits.store(false, Ordering::SeqCst);
         }
-        Ok(self.current.as_deref().unwrap_or_default())
+        Ok(&self.current)
     }
 
     /// How many frames are ready.
@@ -192,13 +192,12 @@ impl<T: Pixel> Stream<T> {
     /// Takes the next finished frame and gives the last one back; `false` if none is finished.
     fn advance(&mut self) -> bool {
         let Some(frame) = self.finished.dequeue() else { return false };
-        if let Some(used) = self.current.replace(frame) {
-            // There is room: there are no more frames than the queue is long.
-            let _ = self.used.enqueue(used);
-            fence(Ordering::SeqCst);
-            if self.shared.producer_waits.swap(false, Ordering::SeqCst) {
-                self.producer_thread.unpark();
-            }
+        let used = std::mem::replace(&mut self.current, frame);
+        // There is room: there are no more frames than the queue is long.
+        let _ = self.used.enqueue(used);
+        fence(Ordering::SeqCst);
+        if self.shared.producer_waits.swap(false, Ordering::SeqCst) {
+            self.producer_thread.unpark();
         }
         true
     }

@@ -1,7 +1,10 @@
 //! Sampling makes no allocation on Rust's heap.
 
+mod common;
+
+use common::{fixture, open};
 use half::f16;
-use runtime::{Generator, Options, Pixel};
+use runtime::{Generator, Options, Pixel, Pool, Request, Stream, Walk};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -32,35 +35,68 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn sample<T: Pixel>(generator: &mut Generator, index: u64, out: &mut [T]) {
-    if let Err(e) = generator.sample(11, index, out) {
+fn draw<T: Pixel>(generator: &mut Generator, request: &Request<'_>, out: &mut [T]) {
+    if let Err(e) = generator.draw(request, out) {
         panic!("{e}");
     }
+}
+
+/// Allocations while `work` runs.
+fn allocations(work: impl FnOnce()) -> usize {
+    let before = CALLS.load(Ordering::Relaxed);
+    work();
+    CALLS.load(Ordering::Relaxed) - before
 }
 
 // The only test of this file: another one would allocate beside it.
 #[test]
 fn sampling_allocates_nothing() {
-    for model in ["dcgan-f16.onnx", "dcgan-f32.onnx"] {
-        let path = format!("{}/tests/fixtures/{model}", env!("CARGO_MANIFEST_DIR"));
-        let mut generator = Generator::open(path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
-        let len = generator.info().image.len();
+    assert!(allocations(|| drop(std::hint::black_box(vec![0u8; 100]))) > 0, "the counter counts");
+    for model in ["dcgan-f16.onnx", "dcgan-f32.onnx", "conditional.onnx", "conditional-image-to-image.onnx"] {
+        let mut generator = open(model, &Options::default());
+        let (len, latent_dim) = (generator.info().image.len(), generator.info().latent_dim);
+        let given = vec![0.5f32; 64 * latent_dim];
         let (mut bytes, mut halves, mut singles) =
             (vec![0u8; 64 * len], vec![f16::ZERO; 64 * len], vec![0f32; 64 * len]);
-        for batch in [1, 5, 64] {
-            generator.warm_up(batch).unwrap_or_else(|e| panic!("{e}"));
-        }
-        let before = CALLS.load(Ordering::Relaxed);
-        for index in 0..50 {
-            for batch in [1, 64, 5] {
-                sample(&mut generator, index, &mut bytes[..batch * len]);
-                sample(&mut generator, index, &mut halves[..batch * len]);
-                sample(&mut generator, index, &mut singles[..batch * len]);
+        let image = [7u8; 6];
+        let plain =
+            if generator.info().image_in.is_some() { Request::seed(11).image_bytes(&image) } else { Request::seed(11) };
+        let walk = Walk { seed: 3, first_index: 0, steps: 7 };
+        let made = allocations(|| {
+            // No batch size was seen before: binding buffers allocates nothing, either.
+            for batch in [1, 64, 5].into_iter().cycle().take(60).chain(1..20) {
+                draw(&mut generator, &plain, &mut bytes[..batch * len]);
+                draw(&mut generator, &plain.first(9).truncation(0.7), &mut halves[..batch * len]);
+                if generator.info().image_in.is_none() {
+                    draw(&mut generator, &Request::walk(walk), &mut singles[..batch * len]);
+                    draw(&mut generator, &Request::latents(&given[..batch * latent_dim]), &mut singles[..batch * len]);
+                }
+                if generator.info().classes > 0 {
+                    draw(&mut generator, &plain.class(2), &mut singles[..batch * len]);
+                }
             }
-        }
-        assert_eq!(CALLS.load(Ordering::Relaxed) - before, 0, "{model}");
-        // The counter counts.
-        drop(std::hint::black_box(vec![0u8; 100]));
-        assert!(CALLS.load(Ordering::Relaxed) > before);
+        });
+        assert_eq!(made, 0, "{model}");
     }
+
+    let pool = Pool::open(fixture("dcgan-f16.onnx"), &Options::default(), 2).unwrap_or_else(|e| panic!("{e}"));
+    let mut out = vec![0u8; pool.info().image.len()];
+    let made =
+        allocations(|| (0..50).for_each(|index| pool.sample(1, index, &mut out).unwrap_or_else(|e| panic!("{e}"))));
+    assert_eq!(made, 0, "a pool");
+
+    let generator = open("dcgan-f16.onnx", &Options::default());
+    let mut stream = Stream::<u8>::start(generator, Request::seed(1), 4).unwrap_or_else(|e| panic!("{e}"));
+    // The thread allocates while it starts.
+    let mut take =
+        |frames: usize| (0..frames).for_each(|_| drop(stream.next_frame().unwrap_or_else(|e| panic!("{e}"))));
+    take(10);
+    assert_eq!(allocations(|| take(100)), 0, "a stream, and its thread");
+    let mut got = 0;
+    let made = allocations(|| {
+        while got < 100 {
+            got += usize::from(stream.try_next().unwrap_or_else(|e| panic!("{e}")).is_some());
+        }
+    });
+    assert_eq!(made, 0, "a stream that is asked without waiting");
 }

@@ -1,25 +1,17 @@
 //! Sampling: what depends on what, and what is refused.
 
+mod common;
+
+use common::{fixture, open};
 use half::f16;
-use runtime::{Error, Generator, Options, Pixel, Provider};
-use std::path::PathBuf;
+use runtime::{Error, Generator, Options, Pixel, Provider, Request};
 
-fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
-}
-
-fn open(name: &str, options: &Options) -> Generator {
-    Generator::open(fixture(name), options).unwrap_or_else(|e| panic!("{e}"))
-}
-
-fn draw<T: Pixel + Default>(generator: &mut Generator, seed: u64, first: u64, n: usize) -> Vec<T> {
-    let mut out = vec![T::default(); n * generator.info().image.len()];
-    generator.sample(seed, first, &mut out).unwrap_or_else(|e| panic!("{e}"));
-    out
+fn draw<T: Pixel>(generator: &mut Generator, seed: u64, first: u64, n: usize) -> Vec<T> {
+    common::draw(generator, &Request::seed(seed).first(first), n)
 }
 
 /// One image is the same bits in whatever batch, order and number of threads it is drawn.
-fn independent<T: Pixel + Default + PartialEq>(model: &str) {
+fn independent<T: Pixel + PartialEq>(model: &str) {
     let mut reference = open(model, &Options { max_batch: 100, ..Options::default() });
     let len = reference.info().image.len();
     let whole: Vec<T> = draw(&mut reference, 7, 0, 100);

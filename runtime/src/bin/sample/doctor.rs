@@ -17,7 +17,8 @@ pub fn report(model: Option<&Path>, options: &Options) -> Result<(), Error> {
     println!("cpu        works");
     match cuda() {
         Ok(()) => println!("cuda       works"),
-        Err(why) => println!("cuda       does not work: {why}"),
+        Err(Error::Provider { why, .. }) => println!("cuda       does not work: {why}"),
+        Err(error) => return Err(error),
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("threads    {} a call, of {cores} that the machine has; --threads N", options.threads);

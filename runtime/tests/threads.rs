@@ -1,0 +1,160 @@
+//! Streams and pools.
+
+mod common;
+
+use common::{draw, fixture, open};
+use runtime::{Error, MAX_FRAMES, MAX_POOL, Options, Pool, Request, Stream, Walk};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const MODEL: &str = "dcgan-f16.onnx";
+
+#[test]
+fn a_stream_gives_what_sampling_gives_in_order() {
+    let requests = [
+        Request::seed(7).first(5),
+        Request::walk(Walk { seed: 7, first_index: 0, steps: 5 }),
+        Request::seed(3).truncation(0.5),
+    ];
+    for request in requests {
+        for frames in [1, 2, 7, MAX_FRAMES] {
+            let mut generator = open(MODEL, &Options::default());
+            let len = generator.info().image.len();
+            let expected: Vec<u8> = draw(&mut generator, &request, 40);
+            let mut stream = Stream::<u8>::start(generator, request, frames).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(stream.info().image.len(), len);
+            for (i, expected) in expected.chunks_exact(len).enumerate() {
+                // Both ways of asking, in turn.
+                if i % 3 == 0 {
+                    assert!(stream.next_frame().expect("a frame") == expected, "frame {i}");
+                    continue;
+                }
+                loop {
+                    if let Some(frame) = stream.try_next().expect("no failure") {
+                        assert!(frame == expected, "frame {i}");
+                        break;
+                    }
+                    std::thread::yield_now();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stream_stops_ahead_of_a_consumer_that_does_not_come() {
+    let mut stream = Stream::<u8>::start(open(MODEL, &Options::default()), Request::seed(1), 3).expect("starts");
+    while stream.ready() < 3 {
+        std::thread::yield_now();
+    }
+    // Nothing more is drawn: there is no frame to draw into.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert_eq!((stream.ready(), stream.drawn(), stream.missed()), (3, 3, 0));
+    for taken in 1..100 {
+        stream.next_frame().expect("a frame");
+        assert!(stream.drawn() <= taken + 3);
+    }
+}
+
+#[test]
+fn a_stream_counts_what_was_not_ready() {
+    let mut stream = Stream::<f32>::start(open(MODEL, &Options::default()), Request::seed(1), 1).expect("starts");
+    let (mut got, mut missed) = (0, 0);
+    while got < 20 || missed < 20 {
+        match stream.try_next().expect("no failure") {
+            Some(_) => got += 1,
+            None => missed += 1,
+        }
+    }
+    assert_eq!(stream.missed(), missed);
+}
+
+#[test]
+fn streams_end_at_once_in_every_state() {
+    for frames in [1, MAX_FRAMES] {
+        for taken in [0, 1, 3] {
+            for _ in 0..10 {
+                let generator = open("trivial.onnx", &Options::default());
+                let mut stream = Stream::<u8>::start(generator, Request::seed(1), frames).expect("starts");
+                for _ in 0..taken {
+                    stream.next_frame().expect("a frame");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn streams_move_between_threads() {
+    let mut stream = Stream::<u8>::start(open(MODEL, &Options::default()), Request::seed(7), 4).expect("starts");
+    let expected: Vec<u8> = draw(&mut open(MODEL, &Options::default()), &Request::seed(7), 20);
+    for expected in expected.chunks_exact(stream.info().image.len()) {
+        stream = std::thread::scope(|scope| {
+            let take = move || {
+                assert!(stream.next_frame().expect("a frame") == expected);
+                stream
+            };
+            scope.spawn(take).join().expect("no panic")
+        });
+    }
+}
+
+#[test]
+fn streams_that_cannot_be_are_refused() {
+    let refused = |request: Request<'static>, frames: usize, words: &str| {
+        let error = Stream::<u8>::start(open(MODEL, &Options::default()), request, frames).expect_err(words);
+        assert!(matches!(error, Error::Argument(_)) && error.to_string().contains(words), "{error}");
+    };
+    refused(Request::seed(0), 0, "1 to 64");
+    refused(Request::seed(0), MAX_FRAMES + 1, "1 to 64");
+    refused(Request::latents(&[0.; 48]), 4, "no end");
+    refused(Request::seed(0).classes(&[1]), 4, "no end");
+    refused(Request::seed(0).class(1), 4, "unconditional");
+    refused(Request::seed(0).truncation(-1.), 4, "truncation");
+}
+
+#[test]
+fn a_pool_serves_more_callers_than_it_has_generators() {
+    let busy = AtomicUsize::new(0);
+    for size in [1, 2, 3] {
+        let pool = Pool::open(fixture(MODEL), &Options::default(), size).unwrap_or_else(|e| panic!("{e}"));
+        pool.warm_up(4).expect("warms up");
+        let len = pool.info().image.len();
+        let expected: Vec<u8> = draw(&mut open(MODEL, &Options::default()), &Request::seed(2), 64);
+        std::thread::scope(|scope| {
+            for caller in 0..6u64 {
+                let (pool, expected, busy) = (&pool, &expected, &busy);
+                scope.spawn(move || {
+                    let mut out = vec![0u8; 4 * len];
+                    for i in 0..60 {
+                        let first = (caller * 7 + i) % 60;
+                        let request = Request::seed(2).first(first);
+                        if i % 2 == 0 {
+                            pool.draw(&request, &mut out).expect("draws");
+                        } else {
+                            while !pool.try_draw(&request, &mut out).expect("draws") {
+                                busy.fetch_add(1, Ordering::Relaxed);
+                                std::thread::yield_now();
+                            }
+                        }
+                        assert!(out == expected[first as usize * len..][..4 * len]);
+                    }
+                });
+            }
+        });
+    }
+    assert!(busy.into_inner() > 0, "six callers found a generator idle all the time, even where there is one");
+}
+
+#[test]
+fn a_pool_survives_errors_and_refuses_sizes_out_of_range() {
+    let pool = Pool::open(fixture(MODEL), &Options::default(), 1).expect("opens");
+    for _ in 0..3 {
+        pool.sample(0, 0, &mut [0u8; 5]).expect_err("no image has 5 values");
+    }
+    pool.sample(0, 0, &mut vec![0u8; pool.info().image.len()]).expect("the generator was given back");
+    assert_eq!(pool.size(), 1);
+    for size in [0, MAX_POOL + 1] {
+        let error = Pool::open(fixture(MODEL), &Options::default(), size).expect_err("out of range");
+        assert!(error.to_string().contains("1 to 64"), "{error}");
+    }
+}
