@@ -1,4 +1,4 @@
-"""What the comparisons share: the programs of our side, the circumstances of a measurement, and the page it is put on."""
+"""What the comparisons share: our programs, the circumstances of a measurement, and the page that it is put on."""
 
 import json
 import os
@@ -9,6 +9,8 @@ import sys
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 RESULTS = FOLDER.parent / "RESULTS.md"
+# What Python says of a package that is not installed.
+MISSING = "No module named"
 
 
 def build(*names):

@@ -2,9 +2,9 @@
 
 usage: peer_sampling.py PEER FILE --batch N --threads N
 
-The protocol is that of `benches/src/bin/sampling.rs`: a line of JSON when the first image is drawn; then a line for each
-line of the input, `run N` (microseconds of N calls) or `check LATENT` (some values of that latent's image); in the end a
-line with the largest memory. In the time are neither latents, which lie ready, nor any conversion of the output.
+The protocol is that of `benches/src/bin/sampling.rs`: a line of JSON when the first image is drawn; then a line for
+each line of the input, `run N` (microseconds of N calls) or `check LATENT` (some values of that latent's image); in the
+end a line with the largest memory. In the time are neither latents, which lie ready, nor any conversion of the output.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """What a user would take instead to run a generator file, each as one who knows it well does for latency on the CPU.
 
-All have the same methods: `latent` and `element` say what the generator takes, `put` hands over latents [N, latent] before
-the clock starts, `run` is what is timed, and `image` gives what the last run made, as an array of numpy.
+All are used alike: `latent` and `element` say what the generator takes, `put` hands over latents [N, latent] before the
+clock starts, `run` is what is timed, and `image` gives what the last run made, as an array of numpy.
 """
 
 
