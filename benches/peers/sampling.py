@@ -68,7 +68,7 @@ class Files:
     """The generator files, written anew; and what PyTorch loads instead."""
 
     def __init__(self, models, generators):
-        # In the folder of the program, which cargo does not track.
+        # In cargo's target folder.
         folder = pathlib.Path(generators).parent.parent / "generators"
         subprocess.run([generators, "--out", str(folder)], stdout=subprocess.DEVNULL, check=True)
         self.folder, self.without_torch = folder, ""
@@ -79,6 +79,7 @@ class Files:
             if done.returncode:
                 self.without_torch = (done.stderr.splitlines() or ["failed without a word"])[-1]
                 print(f"left out: torch: {self.without_torch}", file=sys.stderr)
+                break
 
     def path(self, model, precision, peer):
         return str(self.folder / f"{model}-{precision}.{'pt' if peer.startswith('torch') else 'onnx'}")
@@ -107,8 +108,8 @@ def command(variant, configuration, files, programs):
 
 
 def check(workers):
-    """Fails the workers whose image of a latent is not ours; the largest difference of the others."""
-    largest = 0.0
+    """Fails the workers whose image of a latent is not ours; the differences of the others, the largest of each."""
+    found = []
     for precision in TOLERANCE:
         ours = next((w for (peer, p), w in workers.items() if peer == OURS and p == precision and not w.failed), None)
         reference = ours.ask("check") if ours else {}
@@ -124,12 +125,12 @@ def check(workers):
             if not worker.failed and not all(d <= TOLERANCE[precision] for d in differences):
                 worker.fail(f"draws another image: values differ by {max(differences)}")
             elif not worker.failed:
-                largest = max(largest, *differences)
-    return largest
+                found.append(max(differences))
+    return found
 
 
 def measure(configuration, args, files, programs):
-    """The workers of a configuration, with their latencies, and how far their images lie apart."""
+    """The workers of a configuration, with their latencies, and how far their images lie from ours."""
     _, _, threads = configuration
     environment = {"OMP_NUM_THREADS": str(threads)}
     workers = {
@@ -137,12 +138,15 @@ def measure(configuration, args, files, programs):
         for variant in variants(args, files, threads)
     }
     try:
+        missing = {}
         for variant, worker in list(workers.items()):
             worker.wait_until_ready()
             if common.MISSING in worker.failed:
-                print(f"left out: {variant[0]}: {worker.failed}", file=sys.stderr)
+                missing[variant[0]] = worker.failed
                 del workers[variant]
-        far = check(workers)
+        for peer, why in missing.items():
+            print(f"left out: {peer}: {why}", file=sys.stderr)
+        found = check(workers)
         for worker in workers.values():
             worker.warm_up(args.seconds)
         order = random.Random(0)
@@ -156,7 +160,7 @@ def measure(configuration, args, files, programs):
     finally:
         for worker in workers.values():
             worker.kill()
-    return workers, far
+    return workers, found
 
 
 def quantile(times, q):
@@ -221,7 +225,8 @@ def table(results):
 def report(results, args, load):
     versions = collections.ChainMap(*(w.versions for workers, _ in results.values() for w in workers.values()))
     versions = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
-    far = max((far for _, far in results.values()), default=0)
+    differences = [difference for _, found in results.values() for difference in found]
+    far = f"{max(differences):.1e} at most" if differences else "an unknown amount: there is no peer"
     return f"""{summary(results)}
 
 <details><summary>All variants</summary>
@@ -232,7 +237,7 @@ def report(results, args, load):
 
 - {args.rounds} rounds, in each of which a variant has {args.seconds} s, or one call if that takes longer; what takes
   long is left out of later rounds once it has {LEAST} calls
-- images of one latent differ from ours by {far:.1e} at most, in a value range of [-1, 1]
+- images of one latent differ from ours by {far} (of a value range of [-1, 1])
 - {versions}; commit {common.commit()}
 - {common.machine()}; load average before: {load:.2f}
 - {datetime.date.today().isoformat()}
