@@ -265,8 +265,8 @@ def main():
     parser.add_argument("--threads", type=numbers, default=[1, 2])
     parser.add_argument("--precisions", type=common.names, default=["f16", "f32"])
     parser.add_argument("--peers", type=common.names, default=[], help="only those with one of these words in the name")
-    parser.add_argument("--rounds", type=int, help="default: 5; with --cold 20")
-    parser.add_argument("--seconds", type=float, default=0.25, help="of a variant's turn in a round")
+    parser.add_argument("--rounds", type=int, help="default: 10; with --cold 20")
+    parser.add_argument("--seconds", type=float, default=0.125, help="of a variant's turn in a round")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--cold", action="store_true", help="time from the start of a process to the first image")
     what.add_argument("--jitter", action="store_true", help="time very many calls of ours")
@@ -275,7 +275,7 @@ def main():
     args = parser.parse_args()
     kind = "cold-start" if args.cold else "jitter" if args.jitter else "sampling"
     args.models = args.models or MODELS[kind]
-    args.rounds = args.rounds or (20 if args.cold else 5)
+    args.rounds = args.rounds or (20 if args.cold else 10)
     programs = common.build("generators", "sampling", "first_sample", "jitter")
     files = Files(args.models, programs["generators"])
     measured = {"sampling": sampling, "cold-start": cold.measure, "jitter": jitter.measure}
