@@ -1,21 +1,22 @@
-//! Latency of the runtime: what a call costs, how long the digits take, how soon the first sample comes.
+//! Latency of the runtime: what a call costs, how long an image takes, how soon the first sample comes.
 //!
 //! `cargo bench -p benches`. Peers run in the same process, interleaved by criterion's rounds: `ort-run` is the same
 //! generator called through the crate `ort` the plain way, a tensor made and returned by every call.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use benches::generators::Source;
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group};
 use ort::session::Session;
 use ort::value::Tensor;
-use runtime::{Generator, Options};
+use runtime::{Generator, Options, Precision};
 use std::hint::black_box;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn file(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-fn open(path: &str) -> Generator {
-    Generator::open(file(path), &Options::default()).unwrap_or_else(|e| panic!("{e}"))
+fn open(path: &Path) -> Generator {
+    Generator::open(path, &Options::default()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// The same file, opened by `ort` with the same options.
@@ -33,7 +34,7 @@ fn open_peer(path: &str) -> Session {
 fn fixed_cost(c: &mut Criterion) {
     const TRIVIAL: &str = "runtime/tests/fixtures/trivial.onnx";
     let mut group = c.benchmark_group("fixed-cost");
-    let mut generator = open(TRIVIAL);
+    let mut generator = open(&file(TRIVIAL));
     let mut pixel = [0f32];
     group.bench_function("kiln", |b| b.iter(|| generator.sample(black_box(7), 0, &mut pixel)));
     let mut session = open_peer(TRIVIAL);
@@ -47,30 +48,40 @@ fn fixed_cost(c: &mut Criterion) {
     group.finish();
 }
 
-/// The digits as bytes, one thread.
-fn digits(c: &mut Criterion) {
-    let mut generator = open(DIGITS);
-    let mut group = c.benchmark_group("digits");
-    for batch in [1usize, 16, 64] {
-        let mut pixels = vec![0u8; batch * generator.info().image.len()];
-        generator.warm_up(batch).unwrap_or_else(|e| panic!("{e}"));
-        group.throughput(Throughput::Elements(batch as u64));
-        group.bench_with_input(BenchmarkId::new("batch", batch), &batch, |b, _| {
-            let mut index = 0;
-            b.iter(|| {
-                index += batch as u64;
-                generator.sample(7, index, &mut pixels)
-            })
-        });
+/// Images as bytes, one thread: the digits, and larger DCGANs with random weights.
+fn sampling(c: &mut Criterion) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let dcgan =
+        |side| Source::dcgan(side).and_then(|s| s.write(Precision::F16, folder)).unwrap_or_else(|e| panic!("{e}"));
+    for (name, path) in [("digits", file(DIGITS)), ("dcgan-64", dcgan(64)), ("dcgan-128", dcgan(128))] {
+        let mut generator = open(&path);
+        let mut group = c.benchmark_group(name);
+        if name != "digits" {
+            // A call takes milliseconds to a second.
+            group.sample_size(10).sampling_mode(SamplingMode::Flat);
+        }
+        for batch in [1usize, 16, 64] {
+            let mut pixels = vec![0u8; batch * generator.info().image.len()];
+            generator.warm_up(batch).unwrap_or_else(|e| panic!("{e}"));
+            group.throughput(Throughput::Elements(batch as u64));
+            group.bench_with_input(BenchmarkId::new("batch", batch), &batch, |b, _| {
+                let mut index = 0;
+                b.iter(|| {
+                    index += batch as u64;
+                    generator.sample(7, index, &mut pixels)
+                })
+            });
+        }
+        group.finish();
     }
-    group.finish();
 }
 
 /// Opening the file, its self-test included, and drawing the first image; the library is loaded already.
 fn first_sample(c: &mut Criterion) {
+    let path = file(DIGITS);
     c.bench_function("open-to-first-sample", |b| {
         b.iter(|| {
-            let mut generator = open(DIGITS);
+            let mut generator = open(&path);
             let mut pixels = vec![0u8; generator.info().image.len()];
             generator.sample(7, 0, &mut pixels).unwrap_or_else(|e| panic!("{e}"));
             pixels
@@ -80,5 +91,11 @@ fn first_sample(c: &mut Criterion) {
 
 const DIGITS: &str = "models/digits/gen.onnx";
 
-criterion_group!(benches, fixed_cost, digits, first_sample);
-criterion_main!(benches);
+criterion_group!(benches, fixed_cost, sampling, first_sample);
+
+fn main() {
+    // SAFETY: nothing has started a thread yet.
+    unsafe { trainer::ops::prepare_candle() };
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

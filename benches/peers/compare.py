@@ -17,29 +17,17 @@ table into benches/RESULTS.md. It needs nothing but the standard library itself.
 import argparse
 import datetime
 import json
-import os
-import pathlib
-import platform
 import statistics
 import subprocess
 import sys
 
-FOLDER = pathlib.Path(__file__).resolve().parent
-RESULTS = FOLDER.parent / "RESULTS.md"
-MARKERS = ("<!-- train-step:begin -->\n", "<!-- train-step:end -->\n")
+import common
+
 OURS = "kiln"
 # They compile for long before the first step: in fewer rounds, so that all of it takes minutes.
 SLOW_TO_START = ("compile", "xla")
 # A process that takes longer, in seconds, is given up.
 PATIENCE = 300
-
-
-def build():
-    """The program that times our side."""
-    command = ["cargo", "build", "--release", "-p", "benches", "--bin", "train_step", "--message-format", "json"]
-    built = subprocess.run(command, cwd=FOLDER, stdout=subprocess.PIPE, text=True, check=True)
-    programs = [json.loads(line).get("executable") for line in built.stdout.splitlines() if line.startswith("{")]
-    return [program for program in programs if program][-1]
 
 
 def listed(command):
@@ -48,7 +36,8 @@ def listed(command):
 
 def variants(args):
     """The command of every variant, by its name NETWORK:SCHEDULE:PEER, ours among their peers."""
-    ours, peers = [args.ours or build()], [sys.executable, str(FOLDER / "train_step.py")]
+    ours = [args.ours or common.build("train_step")["train_step"]]
+    peers = [sys.executable, str(common.FOLDER / "train_step.py")]
     commands = {name: ours for name in listed([*ours, "--list"])}
     commands |= {name: peers for name in listed([*peers, "--list", "--d-norm", "both"])}
 
@@ -137,36 +126,6 @@ def table(results):
     return "\n".join(rows)
 
 
-def text_of(path):
-    try:
-        return pathlib.Path(path).read_text().strip()
-    except OSError:
-        return ""
-
-
-def machine():
-    """Processor, cores and caches, as far as Linux tells."""
-    fields = [line.partition(":")[::2] for line in text_of("/proc/cpuinfo").split("\n\n")[0].splitlines()]
-    cpu = {key.strip(): value.strip() for key, value in fields}
-    parts = [cpu.get("model name") or platform.processor() or platform.machine()]
-    if "cpu family" in cpu:
-        parts[0] += f" (family {cpu['cpu family']}, model {cpu['model']})"
-    widest = [flag for flag in ("avx512f", "avx2") if flag in cpu.get("flags", "").split()]
-    parts += [f"{os.cpu_count()} logical cores", *widest[:1]]
-    for cache in sorted(pathlib.Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        level, kind, size = (text_of(cache / name) for name in ("level", "type", "size"))
-        if kind != "Instruction":
-            parts.append(f"L{level} {size.removesuffix('K')} KiB for core {text_of(cache / 'shared_cpu_list')}")
-    return ", ".join([*parts, platform.platform(terse=True)])
-
-
-def commit():
-    """The state of the checkout that was measured."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    described = subprocess.run(command, cwd=FOLDER, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    return described.stdout.strip() or "unknown"
-
-
 def report(results, args, load):
     """The table, and under what circumstances it was measured."""
     versions = {}
@@ -176,49 +135,33 @@ def report(results, args, load):
     return f"""{table(results)}
 
 - {args.threads} threads, {args.warmup} steps before {args.steps} timed ones in each of up to {args.rounds} runs
-- {versions}; commit {commit()}
-- {machine()}; load average before: {load:.2f}
+- {versions}; commit {common.commit()}
+- {common.machine()}; load average before: {load:.2f}
 - {datetime.date.today().isoformat()}
 """
 
 
-def write(text):
-    """Puts the text between the markers."""
-    page = RESULTS.read_text(encoding="utf-8")
-    before, begin, rest = page.partition(MARKERS[0])
-    _, end, after = rest.partition(MARKERS[1])
-    if not (begin and end):
-        sys.exit(f"{RESULTS} lacks the lines {MARKERS[0].strip()} and {MARKERS[1].strip()}")
-    RESULTS.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
-
-
 def main():
-    def names(text):
-        return text.split(",")
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--slow-rounds", type=int, default=1, help="rounds of what compiles for long")
-    parser.add_argument("--networks", type=names, default=["dcgan-64", "dcgan-32", "tutorial"])
-    parser.add_argument("--schedules", type=names, default=["two-stage", "one-stage"])
-    parser.add_argument("--peers", type=names, default=[], help="only those whose name has one of these words in it")
+    parser.add_argument("--networks", type=common.names, default=["dcgan-64", "dcgan-32", "tutorial"])
+    parser.add_argument("--schedules", type=common.names, default=["two-stage", "one-stage"])
+    parser.add_argument("--peers", type=common.names, default=[], help="only those with one of these words in the name")
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--warmup", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--ours", metavar="PROGRAM", help="a built `train_step`, instead of building it")
-    parser.add_argument("--write", action="store_true", help=f"put the table into {RESULTS.name}")
+    parser.add_argument("--write", action="store_true", help=f"put the table into {common.RESULTS.name}")
     args = parser.parse_args()
-    load = os.getloadavg()[0]
-    if load > 0.5:
-        # The peers' threads spin while they wait for each other, and lose most.
-        print(f"warning: others compute here (load average {load:.2f}): the times will be wrong", file=sys.stderr)
+    load = common.load()
     commands = variants(args)
     if not commands:
         sys.exit("nothing to run: the names of networks and schedules are those of train_step.py --list --d-norm both")
     text = report(measure(commands, args), args, load)
     print(text)
     if args.write:
-        write(text)
+        common.write("train-step", text)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 //! Times one training step of the trainer, for `benches/peers/compare.py`: the networks, the variants' names and the line
 //! of JSON are those of `benches/peers/train_step.py`, and so is what is inside the measured time.
 
+use benches::process::peak_memory;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use serde_json::{Value, json};
@@ -122,7 +123,7 @@ struct Measured {
     /// The losses of the last.
     losses: Losses,
     /// The largest memory before there was a network.
-    memory_before: Value,
+    memory_before: Option<f64>,
 }
 
 fn main() {
@@ -156,8 +157,8 @@ fn main() {
             result["p10_ms"] = rounded(quantile(&times, 0.1), 3);
             result["p90_ms"] = rounded(quantile(&times, 0.9), 3);
             result["steps"] = args.steps.into();
-            result["rss_peak_mb"] = peak_memory();
-            result["rss_before_mb"] = memory_before;
+            result["rss_peak_mb"] = peak_memory().into();
+            result["rss_before_mb"] = memory_before.into();
             let losses = [losses.discriminator, losses.generator];
             result["losses"] = losses.map(|loss| rounded(f64::from(loss), 4)).to_vec().into();
         }
@@ -176,12 +177,4 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
     let position = q * (sorted.len() - 1) as f64;
     let (below, above) = (sorted[position.floor() as usize], sorted[position.ceil() as usize]);
     below + (above - below) * position.fract()
-}
-
-/// The largest resident memory of this process so far, in MB; null where the system is not Linux.
-fn peak_memory() -> Value {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kibibytes =
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB")?.trim().parse().ok());
-    kibibytes.map_or(Value::Null, |kibibytes: f64| rounded(kibibytes * 1024. / 1e6, 1))
 }

@@ -1,0 +1,77 @@
+"""What the comparisons share: our programs, the circumstances of a measurement, and the page that it is put on."""
+
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+
+FOLDER = pathlib.Path(__file__).resolve().parent
+RESULTS = FOLDER.parent / "RESULTS.md"
+# What Python says of a package that is not installed.
+MISSING = "No module named"
+
+
+def build(*names):
+    """The paths of these programs of the crate `benches`, built."""
+    command = ["cargo", "build", "--release", "-p", "benches", "--message-format", "json"]
+    command += [word for name in names for word in ("--bin", name)]
+    built = subprocess.run(command, cwd=FOLDER, stdout=subprocess.PIPE, text=True, check=True)
+    lines = [json.loads(line) for line in built.stdout.splitlines() if line.startswith("{")]
+    return {line["target"]["name"]: line["executable"] for line in lines if line.get("executable")}
+
+
+def names(text):
+    """The type of options that are lists."""
+    return text.split(",")
+
+
+def load():
+    """The load average; said if it is one that spoils a measurement."""
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        # The peers' threads spin while they wait for each other, and lose most.
+        print(f"warning: others compute here (load average {load:.2f}): the times will be wrong", file=sys.stderr)
+    return load
+
+
+def text_of(path):
+    try:
+        return pathlib.Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def machine():
+    """Processor, cores and caches, as far as Linux tells."""
+    fields = [line.partition(":")[::2] for line in text_of("/proc/cpuinfo").split("\n\n")[0].splitlines()]
+    cpu = {key.strip(): value.strip() for key, value in fields}
+    parts = [cpu.get("model name") or platform.processor() or platform.machine()]
+    if "cpu family" in cpu:
+        parts[0] += f" (family {cpu['cpu family']}, model {cpu['model']})"
+    widest = [flag for flag in ("avx512f", "avx2") if flag in cpu.get("flags", "").split()]
+    parts += [f"{os.cpu_count()} logical cores", *widest[:1]]
+    for cache in sorted(pathlib.Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        level, kind, size = (text_of(cache / name) for name in ("level", "type", "size"))
+        if kind != "Instruction":
+            parts.append(f"L{level} {size.removesuffix('K')} KiB for core {text_of(cache / 'shared_cpu_list')}")
+    return ", ".join([*parts, platform.platform(terse=True)])
+
+
+def commit():
+    """The state of the checkout that was measured."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    described = subprocess.run(command, cwd=FOLDER, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return described.stdout.strip() or "unknown"
+
+
+def write(name, text):
+    """Puts the text between the markers of this name."""
+    markers = (f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->\n")
+    page = RESULTS.read_text(encoding="utf-8")
+    before, begin, rest = page.partition(markers[0])
+    _, end, after = rest.partition(markers[1])
+    if not (begin and end):
+        sys.exit(f"{RESULTS} lacks the lines {markers[0].strip()} and {markers[1].strip()}")
+    RESULTS.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

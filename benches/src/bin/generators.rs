@@ -1,0 +1,41 @@
+//! Writes the generator files that `benches/peers/sampling.py` measures with: `digits`, `dcgan-64` and `dcgan-128`, each as
+//! f16 and as f32.
+
+use benches::generators::{Source, zoo};
+use clap::Parser;
+use runtime::Precision;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use trainer::{Error, Result};
+
+/// Write generator files to measure with
+#[derive(Parser)]
+struct Args {
+    /// Where to
+    #[arg(long, value_name = "DIR", default_value = "target/generators")]
+    out: PathBuf,
+}
+
+fn main() -> ExitCode {
+    // SAFETY: nothing has started a thread yet.
+    unsafe { trainer::ops::prepare_candle() };
+    match write(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write(args: &Args) -> Result<()> {
+    for source in [Source::digits()?, Source::dcgan(64)?, Source::dcgan(128)?] {
+        for precision in [Precision::F16, Precision::F32] {
+            println!("{}", source.write(precision, &args.out)?.display());
+        }
+    }
+    // The zoo's own file rather than one that is equal to it.
+    let (from, to) = (zoo("digits/gen.onnx"), args.out.join("digits-f16.onnx"));
+    std::fs::copy(&from, &to).map_err(|source| Error::Io { action: "copy the zoo's digits to", path: to, source })?;
+    Ok(())
+}
