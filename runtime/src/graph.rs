@@ -7,7 +7,6 @@
 //! Field numbers are those of `onnx.proto` (<https://github.com/onnx/onnx>).
 
 use crate::wire::{self, Value, fields, put_bytes, put_number};
-use std::borrow::Cow;
 use std::fmt;
 
 /// Weights of fewer bytes stay in the graph: nothing is saved by mapping them.
@@ -113,49 +112,56 @@ pub(crate) fn with_weights<'a>(
     file: Option<&str>,
     mut data: impl FnMut(&Weight<'a>) -> Result<Data<'a>, String>,
 ) -> Result<Vec<u8>, String> {
-    // Pieces of the graph, to be copied once.
-    let mut inner: Vec<Cow<'_, [u8]>> = Vec::new();
-    for field in fields(graph(model)?) {
-        let field = field?;
-        let weight = match (field.number, field.value) {
-            (5, Value::Bytes(tensor)) => weight(tensor)?,
-            _ => None,
-        };
-        let Some(weight) = weight else {
-            inner.push(field.raw.into());
-            continue;
-        };
-        let data = data(&weight)?;
-        if weight.bytes() != Some(data.bytes.len()) {
-            return Err(format!("weight {weight} has {} bytes", data.bytes.len()));
+    replace_graph(model, |graph, out| {
+        for field in fields(graph) {
+            let field = field?;
+            let weight = match (field.number, field.value) {
+                (5, Value::Bytes(tensor)) => weight(tensor)?,
+                _ => None,
+            };
+            let Some(weight) = weight else {
+                out.extend_from_slice(field.raw);
+                continue;
+            };
+            let data = data(&weight)?;
+            if weight.bytes() != Some(data.bytes.len()) {
+                return Err(format!("weight {weight} has {} bytes", data.bytes.len()));
+            }
+            // ONNX Runtime maps whole pages, so that a multiple in the file is one in memory.
+            let mapped = data.bytes.len() >= LEAST_MAPPED && data.offset.is_multiple_of(weight.element.size());
+            match file.filter(|_| mapped) {
+                Some(file) => put_reference(out, &weight, file, data),
+                None => put_tensor(out, weight.name, weight.element, &weight.shape, data.bytes),
+            }
         }
-        // ONNX Runtime maps whole pages, so that a multiple in the file is one in memory.
-        let mapped = data.bytes.len() >= LEAST_MAPPED && data.offset.is_multiple_of(weight.element.size());
-        let (tensor, inside) = match file.filter(|_| mapped) {
-            Some(file) => (tensor_in(file, &weight, data), &[][..]),
-            None => (tensor_before(&weight, data.bytes.len()), data.bytes),
-        };
-        let mut head = Vec::new();
-        wire::put_head(&mut head, 5, tensor.len() + inside.len());
-        inner.extend([head.into(), tensor.into(), inside.into()]);
-    }
-    let length = inner.iter().map(|piece| piece.len()).sum();
-    let mut whole = Vec::with_capacity(length + model.len() - graph(model)?.len() + 16);
+        Ok(())
+    })
+}
+
+/// `model` with what `write` makes of its graph.
+///
+/// # Errors
+/// Bytes that are no model, and those of `write`.
+pub(crate) fn replace_graph<'a>(
+    model: &'a [u8],
+    write: impl FnOnce(&'a [u8], &mut Vec<u8>) -> Result<(), String>,
+) -> Result<Vec<u8>, String> {
+    let graph = graph(model)?;
+    let mut out = Vec::with_capacity(model.len());
     for field in fields(model) {
         let field = field?;
-        match field.number {
-            7 => {
-                wire::put_head(&mut whole, 7, length);
-                inner.iter().for_each(|piece| whole.extend_from_slice(piece));
-            }
-            _ => whole.extend_from_slice(field.raw),
+        if field.number != 7 {
+            out.extend_from_slice(field.raw);
         }
     }
-    Ok(whole)
+    let whole = wire::begin(&mut out, 7);
+    write(graph, &mut out)?;
+    wire::end(&mut out, whole);
+    Ok(out)
 }
 
 /// The one graph of a model.
-fn graph(model: &[u8]) -> Result<&[u8], String> {
+pub(crate) fn graph(model: &[u8]) -> Result<&[u8], String> {
     let mut found = None;
     for field in fields(model) {
         let field = field?;
@@ -169,7 +175,7 @@ fn graph(model: &[u8]) -> Result<&[u8], String> {
 }
 
 /// Reads a TensorProto; `None` if its elements are given in another way than as bytes, or are none of a weight's.
-fn weight(tensor: &[u8]) -> Result<Option<Weight<'_>>, String> {
+pub(crate) fn weight(tensor: &[u8]) -> Result<Option<Weight<'_>>, String> {
     let (mut name, mut element, mut dims) = ("", 0, Vec::new());
     let (mut inside, mut outside, mut is_outside) = (None, None, false);
     for field in fields(tensor) {
@@ -227,34 +233,33 @@ fn entry_of(entry: &[u8]) -> Result<(&str, &str), String> {
     Ok((key, value))
 }
 
-/// A TensorProto of `weight` without its data.
-fn tensor(weight: &Weight<'_>) -> Vec<u8> {
-    let mut out = Vec::new();
-    weight.shape.iter().for_each(|&n| put_number(&mut out, 1, n as u64));
-    put_number(&mut out, 2, weight.element as u64);
-    put_bytes(&mut out, 8, weight.name.as_bytes());
-    out
+/// Writes an initialiser.
+pub(crate) fn put_tensor(out: &mut Vec<u8>, name: &str, element: Element, shape: &[usize], data: &[u8]) {
+    let tensor = wire::begin(out, 5);
+    put_description(out, name, element, shape);
+    put_bytes(out, 9, data);
+    wire::end(out, tensor);
 }
 
-/// A TensorProto up to its data, `length` bytes that are to follow.
-fn tensor_before(weight: &Weight<'_>, length: usize) -> Vec<u8> {
-    let mut out = tensor(weight);
-    wire::put_head(&mut out, 9, length);
-    out
-}
-
-/// A TensorProto whose data is in `file`.
-fn tensor_in(file: &str, weight: &Weight<'_>, data: Data<'_>) -> Vec<u8> {
-    let mut out = tensor(weight);
+/// Writes an initialiser whose elements are in `file`.
+fn put_reference(out: &mut Vec<u8>, weight: &Weight<'_>, file: &str, data: Data<'_>) {
+    let tensor = wire::begin(out, 5);
+    put_description(out, weight.name, weight.element, &weight.shape);
     let (offset, length) = (data.offset.to_string(), data.bytes.len().to_string());
     for (key, value) in [("location", file), ("offset", &offset), ("length", &length)] {
-        let mut entry = Vec::new();
-        put_bytes(&mut entry, 1, key.as_bytes());
-        put_bytes(&mut entry, 2, value.as_bytes());
-        put_bytes(&mut out, 13, &entry);
+        let entry = wire::begin(out, 13);
+        put_bytes(out, 1, key.as_bytes());
+        put_bytes(out, 2, value.as_bytes());
+        wire::end(out, entry);
     }
-    put_number(&mut out, 14, 1);
-    out
+    put_number(out, 14, 1);
+    wire::end(out, tensor);
+}
+
+fn put_description(out: &mut Vec<u8>, name: &str, element: Element, shape: &[usize]) {
+    shape.iter().for_each(|&n| put_number(out, 1, n as u64));
+    put_number(out, 2, element as u64);
+    put_bytes(out, 8, name.as_bytes());
 }
 
 /// The messages that tensors can lie in.

@@ -49,6 +49,7 @@ mod options;
 mod pixels;
 mod pool;
 mod request;
+mod rewrite;
 mod session;
 mod stream;
 mod weights;

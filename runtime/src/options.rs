@@ -47,11 +47,12 @@ impl FromStr for Provider {
 /// What opening a generator is good for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
-    /// Many samples: weights are arranged for the processor once, and the file's self-test is replayed.
+    /// Many samples: weights are arranged for the processor once, layers are computed in the form that is fastest on it, and
+    /// the file's self-test is replayed.
     #[default]
     Steady,
-    /// A few samples, soon, by a program that then ends: weights are used as they lie in the file, which makes every sample
-    /// slower, and the self-test is left out.
+    /// A few samples, soon, by a program that then ends: everything is used as it lies in the file, which makes every sample
+    /// slower, and the self-test is left out. Values may differ from the other kind's in their last bits.
     Fast,
 }
 

@@ -3,9 +3,10 @@
 use crate::cuda::cuda;
 use crate::engine::environment;
 use crate::error::{Error, Result};
-use crate::graph::{self, Data, Element, Place};
+use crate::graph::{self, Data, Element, Place, Weight};
 use crate::model::{CLASS, IMAGE, IMAGE_IN, LATENT, ModelInfo, Precision};
 use crate::options::{Options, Provider, Start};
+use crate::rewrite;
 use crate::weights::{Tensors, beside, map};
 use memmap2::Mmap;
 use ort::session::Session;
@@ -104,31 +105,31 @@ fn same_architecture(a: &ModelInfo, b: &ModelInfo) -> bool {
 /// A session of `model` with its own weights.
 fn on_itself(model: &[u8], path: &Path, options: &Options) -> std::result::Result<Session, String> {
     let file = File::at(path)?;
-    let whole = graph::with_weights(model, file.name(), |weight| match weight.place {
+    session(model, &file, options, |weight| match weight.place {
         Place::Inside(bytes) => Ok(Data { offset: bytes.as_ptr().addr() - model.as_ptr().addr(), bytes }),
         Place::Outside(_) => Err(format!("has no data for {weight}")),
-    })?;
-    session(&whole, &file, options)
+    })
 }
 
 /// A session of `model` with the weights of the safetensors file at `path`.
-fn on_tensors(model: &[u8], path: &Path, tensors: &Tensors, options: &Options) -> Result<Session> {
+fn on_tensors<'a>(model: &'a [u8], path: &Path, tensors: &'a Tensors, options: &Options) -> Result<Session> {
     let fail = |what: String| Error::Model { path: path.to_owned(), what };
     let file = File::at(path).map_err(fail)?;
-    let mut used = 0;
-    let whole = graph::with_weights(model, file.name(), |weight| match (weight.element, &weight.place) {
-        // Sizes and the like are the graph's own.
-        (Element::I64, &Place::Inside(bytes)) => Ok(Data { offset: 0, bytes }),
-        _ => {
-            used += 1;
-            tensors.get(weight)
-        }
-    });
-    let whole = whole.map_err(fail)?;
-    if used != tensors.len() {
+    let has = graph::weights(model).map_err(fail)?;
+    let used = has.iter().filter(|weight| !is_own(weight)).count();
+    if used < tensors.len() {
         return Err(fail(format!("has {} tensors, of which the graph has {used}", tensors.len())));
     }
-    session(&whole, &file, options).map_err(fail)
+    let session = session(model, &file, options, |weight| match weight.place {
+        Place::Inside(bytes) if is_own(weight) => Ok(Data { offset: 0, bytes }),
+        _ => tensors.get(weight),
+    });
+    session.map_err(fail)
+}
+
+/// Whether a tensor is part of the graph whatever its weights are: sizes and the like.
+fn is_own(weight: &Weight<'_>) -> bool {
+    weight.element == Element::I64 && matches!(weight.place, Place::Inside(_))
 }
 
 /// A file that ONNX Runtime is to map: its folder without links, and its name, if both can be told to it.
@@ -148,8 +149,19 @@ impl File {
     }
 }
 
-/// A session of the model, whose weights may lie in `file`.
-fn session(model: &[u8], file: &File, options: &Options) -> std::result::Result<Session, String> {
+/// A session of `model`, where `data` gives the weights, which lie in `file`.
+fn session<'a>(
+    model: &'a [u8],
+    file: &File,
+    options: &Options,
+    mut data: impl FnMut(&Weight<'a>) -> std::result::Result<Data<'a>, String>,
+) -> std::result::Result<Session, String> {
+    let is_worth_it = options.start == Start::Steady && rewrite::pays_here();
+    let faster = if is_worth_it { rewrite::faster(model, &mut data)? } else { None };
+    let model = match faster {
+        Some(model) => model,
+        None => graph::with_weights(model, file.name(), data)?,
+    };
     const FOLDER: &str = "session.model_external_initializers_file_folder_path";
     let text = |e: ort::Error<SessionBuilder>| e.to_string();
     let environment = environment().map_err(|e| e.to_string())?;
@@ -168,7 +180,7 @@ fn session(model: &[u8], file: &File, options: &Options) -> std::result::Result<
     if let Some(folder) = file.folder() {
         builder = builder.with_config_entry(FOLDER, folder).map_err(text)?;
     }
-    builder.commit_from_memory(model).map_err(|e| format!("ONNX Runtime refuses it: {e}"))
+    builder.commit_from_memory(&model).map_err(|e| format!("ONNX Runtime refuses it: {e}"))
 }
 
 /// What a session's model says of itself.

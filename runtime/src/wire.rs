@@ -105,14 +105,32 @@ pub(crate) fn put_number(out: &mut Vec<u8>, field: u32, number: u64) {
     put_varint(out, number);
 }
 
-/// What stands before the `length` bytes of a field.
-pub(crate) fn put_head(out: &mut Vec<u8>, field: u32, length: usize) {
+/// Bytes of a length that is written before what it measures: enough for all lengths that protobuf allows, and allowed to be
+/// more than needed.
+const LENGTH: usize = 5;
+
+/// A field whose content is being written.
+pub(crate) struct Open(usize);
+
+/// Begins a field whose content is written next, until [`end`].
+pub(crate) fn begin(out: &mut Vec<u8>, field: u32) -> Open {
     put_varint(out, u64::from(field) << 3 | 2);
-    put_varint(out, length as u64);
+    out.extend_from_slice(&[0; LENGTH]);
+    Open(out.len())
+}
+
+/// Ends a field.
+pub(crate) fn end(out: &mut [u8], Open(start): Open) {
+    let length = out.len() - start;
+    for (i, byte) in out[start - LENGTH..start].iter_mut().enumerate() {
+        let more = if i + 1 < LENGTH { 0x80 } else { 0 };
+        *byte = (length >> (7 * i)) as u8 & 0x7f | more;
+    }
 }
 
 pub(crate) fn put_bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
-    put_head(out, field, bytes.len());
+    put_varint(out, u64::from(field) << 3 | 2);
+    put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
@@ -134,6 +152,22 @@ mod tests {
             let (value, raw) = (Value::Bytes(&bytes), &message[first..]);
             prop_assert_eq!(read[1], Field { number, value, raw });
             prop_assert_eq!(read.len(), 2);
+        }
+
+        #[test]
+        fn a_field_may_be_written_before_its_length_is_known(
+            number in 1u32..1 << 29, parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..5),
+        ) {
+            let mut message = vec![];
+            let outer = begin(&mut message, number);
+            parts.iter().for_each(|part| put_bytes(&mut message, 1, part));
+            end(&mut message, outer);
+            let read: Vec<_> = fields(&message).collect::<Result<_, _>>().expect("reads");
+            let [Field { number: found, value: Value::Bytes(inner), .. }] = read[..] else { panic!("{read:?}") };
+            prop_assert_eq!(found, number);
+            let inner: Vec<_> = fields(inner).map(|field| field.expect("reads").value).collect();
+            let expected: Vec<_> = parts.iter().map(|part| Value::Bytes(part)).collect();
+            prop_assert_eq!(inner, expected);
         }
 
         #[test]

@@ -204,10 +204,10 @@ fn the_clones_of_a_generator_draw_the_same() {
 #[test]
 fn a_fast_start_draws_the_same_images() {
     let fast = Options { start: runtime::Start::Fast, ..Options::default() };
-    for model in ["dcgan-f16.onnx", "dcgan-f32.onnx", "pair.onnx"] {
+    for (model, tolerance) in [("dcgan-f16.onnx", 2e-3), ("dcgan-f32.onnx", 1e-5), ("pair.onnx", 1e-5)] {
         let request = Request::seed(8);
         let steady: Vec<f32> = draw(&mut open(model, &Options::default()), &request, 17);
-        assert_eq!(draw::<f32>(&mut open(model, &fast), &request, 17), steady, "{model}");
+        close(&draw::<f32>(&mut open(model, &fast), &request, 17), &steady, tolerance);
     }
     // It leaves the self-test out, and says so.
     Generator::open(fixture("failing-self-test.onnx"), &fast).expect("is not tested");
