@@ -12,6 +12,7 @@ import common
 FLOORS = {"kiln-floor": "ONNX Runtime loaded, file read", "numpy": "Python and numpy started, file read"}
 PRECISIONS = {
     "kiln": ["f16", "f32"],
+    "kiln-steady": ["f16", "f32"],
     "kiln-floor": ["f16", "f32"],
     "onnxruntime": ["f16", "f32"],
     "openvino": ["f16", "f32"],
@@ -20,6 +21,7 @@ PRECISIONS = {
     "numpy": ["f16"],
 }
 OURS = "kiln"
+MODES = {"kiln-steady": ["--steady"], "kiln-floor": ["--floor"]}
 # A process that takes longer, in seconds, is given up.
 PATIENCE = 120
 
@@ -29,14 +31,14 @@ def commands(args, files, programs):
     found = {}
     for model in args.models:
         for peer, precisions in PRECISIONS.items():
-            named = peer == OURS or peer in FLOORS or not args.peers or any(word in peer for word in args.peers)
+            ours = peer.startswith(OURS) or peer in FLOORS
+            named = ours or not args.peers or any(word in peer for word in args.peers)
             if not named or (peer.startswith("torch") and files.without_torch):
                 continue
             for precision in (p for p in precisions if p in args.precisions):
                 path = files.path(model, precision, peer)
                 if peer.startswith(OURS):
-                    floor = ["--floor"] if peer in FLOORS else []
-                    command = [programs["first_sample"], *floor, path]
+                    command = [programs["first_sample"], *MODES.get(peer, []), path]
                 else:
                     command = [sys.executable, str(common.FOLDER / "peer_first_sample.py"), peer, path]
                 found[model, peer, precision] = command
@@ -64,10 +66,10 @@ def table(results):
         members = {key[1:]: found for key, found in results.items() if key[0] == model}
         measured = {key: found for key, found in members.items() if isinstance(found, list)}
         medians = {key: statistics.median(ms for ms, _ in found) for key, found in measured.items()}
-        best = min((ms for (peer, _), ms in medians.items() if peer != OURS and peer not in FLOORS), default=None)
+        best = min((ms for (peer, _), ms in medians.items() if not peer.startswith(OURS) and peer not in FLOORS), default=None)
         for key in sorted(members, key=lambda key: medians.get(key, float("inf"))):
             peer, precision = key
-            name = f"**{peer}**" if peer == OURS else f"*{FLOORS[peer]}*" if peer in FLOORS else peer
+            name = f"**{peer}**" if peer in (OURS, "kiln-steady") else f"*{FLOORS[peer]}*" if peer in FLOORS else peer
             cells = [model, name, precision]
             if key in medians:
                 times = [ms for ms, _ in members[key]]

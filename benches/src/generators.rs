@@ -89,7 +89,15 @@ impl Source {
             data: "none: a generator to measure with".to_owned(),
             data_sha256: String::new(),
         };
-        export::export(&self.network, self.image, self.latent, precision, &origin, std::slice::from_ref(&path))?;
+        export::export(
+            &self.network,
+            self.image,
+            self.latent,
+            precision,
+            &origin,
+            export::Weights::Inside,
+            std::slice::from_ref(&path),
+        )?;
         Ok(path)
     }
 }

@@ -1,20 +1,22 @@
 //! Draws one image and ends, to be timed from outside by `benches/peers/sampling.py --cold`.
 //!
-//! usage: first_sample [--floor] FILE
+//! usage: first_sample [--steady | --floor] FILE
 //!
-//! Prints a checksum of the image and the largest memory in MB. With `--floor`, it loads ONNX Runtime and reads the file's
+//! Opens the generator with `Start::Fast`, as a program of one image would, or with `--steady` as one of many. Prints a
+//! checksum of the image and the largest memory in MB. With `--floor`, it loads ONNX Runtime and reads the file's
 //! bytes but opens no generator: what no use of that library can be faster than.
 
-use runtime::{Generator, Options};
+use runtime::{Generator, Options, Start};
 use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let done = match arguments.as_slice() {
-        [file] => first_sample(Path::new(file)),
+        [file] => first_sample(Path::new(file), Start::Fast),
+        [mode, file] if mode == "--steady" => first_sample(Path::new(file), Start::Steady),
         [mode, file] if mode == "--floor" => floor(Path::new(file)),
-        _ => Err("usage: first_sample [--floor] FILE".to_owned()),
+        _ => Err("usage: first_sample [--steady | --floor] FILE".to_owned()),
     };
     match done {
         Ok(bytes) => {
@@ -28,8 +30,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn first_sample(file: &Path) -> Result<Vec<u8>, String> {
-    let options = Options { max_batch: 1, ..Options::default() };
+fn first_sample(file: &Path, start: Start) -> Result<Vec<u8>, String> {
+    let options = Options { max_batch: 1, start, ..Options::default() };
     let mut generator = Generator::open(file, &options).map_err(|e| e.to_string())?;
     let mut pixels = vec![0u8; generator.info().image.len()];
     generator.sample(7, 0, &mut pixels).map_err(|e| e.to_string())?;
