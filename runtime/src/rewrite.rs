@@ -463,6 +463,22 @@ mod tests {
     }
 
     #[test]
+    fn phases_are_the_taps_of_their_parity() {
+        let (inputs, outputs) = (6, 3);
+        let kernel: Vec<f32> = (0..inputs * outputs * 16).map(|i| i as f32).collect();
+        let phases = phases(&kernel, inputs, outputs);
+        // Output row 2 j + a meets input row i = j + a - 1 + n in tap 2 j + a + 1 - 2 i; the same for columns.
+        let tap = |parity: usize, n: usize| 3 - parity - 2 * n;
+        for (number, phase) in phases.iter().enumerate() {
+            for (at, &value) in phase.iter().enumerate() {
+                let (o, i, n, m) = (at / 4 / inputs, at / 4 % inputs, at / 2 % 2, at % 2);
+                let expected = kernel[(i * outputs + o) * 16 + 4 * tap(number / 2, n) + tap(number % 2, m)];
+                assert_eq!(value, expected, "{number}: {at}");
+            }
+        }
+    }
+
+    #[test]
     fn models_that_are_not_known_are_left_alone() {
         for name in ["trivial.onnx", "conditional.onnx", "outside-branch.onnx"] {
             assert_eq!(faster(&fixture(name), inside), Ok(None), "{name}");

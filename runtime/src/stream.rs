@@ -302,3 +302,45 @@ impl<T> Queues<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The queues alone, without a generator: what can be run under Miri.
+    #[test]
+    fn frames_go_round_and_are_freed() {
+        for left in 0..3 {
+            let mut queues = Queues::<u8>::new();
+            let ((mut to_consumer, mut finished), (mut used, mut to_producer)) = queues.split();
+            for _ in 0..2 {
+                used.enqueue(vec![0; 3].into()).expect("there is room");
+            }
+            let producer = thread::spawn(move || {
+                let mut number = 0;
+                while number < 20 + left {
+                    let Some(mut frame) = to_producer.dequeue() else {
+                        thread::yield_now();
+                        continue;
+                    };
+                    number += 1;
+                    frame.fill(number);
+                    to_consumer.enqueue(frame).expect("there is room");
+                }
+            });
+            for number in 1..=20 {
+                let frame = loop {
+                    match finished.dequeue() {
+                        Some(frame) => break frame,
+                        None => thread::yield_now(),
+                    }
+                };
+                assert_eq!(*frame, [number; 3]);
+                used.enqueue(frame).expect("there is room");
+            }
+            producer.join().expect("no panic");
+            // SAFETY: the thread has ended; neither end is used again.
+            unsafe { queues.free() }
+        }
+    }
+}
