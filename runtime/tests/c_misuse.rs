@@ -171,8 +171,7 @@ fn everything_that_is_right_gives_what_the_crate_gives() {
         (KilnRequest { latents: KILN_LATENTS_GIVEN, ..given }, Request::latents(&latents)),
     ];
     for (from, to) in cases {
-        let (mut bytes, mut halves, mut singles) =
-            (vec![0u8; 4 * LEN], vec![f16::ZERO; 4 * LEN], vec![0f32; 4 * LEN]);
+        let (mut bytes, mut halves, mut singles) = (vec![0u8; 4 * LEN], vec![f16::ZERO; 4 * LEN], vec![0f32; 4 * LEN]);
         ok(draw(generator, &from, &mut bytes));
         ok(draw(generator, &from, &mut halves));
         ok(draw(generator, &from, &mut singles));
@@ -318,7 +317,11 @@ fn wrong_pointers_and_lengths_are_errors() {
         fails(kiln_draw(generator, &plain, KILN_ELEMENT_F32, odd.cast(), LEN), Argument, "multiple of 4");
         fails(kiln_draw(generator, &plain, KILN_ELEMENT_F16, odd.cast(), LEN), Argument, "multiple of 2");
         fails(kiln_draw(generator, &plain, KILN_ELEMENT_F32, null_mut(), LEN), Argument, "out is null");
-        fails(kiln_draw(generator, &plain, 3, odd.cast(), LEN), Argument, "element is 3, allowed are KILN_ELEMENT_U8 (0)");
+        fails(
+            kiln_draw(generator, &plain, 3, odd.cast(), LEN),
+            Argument,
+            "element is 3, allowed are KILN_ELEMENT_U8 (0)",
+        );
         fails(kiln_stream_open(generator, null(), 1, &mut frames), Argument, "request is null");
         fails(kiln_stream_open(generator, &plain, 1, null_mut()), Argument, "out is null");
         fails(kiln_stream_open(generator, &plain, 0, &mut frames), Argument, "1 to 64");
@@ -411,11 +414,7 @@ fn every_kind_of_error_has_its_value_and_a_text_of_its_thread() {
     assert_eq!(std::thread::spawn(text).join().expect("ends"), "", "each thread has its own");
     // The graph of another model, and no safetensors file.
     // SAFETY: ends in NUL.
-    fails(
-        unsafe { kiln_swap_weights(generator, fixture("make.py").as_ptr()) },
-        KilnStatus::Model,
-        "make.py",
-    );
+    fails(unsafe { kiln_swap_weights(generator, fixture("make.py").as_ptr()) }, KilnStatus::Model, "make.py");
     ok(sample(generator, 0, 0, &mut [0]));
     ok(kiln_close(generator));
 }
@@ -456,7 +455,10 @@ fn closing_from_all_sides_closes_once() {
             threads.map(|thread| thread.join().expect("ends")).into()
         });
         assert!(closed.iter().filter(|&&status| status == KilnStatus::Ok).count() <= 1, "{closed:?}");
-        assert!(closed.iter().all(|s| matches!(s, KilnStatus::Ok | KilnStatus::Busy | KilnStatus::Handle)), "{closed:?}");
+        assert!(
+            closed.iter().all(|s| matches!(s, KilnStatus::Ok | KilnStatus::Busy | KilnStatus::Handle)),
+            "{closed:?}"
+        );
         // All may have been busy with one another.
         kiln_close(generator);
         fails(kiln_close(generator), KilnStatus::Handle, "closed");

@@ -4,9 +4,7 @@ use super::convert;
 use super::handles::{GENERATORS, KilnGenerator};
 use super::memory;
 use super::status::{Failure, KilnStatus, guard};
-use super::structs::{
-    KILN_ELEMENT_F16, KILN_ELEMENT_F32, KILN_ELEMENT_U8, KilnInfo, KilnOptions, KilnRequest,
-};
+use super::structs::{KILN_ELEMENT_F16, KILN_ELEMENT_F32, KILN_ELEMENT_U8, KilnInfo, KilnOptions, KilnRequest};
 use super::versions;
 use crate::generator::Generator;
 use crate::options::Options;

@@ -96,9 +96,8 @@ impl<T, const N: usize> Table<T, N> {
     }
 
     fn reserve(&self) -> Result<Place<'_, T>, Failure> {
-        let is_free = |slot: &Slot<T>| {
-            slot.id.compare_exchange(0, RESERVED, Ordering::SeqCst, Ordering::SeqCst).is_ok()
-        };
+        let is_free =
+            |slot: &Slot<T>| slot.id.compare_exchange(0, RESERVED, Ordering::SeqCst, Ordering::SeqCst).is_ok();
         match self.slots.iter().enumerate().find(|(_, slot)| is_free(slot)) {
             Some((index, slot)) => Ok(Place { slot, tag_and_index: self.tag << 16 | index as u64 }),
             None => {
@@ -118,7 +117,8 @@ impl<T, const N: usize> Table<T, N> {
             Ok(guard) => guard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {
-                let text = format!("the {} is in use by another thread; give each thread a handle of its own", self.name);
+                let text =
+                    format!("the {} is in use by another thread; give each thread a handle of its own", self.name);
                 return Err(Failure::new(KilnStatus::Busy, text));
             }
         };

@@ -80,9 +80,7 @@ pub(super) fn apart(out: (usize, usize), inputs: &[(&str, usize, usize)]) -> Res
     };
     match inputs.iter().find(|input| overlaps(input)) {
         None => Ok(()),
-        Some((name, ..)) => {
-            Err(Failure::argument(format!("out and {name} overlap, allowed is memory that does not")))
-        }
+        Some((name, ..)) => Err(Failure::argument(format!("out and {name} overlap, allowed is memory that does not"))),
     }
 }
 

@@ -18,9 +18,7 @@ pub use generator::{
 };
 pub use handles::{KILN_MAX_GENERATORS, KILN_MAX_STREAMS, KilnGenerator, KilnStream};
 pub use status::{KilnStatus, kiln_error_text, kiln_version};
-pub use stream::{
-    kiln_stream_close, kiln_stream_missed, kiln_stream_next, kiln_stream_open, kiln_stream_try_next,
-};
+pub use stream::{kiln_stream_close, kiln_stream_missed, kiln_stream_next, kiln_stream_open, kiln_stream_try_next};
 pub use structs::{
     KILN_CLASSES_EACH, KILN_CLASSES_ONE, KILN_CLASSES_OWN, KILN_ELEMENT_F16, KILN_ELEMENT_F32, KILN_ELEMENT_U8,
     KILN_IMAGES_F32, KILN_IMAGES_NONE, KILN_IMAGES_U8, KILN_LATENTS_GIVEN, KILN_LATENTS_SEED, KILN_LATENTS_WALK,

@@ -119,11 +119,9 @@ mod tests {
 
     #[test]
     fn every_version_is_written() {
-        for (size, expected) in [
-            (Numbers::LEAST, (1, 8, 9)),
-            (size_of::<Numbers>(), (1, 2, 9)),
-            (size_of::<Later>(), (1, 2, 0)),
-        ] {
+        for (size, expected) in
+            [(Numbers::LEAST, (1, 8, 9)), (size_of::<Numbers>(), (1, 2, 9)), (size_of::<Later>(), (1, 2, 0))]
+        {
             let mut later = numbers(0);
             // SAFETY: there are that many bytes.
             unsafe { write((&raw mut later).cast::<Numbers>(), size, Numbers::DEFAULT) }.expect("is right");
