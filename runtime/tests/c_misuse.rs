@@ -196,6 +196,74 @@ fn everything_that_is_right_gives_what_the_crate_gives() {
 }
 
 #[test]
+fn classes_images_and_swapped_weights_give_what_the_crate_gives() {
+    let _turn = turn();
+    let (name, each) = ("conditional.onnx", [2u32, 9]);
+    let generator = opened(name);
+    assert_eq!(info(generator).classes, 10);
+    let mut out = vec![0f32; 12];
+    ok(draw(generator, &KilnRequest { classes: KILN_CLASSES_ONE, one_class: 4, ..request() }, &mut out));
+    assert_eq!(out, expected::<f32>(name, &Request::seed(0).class(4), 2));
+    let classes = KilnRequest { classes: KILN_CLASSES_EACH, each_class: each.as_ptr(), each_class_len: 2, ..request() };
+    ok(draw(generator, &classes, &mut out));
+    assert_eq!(out, expected::<f32>(name, &Request::seed(0).classes(&each), 2));
+    let wrong = KilnRequest { classes: KILN_CLASSES_ONE, one_class: 10, ..request() };
+    fails(draw(generator, &wrong, &mut out), KilnStatus::Argument, "allowed is 0 to 9");
+    ok(kiln_close(generator));
+
+    let name = "conditional-image-to-image.onnx";
+    let generator = opened(name);
+    let found = info(generator);
+    assert_eq!((found.image_in_len, found.image_in), (6, KilnImageShape { channels: 1, height: 2, width: 3 }));
+    let (values, bytes) =
+        ([0.1f32, 0.2, -0.3, 0.4, -0.5, 0.6, 0., 0.1, 0.2, 0.3, 0.4, 0.5], [0u8, 50, 100, 150, 200, 250]);
+    let images = KilnRequest { images: KILN_IMAGES_F32, image: values.as_ptr().cast(), image_len: 12, ..request() };
+    ok(draw(generator, &images, &mut out));
+    assert_eq!(out, expected::<f32>(name, &Request::seed(0).image(&values), 2));
+    ok(draw(generator, &KilnRequest { image_len: 6, ..images }, &mut out));
+    assert_eq!(out, expected::<f32>(name, &Request::seed(0).image(&values[..6]), 2));
+    let image = KilnRequest { images: KILN_IMAGES_U8, image: bytes.as_ptr().cast(), image_len: 6, ..request() };
+    ok(draw(generator, &image, &mut out));
+    assert_eq!(out, expected::<f32>(name, &Request::seed(0).image_bytes(&bytes), 2));
+    fails(draw(generator, &request(), &mut out), KilnStatus::Argument, "images from images");
+    fails(draw(generator, &KilnRequest { image_len: 5, ..images }, &mut out), KilnStatus::Argument, "5 values");
+
+    // Streams have copies of the image.
+    let one_class = KilnRequest { classes: KILN_CLASSES_ONE, one_class: 2, ..request() };
+    for (kind, size) in [(KILN_IMAGES_F32, 4), (KILN_IMAGES_U8, 1)] {
+        let source = if kind == KILN_IMAGES_F32 { values.as_ptr().cast::<u8>() } else { bytes.as_ptr() };
+        let mut given = vec![0u32; 6];
+        // SAFETY: there are six elements in both.
+        unsafe { source.copy_to_nonoverlapping(given.as_mut_ptr().cast(), 6 * size) };
+        let from = KilnRequest { images: kind, image: given.as_ptr().cast(), image_len: 6, ..one_class };
+        let frames = stream(generator, &from, 2).unwrap_or_else(|status| panic!("{status:?}: {}", text()));
+        given.fill(u32::MAX);
+        drop(given);
+        let base = Request::seed(0).class(2);
+        let to = if kind == KILN_IMAGES_F32 { base.image(&values[..6]) } else { base.image_bytes(&bytes) };
+        let mut frame = [0u8; 6];
+        for expected in expected::<u8>(name, &to, 30).chunks_exact(6) {
+            ok(next(frames, &mut frame));
+            assert_eq!(frame, expected);
+        }
+        ok(kiln_stream_close(frames));
+    }
+    ok(kiln_close(generator));
+
+    let (generator, weights) = (opened("dcgan-f32.onnx"), fixture("pair.safetensors"));
+    let path = |name: &CString| name.to_str().expect("UTF-8").to_owned();
+    let mut reference = Generator::open(path(&fixture("dcgan-f32.onnx")), &Options::default()).expect("opens");
+    reference.swap_weights(path(&weights)).unwrap_or_else(|e| panic!("{e}"));
+    let (mut ours, mut theirs) = (vec![0u8; LEN], vec![0u8; LEN]);
+    // SAFETY: ends in NUL.
+    ok(unsafe { kiln_swap_weights(generator, weights.as_ptr()) });
+    ok(sample(generator, 1, 2, &mut ours));
+    reference.sample(1, 2, &mut theirs).expect("draws");
+    assert_eq!(ours, theirs);
+    ok(kiln_close(generator));
+}
+
+#[test]
 fn streams_give_the_frames_that_the_crate_gives() {
     let _turn = turn();
     let name = "dcgan-f16.onnx";
