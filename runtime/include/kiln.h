@@ -165,7 +165,7 @@ typedef struct KilnRequest {
     float truncation;
     // Of which classes images are, for conditional generators: one of KILN_CLASSES_*. Default: KILN_CLASSES_OWN.
     uint32_t classes;
-    // KILN_CLASSES_EACH: the classes, [n]. Default: null.
+    // KILN_CLASSES_EACH: the classes, one for each image. Default: null.
     const uint32_t *each_class;
     // KILN_CLASSES_EACH: number of classes, n.
     size_t each_class_len;

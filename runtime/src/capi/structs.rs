@@ -133,7 +133,7 @@ pub struct KilnRequest {
     pub truncation: f32,
     /// Of which classes images are, for conditional generators: one of KILN_CLASSES_*. Default: KILN_CLASSES_OWN.
     pub classes: u32,
-    /// KILN_CLASSES_EACH: the classes, [n]. Default: null.
+    /// KILN_CLASSES_EACH: the classes, one for each image. Default: null.
     pub each_class: *const u32,
     /// KILN_CLASSES_EACH: number of classes, n.
     pub each_class_len: usize,
