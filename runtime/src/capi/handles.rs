@@ -3,7 +3,7 @@
 //! A handle's number says which table it belongs to, which place in it, and the how-many-eth object that place holds:
 //! a closed handle is not taken for the next object in its place.
 
-use super::status::{Failure, KilnStatus};
+use super::status::{Failure, KilnStatus, discard};
 use crate::generator::Generator;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -76,10 +76,7 @@ impl<T, const N: usize> Table<T, N> {
             slot.id.store(0, Ordering::SeqCst);
             drop(guard);
             let failure = Failure::panic(payload);
-            // It may panic again, and then it is only left behind.
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(object))) {
-                std::mem::forget(payload);
-            }
+            discard(object);
             Err(failure)
         })
     }

@@ -54,8 +54,7 @@ impl Failure {
             Err(payload) => match payload.downcast::<&str>() {
                 Ok(text) => (*text).to_owned(),
                 Err(payload) => {
-                    // Dropping a value of a type nobody knows could panic once more.
-                    std::mem::forget(payload);
+                    discard(payload);
                     "of unknown kind".into()
                 }
             },
@@ -77,6 +76,16 @@ impl From<Error> for Failure {
     }
 }
 
+/// Drops a value that may panic when dropped, and whose panic's value may, too; what panics a third time is left behind.
+pub(super) fn discard<T>(value: T) {
+    let drop_it = AssertUnwindSafe(|| drop(value));
+    if let Err(payload) = catch_unwind(drop_it)
+        && let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+    {
+        std::mem::forget(payload);
+    }
+}
+
 /// Runs the body of a function that C calls: errors are noted for [`kiln_error_text`], panics become errors.
 pub(super) fn guard(body: impl FnOnce() -> Result<(), Failure>) -> KilnStatus {
     // Unwind safe: what the body borrows is the caller's, and the tables of handles see to their own.
@@ -85,9 +94,8 @@ pub(super) fn guard(body: impl FnOnce() -> Result<(), Failure>) -> KilnStatus {
         Err(failure) => {
             let status = failure.status;
             // A panic here leaves the text of an earlier error, which is little to lose.
-            let noted = catch_unwind(AssertUnwindSafe(|| note(failure.text)));
-            if let Err(payload) = noted {
-                std::mem::forget(payload);
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| note(failure.text))) {
+                discard(payload);
             }
             status
         }
