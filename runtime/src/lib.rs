@@ -30,7 +30,7 @@
 //!
 //! Features: `bundled` fetches the official ONNX Runtime for the CPU while building and uses it when no other is
 //! configured; `cli` (on by default) is for the program `sample` alone, an application that links the library turns it
-//! off with `default-features = false`.
+//! off with `default-features = false`; `capi` adds the C interface that `include/kiln.h` declares.
 
 // The README's example is compiled, too.
 #[cfg(doctest)]
@@ -38,6 +38,8 @@
 struct Readme;
 
 mod binding;
+#[cfg(feature = "capi")]
+pub mod capi;
 mod cuda;
 mod engine;
 mod error;

@@ -1,0 +1,121 @@
+//! From C's structs to the crate's types and back.
+
+use super::memory;
+use super::status::Failure;
+use super::structs::*;
+use crate::generator::Generator;
+use crate::model::{ImageShape, Precision};
+use crate::options::{Options, Provider, Start};
+use crate::request::{Request, Walk};
+
+/// An error that names the values an enumeration has.
+fn unknown<T>(name: &str, value: u32, allowed: &str) -> Result<T, Failure> {
+    Err(Failure::argument(format!("{name} is {value}, allowed are {allowed}")))
+}
+
+pub(super) fn options(options: &KilnOptions) -> Result<Options, Failure> {
+    if options.reserved != 0 {
+        return unknown("options.reserved", options.reserved, "0 only");
+    }
+    Ok(Options {
+        provider: match options.provider {
+            KILN_PROVIDER_AUTO => Provider::Auto,
+            KILN_PROVIDER_CPU => Provider::Cpu,
+            KILN_PROVIDER_CUDA => Provider::Cuda,
+            other => unknown("options.provider", other, "KILN_PROVIDER_AUTO (0), _CPU (1) and _CUDA (2)")?,
+        },
+        start: match options.start {
+            KILN_START_STEADY => Start::Steady,
+            KILN_START_FAST => Start::Fast,
+            other => unknown("options.start", other, "KILN_START_STEADY (0) and _FAST (1)")?,
+        },
+        threads: options.threads as usize,
+        max_batch: options.max_batch as usize,
+        spinning: match options.spinning {
+            0 => false,
+            1 => true,
+            other => unknown("options.spinning", other, "0 and 1")?,
+        },
+    })
+}
+
+pub(super) fn info(generator: &Generator) -> KilnInfo {
+    let info = generator.info();
+    // All of these are limited to far less when the file is read.
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let shape = |image: ImageShape| KilnImageShape {
+        channels: number(image.channels),
+        height: number(image.height),
+        width: number(image.width),
+    };
+    KilnInfo {
+        struct_size: size_of::<KilnInfo>(),
+        image_len: info.image.len(),
+        image_in_len: info.image_in.map_or(0, |image| image.len()),
+        images_seen: info.images_seen,
+        image: shape(info.image),
+        image_in: info.image_in.map(shape).unwrap_or_default(),
+        latent_dim: number(info.latent_dim),
+        classes: number(info.classes),
+        precision: match info.precision {
+            Precision::F16 => KILN_ELEMENT_F16,
+            Precision::F32 => KILN_ELEMENT_F32,
+        },
+        provider: match generator.provider() {
+            Provider::Auto => KILN_PROVIDER_AUTO,
+            Provider::Cpu => KILN_PROVIDER_CPU,
+            Provider::Cuda => KILN_PROVIDER_CUDA,
+        },
+        max_batch: number(generator.max_batch()),
+        reserved: 0,
+    }
+}
+
+/// # Safety
+/// Pointers that the request's choices use must be null or point to as many elements as the lengths beside them say, which
+/// stay as they are for as long as the request lives.
+pub(super) unsafe fn request<'a>(from: &KilnRequest) -> Result<Request<'a>, Failure> {
+    let request = match from.latents {
+        KILN_LATENTS_SEED => Request::seed(from.seed),
+        KILN_LATENTS_WALK => {
+            Request::walk(Walk { seed: from.seed, first_index: from.walk_first_index, steps: from.walk_steps })
+        }
+        // SAFETY: the caller's promise.
+        KILN_LATENTS_GIVEN => Request::latents(unsafe { memory::read("request.given", from.given, from.given_len) }?),
+        other => unknown("request.latents", other, "KILN_LATENTS_SEED (0), _WALK (1) and _GIVEN (2)")?,
+    };
+    let request = request.first(from.first);
+    // In this form a NaN goes on to where it is refused.
+    let request = if from.truncation == 0. { request } else { request.truncation(from.truncation) };
+    let request = match from.classes {
+        KILN_CLASSES_OWN => request,
+        KILN_CLASSES_ONE => request.class(from.one_class),
+        KILN_CLASSES_EACH => {
+            // SAFETY: the caller's promise.
+            request.classes(unsafe { memory::read("request.each_class", from.each_class, from.each_class_len) }?)
+        }
+        other => unknown("request.classes", other, "KILN_CLASSES_OWN (0), _ONE (1) and _EACH (2)")?,
+    };
+    let (image, len) = (from.image, from.image_len);
+    Ok(match from.images {
+        KILN_IMAGES_NONE => request,
+        // SAFETY: the caller's promise.
+        KILN_IMAGES_F32 => request.image(unsafe { memory::read("request.image", image.cast(), len) }?),
+        // SAFETY: the caller's promise.
+        KILN_IMAGES_U8 => request.image_bytes(unsafe { memory::read("request.image", image.cast(), len) }?),
+        other => unknown("request.images", other, "KILN_IMAGES_NONE (0), _F32 (1) and _U8 (2)")?,
+    })
+}
+
+/// The memory that a request's choices read: name, address and bytes of each.
+pub(super) fn inputs(from: &KilnRequest) -> [(&'static str, usize, usize); 3] {
+    let used = |name, used: bool, address: usize, len: usize, size: usize| {
+        (name, address, if used { len.saturating_mul(size) } else { 0 })
+    };
+    let size = if from.images == KILN_IMAGES_U8 { 1 } else { 4 };
+    [
+        used("request.given", from.latents == KILN_LATENTS_GIVEN, from.given as usize, from.given_len, 4),
+        used("request.each_class", from.classes == KILN_CLASSES_EACH, from.each_class as usize, from.each_class_len, 4),
+        used("request.image", from.images != KILN_IMAGES_NONE, from.image as usize, from.image_len, size),
+    ]
+}

@@ -1,0 +1,219 @@
+//! Generators: open, look at, draw from, close.
+
+use super::convert;
+use super::handles::{GENERATORS, KilnGenerator};
+use super::memory;
+use super::status::{Failure, KilnStatus, guard};
+use super::structs::{KILN_ELEMENT_F16, KILN_ELEMENT_F32, KILN_ELEMENT_U8, KilnInfo, KilnOptions, KilnRequest};
+use super::versions;
+use crate::generator::Generator;
+use crate::options::Options;
+use crate::pixels::Pixel;
+use crate::request::Request;
+use half::f16;
+use std::ffi::{c_char, c_void};
+
+/// Opens the generator file at `path` and gives its handle. The first call in a process loads ONNX Runtime.
+///
+/// Of `options`, null means the defaults.
+///
+/// Threads: any.
+/// Ownership: the caller closes the handle with kiln_close. Path and options are no longer used after the call. The file
+/// stays mapped into memory until the generator and its clones are closed: replace it by renaming another over it.
+/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_ENGINE, KILN_STATUS_MODEL, KILN_STATUS_PROVIDER, KILN_STATUS_RUN,
+/// KILN_STATUS_FULL if KILN_MAX_GENERATORS are open. `*out` is then the null handle.
+///
+/// # Safety
+/// `path` must be null or end in NUL (UTF-8 on Windows); `options` must be null or point to a struct of the size that it
+/// begins with; `out` must be null or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kiln_open(
+    path: *const c_char,
+    options: *const KilnOptions,
+    out: *mut KilnGenerator,
+) -> KilnStatus {
+    guard(|| {
+        let out = memory::place("out", out)?;
+        // SAFETY: writable, as the caller promises.
+        unsafe { out.write(KilnGenerator::default()) };
+        // SAFETY: the caller's promise.
+        let path = unsafe { memory::path("path", path) }?;
+        let options = match options.is_null() {
+            true => Options::default(),
+            // SAFETY: the caller's promise.
+            false => convert::options(&unsafe { versions::read("options", options) }?)?,
+        };
+        let id = GENERATORS.open(|| Ok(Generator::open(path, &options)?))?;
+        // SAFETY: as above.
+        unsafe { out.write(KilnGenerator { id }) };
+        Ok(())
+    })
+}
+
+/// Says what a generator is: kiln_info(generator, &info, sizeof info).
+///
+/// Threads: any, but one call on a handle at a time.
+/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE, KILN_STATUS_BUSY; `*out` is then as it was.
+///
+/// # Safety
+/// `out` must be null or point to `struct_size` writable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kiln_info(generator: KilnGenerator, out: *mut KilnInfo, struct_size: usize) -> KilnStatus {
+    guard(|| {
+        let info = GENERATORS.with(generator.id, |generator| Ok(convert::info(generator)))?;
+        // SAFETY: the caller's promise.
+        unsafe { versions::write(out, struct_size, info) }
+    })
+}
+
+/// Fills `out` with the images `first_index`, `first_index + 1`, ... of `seed`: [n, channels, height, width], 0 to 255. `len`
+/// is the number of bytes, n x image_len with n from 1 to max_batch. Each image is the same in whatever call it is drawn.
+/// Allocates nothing on Rust's heap unless it fails.
+///
+/// Threads: any, but one call on a handle at a time; clones draw at the same time.
+/// Ownership: `out` stays the caller's, and is not used after the call.
+/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY. After KILN_STATUS_RUN `out` may hold
+/// anything.
+///
+/// # Safety
+/// `out` must be null or point to `len` writable bytes that no other thread touches during the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kiln_sample(
+    generator: KilnGenerator,
+    seed: u64,
+    first_index: u64,
+    out: *mut u8,
+    len: usize,
+) -> KilnStatus {
+    guard(|| {
+        GENERATORS.with(generator.id, |generator| {
+            // SAFETY: the caller's promise.
+            unsafe { draw(generator, &Request::seed(seed).first(first_index), out, len) }
+        })
+    })
+}
+
+/// Fills `out` with the images that `request` asks for: [n, channels, height, width], of the type that `element`, one of
+/// KILN_ELEMENT_*, says: uint8_t, uint16_t with the bits of a half, or float. `len` is the number of elements, n x
+/// image_len with n from 1 to max_batch. Allocates nothing on Rust's heap unless it fails.
+///
+/// Threads: any, but one call on a handle at a time; clones draw at the same time.
+/// Ownership: `out`, the request and what it points to stay the caller's, and are not used after the call.
+/// Errors: KILN_STATUS_ARGUMENT, also where a request does not fit the generator, or `out` overlaps what the request points
+/// to; KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY. After an error `out` may hold anything.
+///
+/// # Safety
+/// `request` must be null or point to a struct of the size that it begins with, whose pointers, as far as its choices use
+/// them, are null or point to as many elements as the lengths beside them say; `out` must be null or point to `len` writable
+/// elements. No other thread writes to any of these during the call, or reads `out`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kiln_draw(
+    generator: KilnGenerator,
+    request: *const KilnRequest,
+    element: u32,
+    out: *mut c_void,
+    len: usize,
+) -> KilnStatus {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let from = unsafe { versions::read("request", request) }?;
+        let size = match element {
+            KILN_ELEMENT_U8 => 1,
+            KILN_ELEMENT_F16 => 2,
+            KILN_ELEMENT_F32 => 4,
+            other => {
+                let text = format!("element is {other}, allowed are KILN_ELEMENT_U8 (0), _F16 (1) and _F32 (2)");
+                return Err(Failure::argument(text));
+            }
+        };
+        memory::apart((out as usize, len.saturating_mul(size)), &convert::inputs(&from))?;
+        // SAFETY: the caller's promise; nothing is written to this memory before the request was last used.
+        let request = unsafe { convert::request(&from) }?;
+        GENERATORS.with(generator.id, |generator| match element {
+            // SAFETY: the caller's promise, and apart from what the request reads.
+            KILN_ELEMENT_U8 => unsafe { draw::<u8>(generator, &request, out.cast(), len) },
+            // SAFETY: as above.
+            KILN_ELEMENT_F16 => unsafe { draw::<f16>(generator, &request, out.cast(), len) },
+            // SAFETY: as above.
+            _ => unsafe { draw::<f32>(generator, &request, out.cast(), len) },
+        })
+    })
+}
+
+/// # Safety
+/// If it is not null, `out` must point to `len` elements that nobody else touches meanwhile.
+unsafe fn draw<T: Pixel>(
+    generator: &mut Generator,
+    request: &Request<'_>,
+    out: *mut T,
+    len: usize,
+) -> Result<(), Failure> {
+    let (one, most) = (generator.info().image.len(), generator.max_batch());
+    // Here, too: a length that cannot be is more likely wrong than the memory behind it right.
+    if len == 0 || !len.is_multiple_of(one) || len / one > most {
+        let text = format!("len is {len} elements, allowed are 1 to {most} images (max_batch) of {one} elements");
+        return Err(Failure::argument(text));
+    }
+    // SAFETY: the caller's promise.
+    let out = unsafe { memory::write("out", out, len) }?;
+    Ok(generator.draw(request, out)?)
+}
+
+/// Runs a batch of `batch` images twice, 1 to max_batch, so that the first real call of that size is as quick as the others.
+///
+/// Threads: any, but one call on a handle at a time.
+/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
+#[unsafe(no_mangle)]
+pub extern "C" fn kiln_warm_up(generator: KilnGenerator, batch: usize) -> KilnStatus {
+    guard(|| GENERATORS.with(generator.id, |generator| Ok(generator.warm_up(batch)?)))
+}
+
+/// Puts the weights of the safetensors file at `path`, a generator of the same architecture, in place of this generator's.
+/// Clones and streams keep the old ones.
+///
+/// Threads: any, but one call on a handle at a time.
+/// Ownership: the path is no longer used after the call.
+/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_MODEL, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY; the old weights
+/// then stay.
+///
+/// # Safety
+/// `path` must be null or end in NUL (UTF-8 on Windows).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kiln_swap_weights(generator: KilnGenerator, path: *const c_char) -> KilnStatus {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let path = unsafe { memory::path("path", path) }?;
+        GENERATORS.with(generator.id, |generator| Ok(generator.swap_weights(path)?))
+    })
+}
+
+/// Gives another handle on the same weights, with buffers of its own: for another thread.
+///
+/// Threads: any, but one call on a handle at a time.
+/// Ownership: the caller closes the new handle with kiln_close, in any order with the old one.
+/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, KILN_STATUS_FULL if KILN_MAX_GENERATORS are open.
+/// `*out` is then the null handle.
+///
+/// # Safety
+/// `out` must be null or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kiln_clone(generator: KilnGenerator, out: *mut KilnGenerator) -> KilnStatus {
+    guard(|| {
+        let out = memory::place("out", out)?;
+        // SAFETY: writable, as the caller promises.
+        unsafe { out.write(KilnGenerator::default()) };
+        let id = GENERATORS.open(|| GENERATORS.with(generator.id, |generator| Ok(generator.try_clone()?)))?;
+        // SAFETY: as above.
+        unsafe { out.write(KilnGenerator { id }) };
+        Ok(())
+    })
+}
+
+/// Closes a generator. Its handle and copies of it are closed from then on: using one is KILN_STATUS_HANDLE.
+///
+/// Threads: any; while another thread uses the handle, nothing is closed.
+/// Errors: KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
+#[unsafe(no_mangle)]
+pub extern "C" fn kiln_close(generator: KilnGenerator) -> KilnStatus {
+    guard(|| GENERATORS.close(generator.id))
+}

@@ -1,0 +1,246 @@
+//! Handles: numbers that are looked up in tables of fixed size, so that a wrong one is an error and nothing worse.
+//!
+//! A handle's number says which table it belongs to, which place in it, and the how-many-eth object that place holds:
+//! a closed handle is not taken for the next object in its place.
+
+use super::status::{Failure, KilnStatus, discard};
+use crate::generator::Generator;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+/// Most generators open at once in a process.
+pub const KILN_MAX_GENERATORS: usize = 256;
+/// Most streams open at once in a process; each has a thread.
+pub const KILN_MAX_STREAMS: usize = 64;
+
+/// A generator. `{0}` is the null handle, that no function takes for one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct KilnGenerator {
+    /// For the library alone; 0 is null.
+    pub id: u64,
+}
+
+/// A stream of frames. `{0}` is the null handle, that no function takes for one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct KilnStream {
+    /// For the library alone; 0 is null.
+    pub id: u64,
+}
+
+pub(super) static GENERATORS: Table<Generator, KILN_MAX_GENERATORS> = Table::new(1, "generator");
+pub(super) static STREAMS: Table<super::stream::Running, KILN_MAX_STREAMS> = Table::new(2, "stream");
+
+/// No object's number: a number ends in its place, and no table has so many.
+const RESERVED: u64 = u64::MAX;
+
+pub(super) struct Table<T, const N: usize> {
+    slots: [Slot<T>; N],
+    tag: u64,
+    name: &'static str,
+}
+
+struct Slot<T> {
+    /// The number of the object here: 0 when there is none, `RESERVED` while one is being made.
+    id: AtomicU64,
+    /// How many have been here.
+    count: AtomicU64,
+    /// Locked while it is used. In a box, so that a table without objects is all zeros and takes no room in the library.
+    object: Mutex<Option<Box<T>>>,
+}
+
+impl<T, const N: usize> Table<T, N> {
+    const fn new(tag: u64, name: &'static str) -> Self {
+        assert!(0 < tag && tag < 0xff && N <= 0xffff, "a number has 8 bits for the table and 16 for the place");
+        let slots = [const { Slot { id: AtomicU64::new(0), count: AtomicU64::new(0), object: Mutex::new(None) } }; N];
+        Self { slots, tag, name }
+    }
+
+    /// Puts what `make` makes into the table, and gives its number.
+    pub(super) fn open(&self, make: impl FnOnce() -> Result<T, Failure>) -> Result<u64, Failure> {
+        // Before the object is made, which may take long.
+        let place = self.reserve()?;
+        let object = Box::new(make()?);
+        Ok(place.fill(object))
+    }
+
+    /// Lets `body` use an object, while nobody else does. If it panics, the object is in no known state: it is closed.
+    pub(super) fn with<R>(&self, id: u64, body: impl FnOnce(&mut T) -> Result<R, Failure>) -> Result<R, Failure> {
+        let (slot, mut guard) = self.lock(id)?;
+        let Some(object) = guard.as_deref_mut() else { return Err(self.unknown(id)) };
+        // Unwind safe: nobody looks at the object after a panic.
+        catch_unwind(AssertUnwindSafe(|| body(object))).unwrap_or_else(|payload| {
+            let object = guard.take();
+            slot.id.store(0, Ordering::SeqCst);
+            drop(guard);
+            let failure = Failure::panic(payload);
+            discard(object);
+            Err(failure)
+        })
+    }
+
+    /// Takes an object out of the table.
+    pub(super) fn close(&self, id: u64) -> Result<(), Failure> {
+        let (slot, mut guard) = self.lock(id)?;
+        let object = guard.take();
+        slot.id.store(0, Ordering::SeqCst);
+        // The place is free for the next before this one has ended, which may take long.
+        drop(guard);
+        drop(object);
+        Ok(())
+    }
+
+    fn reserve(&self) -> Result<Place<'_, T>, Failure> {
+        let is_free =
+            |slot: &Slot<T>| slot.id.compare_exchange(0, RESERVED, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        match self.slots.iter().enumerate().find(|(_, slot)| is_free(slot)) {
+            Some((index, slot)) => Ok(Place { slot, tag_and_index: self.tag << 16 | index as u64 }),
+            None => {
+                let name = self.name;
+                let text = format!("{N} {name}s are open, which is as many as can be; close one first");
+                Err(Failure::new(KilnStatus::Full, text))
+            }
+        }
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn lock(&self, id: u64) -> Result<(&Slot<T>, MutexGuard<'_, Option<Box<T>>>), Failure> {
+        let slot = self.slots.get((id & 0xffff) as usize).filter(|_| id != RESERVED && id != 0);
+        // A stale handle is an error even while the next object in its place is in use.
+        let slot = slot.filter(|slot| slot.id.load(Ordering::SeqCst) == id).ok_or_else(|| self.unknown(id))?;
+        let guard = match slot.object.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                let text =
+                    format!("the {} is in use by another thread; give each thread a handle of its own", self.name);
+                return Err(Failure::new(KilnStatus::Busy, text));
+            }
+        };
+        // It may have been closed in between.
+        if slot.id.load(Ordering::SeqCst) != id {
+            return Err(self.unknown(id));
+        }
+        Ok((slot, guard))
+    }
+
+    fn unknown(&self, id: u64) -> Failure {
+        let name = self.name;
+        let text = match id {
+            0 => format!("the {name}'s handle is null; open one first"),
+            _ if id >> 16 & 0xff != self.tag => format!("the handle is no {name}'s; allowed is one that is open"),
+            _ => format!("the {name} has been closed, or never was open"),
+        };
+        Failure::new(KilnStatus::Handle, text)
+    }
+}
+
+/// A place in a table, kept free for an object; given back when dropped.
+struct Place<'a, T> {
+    slot: &'a Slot<T>,
+    tag_and_index: u64,
+}
+
+impl<T> Place<'_, T> {
+    fn fill(self, object: Box<T>) -> u64 {
+        // It comes round after 2^40 objects in this place.
+        let count = self.slot.count.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let id = count << 24 | self.tag_and_index;
+        // Only a caller with a stale handle can hold the lock, to find out that it is stale.
+        *self.slot.object.lock().unwrap_or_else(PoisonError::into_inner) = Some(object);
+        self.slot.id.store(id, Ordering::SeqCst);
+        id
+    }
+}
+
+impl<T> Drop for Place<'_, T> {
+    fn drop(&mut self) {
+        // After `fill` it holds a number, and this does nothing.
+        let _ = self.slot.id.compare_exchange(RESERVED, 0, Ordering::SeqCst, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+
+    fn status<R>(result: Result<R, Failure>) -> KilnStatus {
+        result.map_or_else(|failure| failure.status, |_| KilnStatus::Ok)
+    }
+
+    #[test]
+    fn stale_null_and_foreign_handles_are_errors() {
+        let table = Table::<u32, 2>::new(1, "number");
+        let id = table.open(|| Ok(5)).expect("opens");
+        assert_eq!(table.with(id, |n| Ok(*n)).expect("is open"), 5);
+        for wrong in [0, 1, u64::MAX, id + 1, id ^ 1 << 16, id ^ 1 << 24, id ^ 1 << 63] {
+            assert_eq!(status(table.with(wrong, |_| Ok(()))), KilnStatus::Handle, "{wrong:x}");
+        }
+        table.close(id).expect("closes");
+        assert_eq!(status(table.close(id)), KilnStatus::Handle);
+        let next = table.open(|| Ok(6)).expect("opens");
+        assert_ne!(id, next);
+        assert_eq!(status(table.with(id, |_| Ok(()))), KilnStatus::Handle, "the place has another object");
+    }
+
+    #[test]
+    fn the_table_is_full_when_it_is_and_failures_take_no_place() {
+        let table = Table::<u32, 2>::new(1, "number");
+        for _ in 0..5 {
+            assert_eq!(status(table.open(|| Err(Failure::argument("no")))), KilnStatus::Argument);
+            assert!(catch_unwind(|| table.open(|| panic!("no"))).is_err());
+        }
+        let ids = [1, 2].map(|n| table.open(|| Ok(n)).expect("opens"));
+        let full = table.open(|| Ok(3)).expect_err("is full");
+        assert_eq!(full.status, KilnStatus::Full);
+        assert!(full.text.contains("2 numbers"), "{}", full.text);
+        table.close(ids[0]).expect("closes");
+        assert!(table.open(|| Ok(4)).is_ok());
+    }
+
+    #[test]
+    fn a_panic_closes_the_object_and_nothing_else() {
+        struct Bad;
+        impl Drop for Bad {
+            fn drop(&mut self) {
+                panic!("again");
+            }
+        }
+        let table = Table::<Option<Bad>, 1>::new(1, "object");
+        for content in [None, Some(Bad)] {
+            let id = table.open(|| Ok(content)).expect("opens");
+            let failure = table.with(id, |_| -> Result<(), _> { panic!("once") }).expect_err("panics");
+            assert_eq!((failure.status, failure.text.as_str()), (KilnStatus::Panic, "internal error: once"));
+            assert_eq!(status(table.with(id, |_| Ok(()))), KilnStatus::Handle);
+        }
+        assert!(table.open(|| Ok(None)).is_ok(), "the place is free");
+    }
+
+    #[test]
+    fn what_is_in_use_is_busy_and_what_is_stale_is_not() {
+        let table = Table::<u32, 1>::new(1, "number");
+        let old = table.open(|| Ok(0)).expect("opens");
+        table.close(old).expect("closes");
+        let id = table.open(|| Ok(1)).expect("opens");
+        let barrier = Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let used = table.with(id, |_| {
+                    barrier.wait();
+                    barrier.wait();
+                    Ok(())
+                });
+                assert_eq!(status(used), KilnStatus::Ok);
+            });
+            barrier.wait();
+            assert_eq!(status(table.with(id, |_| Ok(()))), KilnStatus::Busy);
+            assert_eq!(status(table.close(id)), KilnStatus::Busy);
+            assert_eq!(status(table.close(old)), KilnStatus::Handle);
+            barrier.wait();
+        });
+        assert_eq!(status(table.close(id)), KilnStatus::Ok);
+    }
+}

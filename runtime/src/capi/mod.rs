@@ -1,0 +1,27 @@
+//! The C interface that `include/kiln.h` declares, under the feature `capi`.
+//!
+//! The header is generated from this module; what a C programmer has to know stands there. Nothing that a caller passes
+//! can be undefined behaviour as long as pointers point to what the lengths beside them say: handles are numbers that are
+//! looked up, enumerations and flags come in as integers that are checked, and no panic gets out.
+
+mod convert;
+mod generator;
+mod handles;
+mod memory;
+mod status;
+mod stream;
+mod structs;
+mod versions;
+
+pub use generator::{
+    kiln_clone, kiln_close, kiln_draw, kiln_info, kiln_open, kiln_sample, kiln_swap_weights, kiln_warm_up,
+};
+pub use handles::{KILN_MAX_GENERATORS, KILN_MAX_STREAMS, KilnGenerator, KilnStream};
+pub use status::{KilnStatus, kiln_error_text, kiln_version};
+pub use stream::{kiln_stream_close, kiln_stream_missed, kiln_stream_next, kiln_stream_open, kiln_stream_try_next};
+pub use structs::{
+    KILN_CLASSES_EACH, KILN_CLASSES_ONE, KILN_CLASSES_OWN, KILN_ELEMENT_F16, KILN_ELEMENT_F32, KILN_ELEMENT_U8,
+    KILN_IMAGES_F32, KILN_IMAGES_NONE, KILN_IMAGES_U8, KILN_LATENTS_GIVEN, KILN_LATENTS_SEED, KILN_LATENTS_WALK,
+    KILN_PROVIDER_AUTO, KILN_PROVIDER_CPU, KILN_PROVIDER_CUDA, KILN_START_FAST, KILN_START_STEADY, KilnImageShape,
+    KilnInfo, KilnOptions, KilnRequest, kiln_options_default, kiln_request_default,
+};

@@ -1,0 +1,192 @@
+//! Streams: frames drawn ahead by a thread of their own.
+
+use super::convert;
+use super::handles::{GENERATORS, KilnGenerator, KilnStream, STREAMS};
+use super::memory;
+use super::status::{Failure, KilnStatus, guard};
+use super::structs::{KILN_IMAGES_F32, KILN_IMAGES_U8, KilnRequest};
+use super::versions;
+use crate::stream::Stream;
+use std::sync::Arc;
+
+/// A stream, and the input image that it draws from.
+pub(super) struct Running {
+    // Dropped in this order: the stream's thread reads the image.
+    stream: Stream<u8>,
+    _image: Image,
+}
+
+/// An input image of our own. Shared, so that it stays where it is when the struct around it moves.
+enum Image {
+    None,
+    Values(#[allow(dead_code)] Arc<[f32]>),
+    Bytes(#[allow(dead_code)] Arc<[u8]>),
+}
+
+impl Running {
+    /// # Safety
+    /// As [`convert::request`], until this returns.
+    unsafe fn start(generator: crate::Generator, from: &KilnRequest, frames: usize) -> Result<Self, Failure> {
+        let mut from = *from;
+        let image = match from.images {
+            KILN_IMAGES_F32 => {
+                // SAFETY: the caller's promise.
+                let image: Arc<[f32]> =
+                    unsafe { memory::read("request.image", from.image.cast::<f32>(), from.image_len) }?.into();
+                from.image = image.as_ptr().cast();
+                Image::Values(image)
+            }
+            KILN_IMAGES_U8 => {
+                // SAFETY: the caller's promise.
+                let image: Arc<[u8]> =
+                    unsafe { memory::read("request.image", from.image.cast::<u8>(), from.image_len) }?.into();
+                from.image = image.as_ptr().cast();
+                Image::Bytes(image)
+            }
+            _ => Image::None,
+        };
+        // SAFETY: the image is alive longer than the stream; a request with latents or classes of the caller's is refused
+        // before they are looked at, because it has an end.
+        let request = unsafe { convert::request(&from) }?;
+        Ok(Self { stream: Stream::start(generator, request, frames)?, _image: image })
+    }
+
+    /// Copies a frame into `out`, if `next` has one.
+    ///
+    /// # Safety
+    /// If it is not null, `out` must point to `len` bytes that nobody else touches meanwhile.
+    unsafe fn copy(
+        &mut self,
+        out: *mut u8,
+        len: usize,
+        next: impl FnOnce(&mut Stream<u8>) -> crate::Result<Option<&[u8]>>,
+    ) -> Result<bool, Failure> {
+        // Before a frame is taken, which would be lost.
+        let one = self.stream.info().image.len();
+        if len != one {
+            return Err(Failure::argument(format!("len is {len} bytes, allowed is one image of {one} bytes")));
+        }
+        // SAFETY: the caller's promise.
+        let out = unsafe { memory::write("out", out, len) }?;
+        let frame = next(&mut self.stream)?;
+        if let Some(frame) = frame {
+            out.copy_from_slice(frame);
+        }
+        Ok(frame.is_some())
+    }
+}
+
+/// Starts a thread that draws the images of `request`, one by one and without end, at most `frames` ahead, 1 to 64. The
+/// request is one of a seed or a walk, and of one class at most; frame i is what kiln_draw draws of it with `first` i later.
+///
+/// Threads: any, but one call on a handle at a time.
+/// Ownership: the stream draws with a clone of the generator, which stays usable and may be closed at any time. The request
+/// and the image that it points to are copied. The caller closes the stream with kiln_stream_close.
+/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, KILN_STATUS_FULL if KILN_MAX_STREAMS
+/// are open. `*out` is then the null handle.
+///
+/// # Safety
+/// `request` must be null or point to a struct of the size that it begins with, whose image, if its choices use one, is null
+/// or points to as many elements as the length beside it says; `out` must be null or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kiln_stream_open(
+    generator: KilnGenerator,
+    request: *const KilnRequest,
+    frames: usize,
+    out: *mut KilnStream,
+) -> KilnStatus {
+    guard(|| {
+        let out = memory::place("out", out)?;
+        // SAFETY: writable, as the caller promises.
+        unsafe { out.write(KilnStream::default()) };
+        // SAFETY: the caller's promise.
+        let request = unsafe { versions::read("request", request) }?;
+        let id = STREAMS.open(|| {
+            let clone = GENERATORS.with(generator.id, |generator| Ok(generator.try_clone()?))?;
+            // SAFETY: the caller's promise.
+            unsafe { Running::start(clone, &request, frames) }
+        })?;
+        // SAFETY: as above.
+        unsafe { out.write(KilnStream { id }) };
+        Ok(())
+    })
+}
+
+/// Copies the next frame into `out`, [channels, height, width], 0 to 255, if one is ready, and says so in `*ready`. Never
+/// waits for a frame; allocates nothing on Rust's heap unless it fails. A frame that is not ready is not skipped: it comes
+/// later. `len` is image_len.
+///
+/// Threads: any, but one call on a handle at a time.
+/// Ownership: `out` stays the caller's, and is not used after the call.
+/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, none of which loses a frame; KILN_STATUS_RUN when the
+/// stream has ended by a failure, after the last frame before it. `*ready` is then false.
+///
+/// # Safety
+/// `out` must be null or point to `len` writable bytes that no other thread touches during the call; `ready` must be null or
+/// writable, and not lie in `out`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kiln_stream_try_next(
+    stream: KilnStream,
+    out: *mut u8,
+    len: usize,
+    ready: *mut bool,
+) -> KilnStatus {
+    guard(|| {
+        let ready = memory::place("ready", ready)?;
+        // SAFETY: writable, as the caller promises.
+        unsafe { ready.write(false) };
+        memory::apart((out as usize, len), &[("ready", ready.as_ptr() as usize, 1)])?;
+        // SAFETY: the caller's promise.
+        let found = STREAMS.with(stream.id, |running| unsafe { running.copy(out, len, Stream::try_next) })?;
+        // SAFETY: as above.
+        unsafe { ready.write(found) };
+        Ok(())
+    })
+}
+
+/// Copies the next frame into `out`, [channels, height, width], 0 to 255; waits until it is ready. `len` is image_len.
+///
+/// Threads: any, but one call on a handle at a time; while it waits, every other call on the stream is KILN_STATUS_BUSY.
+/// Ownership: `out` stays the caller's, and is not used after the call.
+/// Errors: as kiln_stream_try_next.
+///
+/// # Safety
+/// `out` must be null or point to `len` writable bytes that no other thread touches during the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kiln_stream_next(stream: KilnStream, out: *mut u8, len: usize) -> KilnStatus {
+    guard(|| {
+        STREAMS.with(stream.id, |running| {
+            // SAFETY: the caller's promise.
+            unsafe { running.copy(out, len, |stream| stream.next_frame().map(Some)) }
+        })?;
+        Ok(())
+    })
+}
+
+/// Says in `*out` how often kiln_stream_try_next found no frame ready.
+///
+/// Threads: any, but one call on a handle at a time.
+/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE, KILN_STATUS_BUSY; `*out` is then as it was.
+///
+/// # Safety
+/// `out` must be null or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kiln_stream_missed(stream: KilnStream, out: *mut u64) -> KilnStatus {
+    guard(|| {
+        let out = memory::place("out", out)?;
+        let missed = STREAMS.with(stream.id, |running| Ok(running.stream.missed()))?;
+        // SAFETY: writable, as the caller promises.
+        unsafe { out.write(missed) };
+        Ok(())
+    })
+}
+
+/// Ends a stream's thread, waiting for the frame at hand, and closes the stream. Its handle and copies of it are closed from
+/// then on: using one is KILN_STATUS_HANDLE.
+///
+/// Threads: any; while another thread uses the handle, nothing is closed.
+/// Errors: KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
+#[unsafe(no_mangle)]
+pub extern "C" fn kiln_stream_close(stream: KilnStream) -> KilnStatus {
+    guard(|| STREAMS.close(stream.id))
+}

@@ -1,0 +1,80 @@
+//! Drawing through the C interface makes no allocation on Rust's heap, streams included.
+
+use runtime::capi::*;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::ptr::null;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+struct Counting;
+
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// The only test of this file: another one would allocate beside it.
+#[test]
+fn drawing_allocates_nothing() {
+    for model in ["dcgan-f16.onnx", "dcgan-f32.onnx"] {
+        draw(model, 3 * 20 * 12);
+        let before = CALLS.load(Ordering::Relaxed);
+        drop(std::hint::black_box(vec![0u8; 100]));
+        assert!(CALLS.load(Ordering::Relaxed) > before, "the counter counts");
+    }
+}
+
+fn draw(model: &str, len: usize) {
+    let ok = |status| assert_eq!(status, KilnStatus::Ok);
+    let path = format!("{}/tests/fixtures/{model}\0", env!("CARGO_MANIFEST_DIR"));
+    let (mut generator, mut stream) = (KilnGenerator::default(), KilnStream::default());
+    let (mut out, mut ready) = (vec![0f32; 5 * len], false);
+    let latents = vec![0.5f32; 5 * 48];
+    // SAFETY: what is passed is alive and as long as it says; a request is integers, floats and pointers.
+    unsafe {
+        let mut request = std::mem::zeroed::<KilnRequest>();
+        ok(kiln_request_default(&mut request, size_of::<KilnRequest>()));
+        let walk = KilnRequest { latents: KILN_LATENTS_WALK, truncation: 0.9, ..request };
+        let given =
+            KilnRequest { latents: KILN_LATENTS_GIVEN, given: latents.as_ptr(), given_len: latents.len(), ..request };
+        ok(kiln_open(path.as_ptr().cast(), null(), &mut generator));
+        ok(kiln_warm_up(generator, 5));
+        ok(kiln_stream_open(generator, &walk, 3, &mut stream));
+        // Until the stream's thread has started and waits.
+        ok(kiln_stream_next(stream, out.as_mut_ptr().cast(), len));
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let before = CALLS.load(Ordering::Relaxed);
+        for index in 0..20 {
+            ok(kiln_sample(generator, 11, index, out.as_mut_ptr().cast(), 5 * len));
+            for request in [request, walk, given] {
+                for element in [KILN_ELEMENT_U8, KILN_ELEMENT_F16, KILN_ELEMENT_F32] {
+                    ok(kiln_draw(generator, &request, element, out.as_mut_ptr().cast(), 5 * len));
+                }
+            }
+            ok(kiln_stream_try_next(stream, out.as_mut_ptr().cast(), len, &mut ready));
+            ok(kiln_stream_next(stream, out.as_mut_ptr().cast(), len));
+        }
+        assert_eq!(CALLS.load(Ordering::Relaxed) - before, 0, "{model}");
+        ok(kiln_stream_close(stream));
+        ok(kiln_close(generator));
+    }
+}

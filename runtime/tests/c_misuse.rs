@@ -1,0 +1,583 @@
+//! The C interface, called as C calls it: what is right, and what is wrong in every way that can be told.
+
+use half::f16;
+use runtime::capi::*;
+use runtime::{Generator, Options, Request, Walk};
+use std::ffi::{CStr, CString};
+use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Tests take turns: one of them fills the tables, which are the process's.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn fixture(name: &str) -> CString {
+    CString::new(format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))).expect("no NUL")
+}
+
+fn text() -> String {
+    // SAFETY: never null, ends in NUL, and nothing fails in this thread meanwhile.
+    unsafe { CStr::from_ptr(kiln_error_text()) }.to_str().expect("UTF-8").to_owned()
+}
+
+#[track_caller]
+fn ok(status: KilnStatus) {
+    assert_eq!(status, KilnStatus::Ok, "{}", text());
+}
+
+#[track_caller]
+fn fails(status: KilnStatus, expected: KilnStatus, words: &str) {
+    assert_eq!(status, expected, "{}", text());
+    assert!(text().contains(words), "{:?} lacks {words:?}", text());
+}
+
+fn options() -> KilnOptions {
+    // SAFETY: integers.
+    let mut options: KilnOptions = unsafe { std::mem::zeroed() };
+    // SAFETY: of this size.
+    ok(unsafe { kiln_options_default(&mut options, size_of::<KilnOptions>()) });
+    options
+}
+
+fn request() -> KilnRequest {
+    // SAFETY: integers, floats and pointers.
+    let mut request: KilnRequest = unsafe { std::mem::zeroed() };
+    // SAFETY: of this size.
+    ok(unsafe { kiln_request_default(&mut request, size_of::<KilnRequest>()) });
+    request
+}
+
+fn open(name: &str, options: &KilnOptions) -> Result<KilnGenerator, KilnStatus> {
+    let mut generator = KilnGenerator { id: 99 };
+    // SAFETY: all of these are alive.
+    match unsafe { kiln_open(fixture(name).as_ptr(), options, &mut generator) } {
+        KilnStatus::Ok => Ok(generator),
+        status => {
+            assert_eq!(generator, KilnGenerator::default(), "no handle after an error");
+            Err(status)
+        }
+    }
+}
+
+fn opened(name: &str) -> KilnGenerator {
+    open(name, &options()).unwrap_or_else(|status| panic!("{status:?}: {}", text()))
+}
+
+fn info(generator: KilnGenerator) -> KilnInfo {
+    // SAFETY: integers.
+    let mut info: KilnInfo = unsafe { std::mem::zeroed() };
+    // SAFETY: of this size.
+    ok(unsafe { kiln_info(generator, &mut info, size_of::<KilnInfo>()) });
+    info
+}
+
+/// The elements of a type, as `kiln_draw` knows it.
+trait Element: Copy + Default {
+    const NUMBER: u32;
+}
+impl Element for u8 {
+    const NUMBER: u32 = KILN_ELEMENT_U8;
+}
+impl Element for f16 {
+    const NUMBER: u32 = KILN_ELEMENT_F16;
+}
+impl Element for f32 {
+    const NUMBER: u32 = KILN_ELEMENT_F32;
+}
+
+fn draw<T: Element>(generator: KilnGenerator, request: &KilnRequest, out: &mut [T]) -> KilnStatus {
+    // SAFETY: all of these are alive, and the length is right.
+    unsafe { kiln_draw(generator, request, T::NUMBER, out.as_mut_ptr().cast(), out.len()) }
+}
+
+fn sample(generator: KilnGenerator, seed: u64, first: u64, out: &mut [u8]) -> KilnStatus {
+    // SAFETY: the length is right.
+    unsafe { kiln_sample(generator, seed, first, out.as_mut_ptr(), out.len()) }
+}
+
+fn stream(generator: KilnGenerator, request: &KilnRequest, frames: usize) -> Result<KilnStream, KilnStatus> {
+    let mut stream = KilnStream { id: 99 };
+    // SAFETY: all of these are alive.
+    match unsafe { kiln_stream_open(generator, request, frames, &mut stream) } {
+        KilnStatus::Ok => Ok(stream),
+        status => {
+            assert_eq!(stream, KilnStream::default(), "no handle after an error");
+            Err(status)
+        }
+    }
+}
+
+fn next(stream: KilnStream, out: &mut [u8]) -> KilnStatus {
+    // SAFETY: the length is right.
+    unsafe { kiln_stream_next(stream, out.as_mut_ptr(), out.len()) }
+}
+
+fn try_next(stream: KilnStream, out: &mut [u8], ready: &mut bool) -> KilnStatus {
+    // SAFETY: the length is right.
+    unsafe { kiln_stream_try_next(stream, out.as_mut_ptr(), out.len(), ready) }
+}
+
+fn missed(stream: KilnStream) -> Result<u64, KilnStatus> {
+    let mut missed = 0;
+    // SAFETY: alive.
+    match unsafe { kiln_stream_missed(stream, &mut missed) } {
+        KilnStatus::Ok => Ok(missed),
+        status => Err(status),
+    }
+}
+
+/// What the crate draws, to compare with.
+fn expected<T: runtime::Pixel>(name: &str, request: &Request<'_>, n: usize) -> Vec<T> {
+    let path = fixture(name).into_string().expect("UTF-8");
+    let mut generator = Generator::open(path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
+    let mut out = vec![T::default(); n * generator.info().image.len()];
+    generator.draw(request, &mut out).unwrap_or_else(|e| panic!("{e}"));
+    out
+}
+
+const LEN: usize = 3 * 20 * 12;
+
+#[test]
+fn everything_that_is_right_gives_what_the_crate_gives() {
+    let _turn = turn();
+    let name = "dcgan-f16.onnx";
+    let generator = opened(name);
+    let found = info(generator);
+    assert_eq!((found.image.channels, found.image.height, found.image.width), (3, 20, 12));
+    assert_eq!((found.image_len, found.image_in_len, found.image_in), (LEN, 0, KilnImageShape::default()));
+    assert_eq!((found.latent_dim, found.classes, found.max_batch, found.images_seen), (48, 0, 64, 0));
+    assert_eq!((found.precision, found.provider), (KILN_ELEMENT_F16, KILN_PROVIDER_CPU));
+    assert_eq!(found.struct_size, size_of::<KilnInfo>());
+
+    ok(kiln_warm_up(generator, 4));
+    let mut out = vec![0u8; 4 * LEN];
+    ok(sample(generator, 7, 100, &mut out));
+    assert_eq!(out, expected::<u8>(name, &Request::seed(7).first(100), 4));
+
+    // All requests, in all types.
+    let latents: Vec<f32> = (0..4 * 48).map(|i| (i as f32).sin()).collect();
+    let walk = Walk { seed: 5, first_index: 2, steps: 10 };
+    let walks = KilnRequest { latents: KILN_LATENTS_WALK, seed: 5, walk_first_index: 2, walk_steps: 10, ..request() };
+    let given = KilnRequest { given: latents.as_ptr(), given_len: latents.len(), ..request() };
+    let cases = [
+        (KilnRequest { seed: 3, first: 9, ..request() }, Request::seed(3).first(9)),
+        (KilnRequest { seed: 3, truncation: 0.5, ..request() }, Request::seed(3).truncation(0.5)),
+        (KilnRequest { first: 12, ..walks }, Request::walk(walk).first(12)),
+        (KilnRequest { truncation: 0.7, ..walks }, Request::walk(walk).truncation(0.7)),
+        (KilnRequest { latents: KILN_LATENTS_GIVEN, ..given }, Request::latents(&latents)),
+    ];
+    for (from, to) in cases {
+        let (mut bytes, mut halves, mut singles) = (vec![0u8; 4 * LEN], vec![f16::ZERO; 4 * LEN], vec![0f32; 4 * LEN]);
+        ok(draw(generator, &from, &mut bytes));
+        ok(draw(generator, &from, &mut halves));
+        ok(draw(generator, &from, &mut singles));
+        assert_eq!(bytes, expected::<u8>(name, &to, 4), "{to:?}");
+        assert_eq!(halves, expected::<f16>(name, &to, 4), "{to:?}");
+        assert_eq!(singles, expected::<f32>(name, &to, 4), "{to:?}");
+    }
+
+    // A clone is the same generator, and outlives it.
+    let mut clone = KilnGenerator::default();
+    // SAFETY: alive.
+    ok(unsafe { kiln_clone(generator, &mut clone) });
+    assert_ne!(clone, generator);
+    ok(kiln_close(generator));
+    ok(sample(clone, 7, 100, &mut out));
+    assert_eq!(out, expected::<u8>(name, &Request::seed(7).first(100), 4));
+    ok(kiln_close(clone));
+
+    // SAFETY: never null, ends in NUL.
+    let version = unsafe { CStr::from_ptr(kiln_version()) };
+    assert_eq!(version.to_str(), Ok(env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn classes_images_and_swapped_weights_give_what_the_crate_gives() {
+    let _turn = turn();
+    let (name, each) = ("conditional.onnx", [2u32, 9]);
+    let generator = opened(name);
+    assert_eq!(info(generator).classes, 10);
+    let mut out = vec![0f32; 12];
+    ok(draw(generator, &KilnRequest { classes: KILN_CLASSES_ONE, one_class: 4, ..request() }, &mut out));
+    assert_eq!(out, expected::<f32>(name, &Request::seed(0).class(4), 2));
+    let classes = KilnRequest { classes: KILN_CLASSES_EACH, each_class: each.as_ptr(), each_class_len: 2, ..request() };
+    ok(draw(generator, &classes, &mut out));
+    assert_eq!(out, expected::<f32>(name, &Request::seed(0).classes(&each), 2));
+    let wrong = KilnRequest { classes: KILN_CLASSES_ONE, one_class: 10, ..request() };
+    fails(draw(generator, &wrong, &mut out), KilnStatus::Argument, "allowed is 0 to 9");
+    ok(kiln_close(generator));
+
+    let name = "conditional-image-to-image.onnx";
+    let generator = opened(name);
+    let found = info(generator);
+    assert_eq!((found.image_in_len, found.image_in), (6, KilnImageShape { channels: 1, height: 2, width: 3 }));
+    let (values, bytes) =
+        ([0.1f32, 0.2, -0.3, 0.4, -0.5, 0.6, 0., 0.1, 0.2, 0.3, 0.4, 0.5], [0u8, 50, 100, 150, 200, 250]);
+    let images = KilnRequest { images: KILN_IMAGES_F32, image: values.as_ptr().cast(), image_len: 12, ..request() };
+    ok(draw(generator, &images, &mut out));
+    assert_eq!(out, expected::<f32>(name, &Request::seed(0).image(&values), 2));
+    ok(draw(generator, &KilnRequest { image_len: 6, ..images }, &mut out));
+    assert_eq!(out, expected::<f32>(name, &Request::seed(0).image(&values[..6]), 2));
+    let image = KilnRequest { images: KILN_IMAGES_U8, image: bytes.as_ptr().cast(), image_len: 6, ..request() };
+    ok(draw(generator, &image, &mut out));
+    assert_eq!(out, expected::<f32>(name, &Request::seed(0).image_bytes(&bytes), 2));
+    fails(draw(generator, &request(), &mut out), KilnStatus::Argument, "images from images");
+    fails(draw(generator, &KilnRequest { image_len: 5, ..images }, &mut out), KilnStatus::Argument, "5 values");
+
+    // Streams have copies of the image.
+    let one_class = KilnRequest { classes: KILN_CLASSES_ONE, one_class: 2, ..request() };
+    for (kind, size) in [(KILN_IMAGES_F32, 4), (KILN_IMAGES_U8, 1)] {
+        let source = if kind == KILN_IMAGES_F32 { values.as_ptr().cast::<u8>() } else { bytes.as_ptr() };
+        let mut given = vec![0u32; 6];
+        // SAFETY: there are six elements in both.
+        unsafe { source.copy_to_nonoverlapping(given.as_mut_ptr().cast(), 6 * size) };
+        let from = KilnRequest { images: kind, image: given.as_ptr().cast(), image_len: 6, ..one_class };
+        let frames = stream(generator, &from, 2).unwrap_or_else(|status| panic!("{status:?}: {}", text()));
+        given.fill(u32::MAX);
+        drop(given);
+        let base = Request::seed(0).class(2);
+        let to = if kind == KILN_IMAGES_F32 { base.image(&values[..6]) } else { base.image_bytes(&bytes) };
+        let mut frame = [0u8; 6];
+        for expected in expected::<u8>(name, &to, 30).chunks_exact(6) {
+            ok(next(frames, &mut frame));
+            assert_eq!(frame, expected);
+        }
+        ok(kiln_stream_close(frames));
+    }
+    ok(kiln_close(generator));
+
+    let (generator, weights) = (opened("dcgan-f32.onnx"), fixture("pair.safetensors"));
+    let path = |name: &CString| name.to_str().expect("UTF-8").to_owned();
+    let mut reference = Generator::open(path(&fixture("dcgan-f32.onnx")), &Options::default()).expect("opens");
+    reference.swap_weights(path(&weights)).unwrap_or_else(|e| panic!("{e}"));
+    let (mut ours, mut theirs) = (vec![0u8; LEN], vec![0u8; LEN]);
+    // SAFETY: ends in NUL.
+    ok(unsafe { kiln_swap_weights(generator, weights.as_ptr()) });
+    ok(sample(generator, 1, 2, &mut ours));
+    reference.sample(1, 2, &mut theirs).expect("draws");
+    assert_eq!(ours, theirs);
+    ok(kiln_close(generator));
+}
+
+#[test]
+fn streams_give_the_frames_that_the_crate_gives() {
+    let _turn = turn();
+    let name = "dcgan-f16.onnx";
+    let generator = opened(name);
+    let walks = KilnRequest { latents: KILN_LATENTS_WALK, seed: 5, walk_steps: 10, first: 3, ..request() };
+    let frames = stream(generator, &walks, 4).unwrap_or_else(|status| panic!("{status:?}: {}", text()));
+    // It draws with a generator of its own.
+    ok(kiln_close(generator));
+    let film = expected::<u8>(name, &Request::walk(Walk { seed: 5, first_index: 0, steps: 10 }).first(3), 20);
+    let (mut out, mut ready, mut none) = (vec![0u8; LEN], false, 0);
+    for expected in film.chunks_exact(2 * LEN) {
+        ok(next(frames, &mut out));
+        assert!(out == expected[..LEN]);
+        loop {
+            out.fill(99);
+            ok(try_next(frames, &mut out, &mut ready));
+            if ready {
+                break;
+            }
+            assert!(out.iter().all(|&v| v == 99), "nothing is written");
+            none += 1;
+        }
+        assert!(out == expected[LEN..]);
+        // A wrong length loses no frame.
+        fails(next(frames, &mut out[1..]), KilnStatus::Argument, "len is 719 bytes, allowed is one image of 720 bytes");
+        let mut long = vec![0; 2 * LEN];
+        fails(try_next(frames, &mut long, &mut ready), KilnStatus::Argument, "720");
+        assert!(!ready);
+    }
+    assert_eq!(missed(frames), Ok(none));
+    ok(kiln_stream_close(frames));
+    fails(kiln_stream_close(frames), KilnStatus::Handle, "closed");
+    fails(next(frames, &mut out), KilnStatus::Handle, "closed");
+    fails(try_next(frames, &mut out, &mut ready), KilnStatus::Handle, "closed");
+    assert_eq!(missed(frames), Err(KilnStatus::Handle));
+}
+
+#[test]
+fn wrong_handles_are_errors() {
+    let _turn = turn();
+    let generator = opened("trivial.onnx");
+    let walks = KilnRequest { latents: KILN_LATENTS_WALK, ..request() };
+    let frames = stream(generator, &walks, 1).unwrap_or_else(|status| panic!("{status:?}: {}", text()));
+    let closed = opened("trivial.onnx");
+    ok(kiln_close(closed));
+    let next_in_its_place = opened("trivial.onnx");
+    let wrong = [
+        (KilnGenerator::default(), "null"),
+        (closed, "closed"),
+        (KilnGenerator { id: frames.id }, "no generator's"),
+        (KilnGenerator { id: u64::MAX }, "no generator's"),
+        (KilnGenerator { id: generator.id ^ 1 << 40 }, "closed"),
+        (KilnGenerator { id: generator.id | 0xffff }, "closed"),
+    ];
+    for (handle, words) in wrong {
+        let (mut out, mut generator, mut found) = ([0u8], KilnGenerator::default(), options());
+        fails(kiln_close(handle), KilnStatus::Handle, words);
+        fails(kiln_warm_up(handle, 1), KilnStatus::Handle, words);
+        fails(sample(handle, 0, 0, &mut out), KilnStatus::Handle, words);
+        fails(draw(handle, &request(), &mut out), KilnStatus::Handle, words);
+        assert_eq!(stream(handle, &walks, 1), Err(KilnStatus::Handle));
+        // SAFETY: all of these are alive and of the size that they say.
+        unsafe {
+            fails(kiln_clone(handle, &mut generator), KilnStatus::Handle, words);
+            fails(kiln_info(handle, (&raw mut found).cast(), 80), KilnStatus::Handle, words);
+            fails(kiln_swap_weights(handle, fixture("trivial.onnx").as_ptr()), KilnStatus::Handle, words);
+        }
+    }
+    let (mut out, mut ready) = ([0u8], true);
+    for (handle, words) in [
+        (KilnStream::default(), "null"),
+        (KilnStream { id: generator.id }, "no stream's"),
+        (KilnStream { id: frames.id ^ 1 << 24 }, "closed"),
+    ] {
+        fails(kiln_stream_close(handle), KilnStatus::Handle, words);
+        fails(next(handle, &mut out), KilnStatus::Handle, words);
+        fails(try_next(handle, &mut out, &mut ready), KilnStatus::Handle, words);
+        assert!(!ready);
+        assert_eq!(missed(handle), Err(KilnStatus::Handle));
+    }
+    // None of this has touched the right ones.
+    ok(sample(generator, 0, 0, &mut out));
+    ok(next(frames, &mut out));
+    ok(kiln_stream_close(frames));
+    ok(kiln_close(generator));
+    ok(kiln_close(next_in_its_place));
+}
+
+#[test]
+fn wrong_pointers_and_lengths_are_errors() {
+    let _turn = turn();
+    let generator = opened("dcgan-f32.onnx");
+    let (path, mut handle) = (fixture("trivial.onnx"), KilnGenerator::default());
+    let mut memory = vec![0u64; LEN];
+    let odd = memory.as_mut_ptr().cast::<u8>().wrapping_add(1);
+    let (plain, mut found, mut frames, mut ready) = (request(), info(generator), KilnStream::default(), false);
+    use KilnStatus::Argument;
+    // SAFETY: pointers are null, misaligned, or right.
+    unsafe {
+        fails(kiln_open(null(), null(), &mut handle), Argument, "path is null");
+        fails(kiln_open(c"".as_ptr(), null(), &mut handle), Argument, "path is empty");
+        fails(kiln_open(path.as_ptr(), null(), null_mut()), Argument, "out is null");
+        fails(kiln_open(path.as_ptr(), null(), odd.cast()), Argument, "out is 0x");
+        fails(kiln_open(path.as_ptr(), odd.cast(), &mut handle), Argument, "multiple of 8");
+        fails(kiln_clone(generator, null_mut()), Argument, "out is null");
+        fails(kiln_info(generator, null_mut(), size_of::<KilnInfo>()), Argument, "out is null");
+        fails(kiln_info(generator, &mut found, 1), Argument, "sizeof(KilnInfo)");
+        fails(kiln_swap_weights(generator, null()), Argument, "path is null");
+        fails(kiln_options_default(null_mut(), size_of::<KilnOptions>()), Argument, "out is null");
+        fails(kiln_options_default(memory.as_mut_ptr().cast(), 0), Argument, "sizeof(KilnOptions)");
+        fails(kiln_request_default(memory.as_mut_ptr().cast(), 1 << 40), Argument, "sizeof(KilnRequest)");
+        fails(kiln_sample(generator, 0, 0, null_mut(), LEN), Argument, "out is null");
+        fails(kiln_sample(generator, 0, 0, odd, 0), Argument, "1 to 64 images (max_batch) of 720 elements");
+        fails(kiln_sample(generator, 0, 0, odd, LEN - 1), Argument, "len is 719");
+        fails(kiln_sample(generator, 0, 0, odd, 65 * LEN), Argument, "1 to 64 images");
+        fails(kiln_sample(generator, 0, 0, odd, usize::MAX), Argument, "1 to 64 images");
+        fails(kiln_draw(generator, null(), KILN_ELEMENT_U8, odd.cast(), LEN), Argument, "request is null");
+        fails(kiln_draw(generator, odd.cast(), KILN_ELEMENT_U8, odd.cast(), LEN), Argument, "multiple of 8");
+        fails(kiln_draw(generator, &plain, KILN_ELEMENT_F32, odd.cast(), LEN), Argument, "multiple of 4");
+        fails(kiln_draw(generator, &plain, KILN_ELEMENT_F16, odd.cast(), LEN), Argument, "multiple of 2");
+        fails(kiln_draw(generator, &plain, KILN_ELEMENT_F32, null_mut(), LEN), Argument, "out is null");
+        fails(
+            kiln_draw(generator, &plain, 3, odd.cast(), LEN),
+            Argument,
+            "element is 3, allowed are KILN_ELEMENT_U8 (0)",
+        );
+        fails(kiln_stream_open(generator, null(), 1, &mut frames), Argument, "request is null");
+        fails(kiln_stream_open(generator, &plain, 1, null_mut()), Argument, "out is null");
+        fails(kiln_stream_open(generator, &plain, 0, &mut frames), Argument, "1 to 64");
+        ok(kiln_stream_open(generator, &plain, 1, &mut frames));
+        fails(kiln_stream_try_next(frames, odd, LEN, null_mut()), Argument, "ready is null");
+        fails(kiln_stream_try_next(frames, null_mut(), LEN, &mut ready), Argument, "out is null");
+        fails(kiln_stream_try_next(frames, odd, LEN, odd.cast()), Argument, "out and ready overlap");
+        fails(kiln_stream_next(frames, null_mut(), LEN), Argument, "out is null");
+        fails(kiln_stream_missed(frames, null_mut()), Argument, "out is null");
+        // Bytes need no alignment.
+        ok(kiln_sample(generator, 0, 0, odd, LEN));
+        ok(kiln_stream_next(frames, odd, LEN));
+        ok(kiln_stream_close(frames));
+    }
+    fails(kiln_warm_up(generator, 0), Argument, "1 to 64");
+    fails(kiln_warm_up(generator, usize::MAX), Argument, "1 to 64");
+    ok(kiln_close(generator));
+}
+
+#[test]
+fn wrong_values_are_errors_that_say_what_is_allowed() {
+    let _turn = turn();
+    let wrong = [
+        (KilnOptions { provider: 3, ..options() }, "options.provider is 3, allowed are KILN_PROVIDER_AUTO (0)"),
+        (KilnOptions { start: 2, ..options() }, "options.start is 2, allowed are KILN_START_STEADY (0)"),
+        (KilnOptions { spinning: 2, ..options() }, "options.spinning is 2, allowed are 0 and 1"),
+        (KilnOptions { threads: 0, ..options() }, "allowed is 1 to 1024"),
+        (KilnOptions { max_batch: u32::MAX, ..options() }, "allowed is 1 to 4096"),
+        (KilnOptions { reserved: 1, ..options() }, "options.reserved is 1"),
+        (KilnOptions { struct_size: 0, ..options() }, "sizeof(KilnOptions)"),
+    ];
+    for (options, words) in wrong {
+        fails(open("trivial.onnx", &options).expect_err(words), KilnStatus::Argument, words);
+    }
+    let generator = opened("dcgan-f32.onnx");
+    let mut out = vec![0f32; 2 * LEN];
+    let (few, one) = ([0f32; 48], [0u32; 1]);
+    let given = KilnRequest { latents: KILN_LATENTS_GIVEN, given: few.as_ptr(), given_len: few.len(), ..request() };
+    let not_finite = [f32::NAN; 96];
+    let shared = out.as_ptr().wrapping_add(100);
+    let each = KilnRequest { classes: KILN_CLASSES_EACH, each_class: one.as_ptr(), ..request() };
+    let image = KilnRequest { images: KILN_IMAGES_F32, image: few.as_ptr().cast(), image_len: few.len(), ..request() };
+    let odd = few.as_ptr().cast::<u8>().wrapping_add(2);
+    for (request, words) in [
+        (KilnRequest { latents: 3, ..request() }, "request.latents is 3, allowed are KILN_LATENTS_SEED (0)"),
+        (KilnRequest { classes: 9, ..request() }, "request.classes is 9, allowed are KILN_CLASSES_OWN (0)"),
+        (KilnRequest { images: u32::MAX, ..request() }, "allowed are KILN_IMAGES_NONE (0)"),
+        (KilnRequest { truncation: -1., ..request() }, "greater than 0"),
+        (KilnRequest { truncation: f32::NAN, ..request() }, "greater than 0"),
+        (KilnRequest { latents: KILN_LATENTS_WALK, walk_steps: 0, ..request() }, "1 or more"),
+        (KilnRequest { struct_size: 8, ..request() }, "sizeof(KilnRequest)"),
+        (given, "2 images take 2 x 48"),
+        (KilnRequest { given: null(), ..given }, "request.given is null"),
+        (KilnRequest { given: odd.cast(), ..given }, "multiple of 4"),
+        (KilnRequest { given_len: usize::MAX / 2, ..given }, "request.given"),
+        (KilnRequest { given: not_finite.as_ptr(), given_len: 96, ..given }, "not finite"),
+        (KilnRequest { given: shared, given_len: 96, ..given }, "out and request.given overlap"),
+        (KilnRequest { each_class: null(), each_class_len: 2, ..each }, "request.each_class is null"),
+        (KilnRequest { each_class_len: 1, ..each }, "1 classes for 2 images"),
+        (KilnRequest { classes: KILN_CLASSES_ONE, ..request() }, "unconditional"),
+        (image, "takes none"),
+        (KilnRequest { image: null(), ..image }, "request.image is null"),
+        (KilnRequest { image: odd.cast(), ..image }, "multiple of 4"),
+        (KilnRequest { images: KILN_IMAGES_U8, ..image }, "takes none"),
+    ] {
+        fails(draw(generator, &request, &mut out), KilnStatus::Argument, words);
+    }
+    for (request, words) in [
+        (KilnRequest { given: few.as_ptr(), ..given }, "no end"),
+        (KilnRequest { each_class_len: 1, ..each }, "no end"),
+        (image, "takes none"),
+        (KilnRequest { images: KILN_IMAGES_U8, ..image }, "takes none"),
+    ] {
+        fails(stream(generator, &request, 1).expect_err(words), KilnStatus::Argument, words);
+    }
+    ok(draw(generator, &request(), &mut out));
+    ok(kiln_close(generator));
+}
+
+#[test]
+fn every_kind_of_error_has_its_value_and_a_text_of_its_thread() {
+    let _turn = turn();
+    fails(open("nothing.onnx", &options()).expect_err("no file"), KilnStatus::Model, "nothing.onnx");
+    fails(open("failing-self-test.onnx", &options()).expect_err("wrong"), KilnStatus::Model, "self-test");
+    let cuda = KilnOptions { provider: KILN_PROVIDER_CUDA, ..options() };
+    fails(open("trivial.onnx", &cuda).expect_err("no CUDA"), KilnStatus::Provider, "cuda");
+    let before = text();
+    let generator = opened("trivial.onnx");
+    assert_eq!(text(), before, "what is right leaves the text alone");
+    assert_eq!(std::thread::spawn(text).join().expect("ends"), "", "each thread has its own");
+    // The graph of another model, and no safetensors file.
+    // SAFETY: ends in NUL.
+    fails(unsafe { kiln_swap_weights(generator, fixture("make.py").as_ptr()) }, KilnStatus::Model, "make.py");
+    ok(sample(generator, 0, 0, &mut [0]));
+    ok(kiln_close(generator));
+}
+
+#[test]
+fn a_handle_in_use_is_busy_in_other_threads() {
+    let _turn = turn();
+    let name = "dcgan-f32.onnx";
+    let (generator, expected) = (opened(name), expected::<u8>(name, &Request::seed(1), 64));
+    let (done, deadline) = (AtomicBool::new(false), Instant::now() + Duration::from_secs(60));
+    let use_it = || {
+        let mut out = vec![0u8; 64 * LEN];
+        while !done.load(Ordering::Relaxed) {
+            assert!(Instant::now() < deadline, "two threads never met");
+            match sample(generator, 1, 0, &mut out) {
+                KilnStatus::Ok => assert!(out == expected),
+                status => {
+                    fails(status, KilnStatus::Busy, "another thread");
+                    done.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(use_it);
+        scope.spawn(use_it);
+    });
+    ok(kiln_close(generator));
+}
+
+#[test]
+fn closing_from_all_sides_closes_once() {
+    let _turn = turn();
+    for _ in 0..50 {
+        let generator = opened("trivial.onnx");
+        let closed: Vec<KilnStatus> = std::thread::scope(|scope| {
+            let threads = [0; 4].map(|_| scope.spawn(|| (sample(generator, 0, 0, &mut [0]), kiln_close(generator)).1));
+            threads.map(|thread| thread.join().expect("ends")).into()
+        });
+        assert!(closed.iter().filter(|&&status| status == KilnStatus::Ok).count() <= 1, "{closed:?}");
+        assert!(
+            closed.iter().all(|s| matches!(s, KilnStatus::Ok | KilnStatus::Busy | KilnStatus::Handle)),
+            "{closed:?}"
+        );
+        // All may have been busy with one another.
+        kiln_close(generator);
+        fails(kiln_close(generator), KilnStatus::Handle, "closed");
+    }
+}
+
+#[test]
+fn full_tables_are_errors_and_room_can_be_made() {
+    let _turn = turn();
+    let generator = opened("trivial.onnx");
+    let clone = || {
+        let mut clone = KilnGenerator { id: 99 };
+        // SAFETY: alive.
+        match unsafe { kiln_clone(generator, &mut clone) } {
+            KilnStatus::Ok => Ok(clone),
+            status => Err(status),
+        }
+    };
+    let clones: Vec<_> = (1..KILN_MAX_GENERATORS).map(|_| clone().expect("there is room")).collect();
+    fails(clone().expect_err("is full"), KilnStatus::Full, "256 generators are open");
+    fails(open("trivial.onnx", &options()).expect_err("is full"), KilnStatus::Full, "close one first");
+    let streams: Vec<_> =
+        (0..KILN_MAX_STREAMS).map(|_| stream(generator, &request(), 1).expect("there is room")).collect();
+    fails(stream(generator, &request(), 1).expect_err("is full"), KilnStatus::Full, "64 streams are open");
+    streams.into_iter().for_each(|stream| ok(kiln_stream_close(stream)));
+    ok(kiln_close(clones[100]));
+    let again = clone().expect("there is room");
+    clones.into_iter().enumerate().filter(|(i, _)| *i != 100).for_each(|(_, clone)| ok(kiln_close(clone)));
+    ok(kiln_close(again));
+    ok(kiln_close(generator));
+}
+
+#[test]
+fn larger_structs_of_later_versions_are_taken_while_they_ask_for_nothing_new() {
+    #[repr(C)]
+    struct Later<T> {
+        now: T,
+        new: u64,
+    }
+    let _turn = turn();
+    let mut options = Later { now: options(), new: 7 };
+    // SAFETY: of this size.
+    ok(unsafe { kiln_options_default((&raw mut options).cast(), size_of_val(&options)) });
+    assert_eq!((options.now.struct_size, options.new), (size_of_val(&options), 0));
+    let (path, mut generator) = (fixture("trivial.onnx"), KilnGenerator::default());
+    // SAFETY: all of these are alive and of the size that they say.
+    unsafe {
+        ok(kiln_open(path.as_ptr(), (&raw const options).cast(), &mut generator));
+        ok(kiln_close(generator));
+        options.new = 1;
+        let status = kiln_open(path.as_ptr(), (&raw const options).cast(), &mut generator);
+        fails(status, KilnStatus::Argument, "KilnOptions uses fields that this version");
+    }
+}

@@ -1,0 +1,30 @@
+//! `include/kiln.h` is what cbindgen makes of the module `capi`.
+
+use std::path::Path;
+
+#[test]
+fn the_header_is_up_to_date() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).unwrap_or_else(|e| panic!("{e}"));
+    // In the order in which they are to be read, every file of the module.
+    let sources = ["status", "handles", "structs", "generator", "stream", "convert", "memory", "mod", "versions"];
+    let files = std::fs::read_dir(root.join("src/capi")).expect("lists").count();
+    assert_eq!(files, sources.len(), "a file of src/capi is missing in this test");
+    let builder = sources.iter().fold(cbindgen::Builder::new().with_config(config), |builder, name| {
+        builder.with_src(root.join("src/capi").join(name).with_extension("rs"))
+    });
+    let mut made = Vec::new();
+    builder.generate().unwrap_or_else(|e| panic!("{e}")).write(&mut made);
+
+    let path = root.join("include/kiln.h");
+    if std::env::var_os("KILN_UPDATE_HEADER").is_some_and(|value| value == "1") {
+        std::fs::write(&path, &made).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    }
+    let there = std::fs::read_to_string(&path).unwrap_or_else(|e| format!("{}: {e}", path.display()));
+    // Checkouts may end lines in their own way.
+    assert!(
+        there.replace("\r\n", "\n").as_bytes() == made,
+        "include/kiln.h is not what src/capi says; to update it: KILN_UPDATE_HEADER=1 cargo test -p runtime --features \
+         capi --test header"
+    );
+}
