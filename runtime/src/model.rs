@@ -10,7 +10,7 @@
 //! | `kiln.latent_distribution` | `normal` |
 //! | `kiln.image_shape` | `channels height width` of the output `image` [N, C, H, W] |
 //! | `kiln.value_range` | `-1 1` |
-//! | `kiln.classes` | number of classes, 0 when unconditional; else there is an input `class`, int64 [N] |
+//! | `kiln.classes` | number of classes, 0 when unconditional; else there is an input `class`, int64 \[N\] |
 //! | `kiln.image_in_shape` | `channels height width` of the input `image_in` [N, C, h, w], for generators that have one |
 //! | `kiln.recipe`, `kiln.recipe_sha256` | what it was trained with, as TOML, and its hash |
 //! | `kiln.images_seen` | real images shown in training |
@@ -27,7 +27,7 @@ use std::str::FromStr;
 pub const FORMAT_VERSION: u32 = 1;
 /// Name of the input for latents, [N, latent_dim].
 pub const INPUT_LATENT: &str = text(LATENT);
-/// Name of the input for class labels, int64 [N], of conditional generators.
+/// Name of the input for class labels, int64 \[N\], of conditional generators.
 pub const INPUT_CLASS: &str = text(CLASS);
 /// Name of the input for images, [N, C, h, w], of image-to-image generators.
 pub const INPUT_IMAGE: &str = text(IMAGE_IN);

@@ -171,9 +171,7 @@ impl<'a> Request<'a> {
         match info.image_in.map(|image| image.len()) {
             None if given => argument("an image is given, but the generator takes none".into()),
             None => Ok(()),
-            Some(_) if !given => {
-                argument("the generator makes images from images: give one with Request::image".into())
-            }
+            Some(_) if !given => argument("the generator makes images from images: give one with the request".into()),
             Some(one) if len != one && len != n * one => {
                 argument(format!("the images given have {len} values, allowed are {one} or {n} x {one}"))
             }

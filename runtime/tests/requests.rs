@@ -143,7 +143,7 @@ fn requests_that_do_not_fit_the_generator_are_refused() {
     refused(CLASSES[0], seed.class(u32::MAX), 1, "0 to 9");
     refused(CLASSES[0], seed.classes(&[0, 1, 10]), 3, "class 10");
     refused(CLASSES[0], seed.classes(&[0, 1]), 3, "2 classes for 3 images");
-    refused(CLASSES[1], seed, 1, "Request::image");
+    refused(CLASSES[1], seed, 1, "images from images");
     for wrong in [0, 5, 7, 12] {
         refused(CLASSES[1], seed.image_bytes(&vec![0; wrong]), 3, "6 or 3 x 6");
     }

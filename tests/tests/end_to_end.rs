@@ -80,6 +80,32 @@ fn digits_are_trained_exported_and_sampled() {
 }
 
 #[test]
+fn weights_beside_the_model_are_exchanged_under_it() {
+    let folder = folder();
+    let here = folder.path();
+    for seed in ["1", "2"] {
+        let export = ["--seed", seed, "--steps", "3", "--export", &format!("gen{seed}.onnx"), "--external-weights"];
+        let said = succeed(trainer(here).args(SMALL).args(export));
+        assert!(said.contains("agrees with candle") && said.contains(&format!("gen{seed}.safetensors")), "{said}");
+        assert!(
+            here.join(format!("gen{seed}.onnx")).metadata().expect("is there").len() < 10_000,
+            "weights are inside"
+        );
+    }
+    // The same bytes as a file that has them inside, and as each other under either graph.
+    succeed(trainer(here).args(["--run", "runs/digits-2", "--export", "inside.onnx"]));
+    let (first, second) = (raw(here, "gen1.onnx", &["--seed", "7"]), raw(here, "gen2.onnx", &["--seed", "7"]));
+    assert!(raw(here, "inside.onnx", &["--seed", "7"]) == second);
+    assert!(first != second);
+    for model in ["gen1.onnx", "inside.onnx"] {
+        assert!(raw(here, model, &["--seed", "7", "--weights", "gen2.safetensors"]) == second, "{model}");
+        assert!(raw(here, model, &["--seed", "7", "--weights", "gen1.safetensors"]) == first, "{model}");
+    }
+    let names = fs::read_dir(here).expect("lists").map(|entry| entry.expect("lists").file_name());
+    assert_eq!(names.filter(|name| name.to_string_lossy().starts_with('.')).count(), 0, "something unfinished is left");
+}
+
+#[test]
 fn an_interrupted_run_goes_on_to_the_same_bytes() {
     let folder = folder();
     let here = folder.path();
