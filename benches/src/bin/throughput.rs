@@ -1,6 +1,5 @@
 //! Images a second of one caller and of two, with one thread a call and with two: prints a Markdown table.
 
-use benches::process::memory;
 use clap::Parser;
 use runtime::{Error, Options, Pool};
 use std::path::{Path, PathBuf};
@@ -39,8 +38,8 @@ fn main() -> ExitCode {
 }
 
 fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
-    println!("| model | batch | 1 caller, 1 thread | 1 caller, 2 threads | 2 callers, 1 thread each | MB |");
-    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
+    println!("| model | batch | 1 caller, 1 thread | 1 caller, 2 threads | 2 callers, 1 thread each |");
+    println!("| --- | ---: | ---: | ---: | ---: |");
     for model in MODELS {
         let path = args.folder.join(format!("{model}-f16.onnx"));
         for batch in BATCHES {
@@ -57,8 +56,7 @@ fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
                 format!("{:.0}", rates[rates.len() / 2])
             });
             let cells: Vec<String> = medians.collect();
-            let megabytes = memory().unwrap_or_default();
-            println!("| {model} | {batch} | {} | {megabytes:.0} |", cells.join(" | "));
+            println!("| {model} | {batch} | {} |", cells.join(" | "));
         }
     }
     Ok(())
