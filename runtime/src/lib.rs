@@ -6,8 +6,10 @@
 //! allocation, and memory is bounded by [`Options::max_batch`]. Whatever is wrong with a file is an [`Error`], never a
 //! panic.
 //!
-//! **What it costs.** The library `onnxruntime` (found at run time, see [`engine_info`]), and two buffers of `max_batch`
-//! latents and images.
+//! **What it costs.** The library `onnxruntime` (found at run time, see [`engine_info`]), the file mapped into memory, ONNX
+//! Runtime's working memory for the largest batch drawn so far, and for each generator buffers of `max_batch` inputs and images;
+//! clones and the members of a [`Pool`] share all but the last. What may be asked for is in [`Request`]; frames that are ready
+//! before they are asked for come from a [`Stream`].
 //!
 //! ```no_run
 //! use runtime::{Generator, Options};

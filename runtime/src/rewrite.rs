@@ -10,7 +10,7 @@
 
 use crate::graph::{self, Data, Element, Weight};
 use crate::model::{INPUT_IMAGE, INPUT_LATENT, OUTPUT_IMAGE};
-use crate::wire::{self, Value, fields, put_bytes, put_number};
+use crate::wire::{self, Field, Value, fields, put_bytes, put_number};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use std::borrow::Cow;
@@ -24,6 +24,10 @@ const BLOCK: usize = 8;
 /// Taps of the kernel that meet an output row of even number, and of odd number, from top to bottom.
 const TAPS: [[usize; 2]; 2] = [[3, 1], [2, 0]];
 
+/// Most nodes of a model that is looked at: every layer is compared with all of them.
+const MAX_NODES: usize = 1024;
+
+/// No attributes.
 const NONE: &[&[u8]] = &[];
 
 /// Whether the rewritten form is known to win on this processor. With AVX-512 it has not been measured.
@@ -55,8 +59,12 @@ pub(crate) fn faster<'a>(
     let graph = graph::graph(model)?;
     let Some(nodes) = nodes(graph)? else { return Ok(None) };
     let mut weights = HashMap::new();
-    for weight in graph::weights(model)? {
-        weights.insert(weight.name, weight);
+    for field in fields(graph) {
+        if let Field { number: 5, value: Value::Bytes(tensor), .. } = field? {
+            // Elements that are given in another way than as bytes could not be widened.
+            let Some(weight) = graph::weight(tensor)? else { return Ok(None) };
+            weights.insert(weight.name, weight);
+        }
     }
     let half = weights.values().any(|weight| weight.element == Element::F16);
     let sizes = image_sizes(&nodes, &weights, &mut data)?;
@@ -72,17 +80,14 @@ pub(crate) fn faster<'a>(
             let field = field?;
             match (field.number, field.value) {
                 (1, _) => (),
-                (5, Value::Bytes(tensor)) => match graph::weight(tensor)? {
-                    Some(weight) if replaced(weight.name) => (),
-                    Some(weight) => {
-                        let bytes = data(&weight)?.bytes;
-                        match weight.element {
-                            Element::F16 => out.floats(weight.name, &weight.shape, &floats(&weight, bytes)?),
-                            element => graph::put_tensor(out.bytes, weight.name, element, &weight.shape, bytes),
-                        }
+                (5, Value::Bytes(tensor)) => {
+                    let Some(weight) = graph::weight(tensor)?.filter(|weight| !replaced(weight.name)) else { continue };
+                    let bytes = data(&weight)?.bytes;
+                    match weight.element {
+                        Element::F16 => out.floats(weight.name, &weight.shape, &floats(&weight, bytes)?),
+                        element => graph::put_tensor(out.bytes, weight.name, element, &weight.shape, bytes),
                     }
-                    None => out.bytes.extend_from_slice(field.raw),
-                },
+                }
                 _ => out.bytes.extend_from_slice(field.raw),
             }
         }
@@ -134,7 +139,7 @@ fn nodes(graph: &[u8]) -> Result<Option<Vec<Node<'_>>>, String> {
                 _ => return Ok(None),
             }
         }
-        if !KNOWN.contains(&node.op) || node.outputs.len() != 1 {
+        if !KNOWN.contains(&node.op) || node.outputs.len() != 1 || all.len() == MAX_NODES {
             return Ok(None);
         }
         all.push(node);

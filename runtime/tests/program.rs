@@ -49,6 +49,46 @@ fn it_describes_the_file() {
 }
 
 #[test]
+fn the_doctor_tells_what_works_and_how_fast() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = sample(folder.path(), &["--doctor", "MODEL", "--batch", "4"]);
+    let words = said(&output);
+    assert!(output.status.success(), "{words}");
+    for word in [
+        "ONNX Runtime 1.",
+        "CPUExecutionProvider",
+        "cuda       does not work",
+        "self-test passes",
+        "batch 1 ",
+        "batch 4 ",
+        "p99",
+    ] {
+        assert!(words.contains(word), "{words} lacks {word:?}");
+    }
+    let output = sample(folder.path(), &["--doctor"]);
+    assert!(output.status.success() && said(&output).contains("none given"), "{}", said(&output));
+    let output = sample(folder.path(), &["--doctor", "nothing.onnx"]);
+    assert!(output.status.code() == Some(1) && said(&output).contains("nothing.onnx"), "{}", said(&output));
+}
+
+#[test]
+fn walks_truncation_and_a_fast_start_are_options() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let draw = |options: &[&str]| {
+        let arguments = [&["MODEL", "--seed", "7", "--count", "9", "--raw", "out.raw"], options].concat();
+        let output = sample(folder.path(), &arguments);
+        assert!(output.status.success(), "{}", said(&output));
+        std::fs::read(folder.path().join("out.raw")).expect("reads")
+    };
+    let len = 3 * 20 * 12;
+    let (images, walk, typical) = (draw(&[]), draw(&["--walk", "4"]), draw(&["--truncation", "0.5"]));
+    assert!(images[len..2 * len] == walk[4 * len..5 * len] && images[2 * len..3 * len] == walk[8 * len..]);
+    assert_ne!(images, typical);
+    let fast = draw(&["--fast-start"]);
+    assert!(images.iter().zip(&fast).all(|(a, b)| a.abs_diff(*b) <= 1));
+}
+
+#[test]
 fn mistakes_end_with_a_line_and_the_right_code() {
     let folder = tempfile::tempdir().expect("a folder");
     for (arguments, code, words) in [
@@ -56,6 +96,10 @@ fn mistakes_end_with_a_line_and_the_right_code() {
         (&[], 2, "MODEL"),
         (&["MODEL", "--grid", "x.png", "--count", "0"], 2, "--count"),
         (&["MODEL", "--grid", "x.png", "--provider", "tpu"], 2, "auto, cpu and cuda"),
+        (&["MODEL", "--grid", "x.png", "--walk", "0"], 2, "--walk"),
+        (&["MODEL", "--grid", "x.png", "--truncation", "0"], 1, "truncation"),
+        (&["MODEL", "--grid", "x.png", "--class", "1"], 1, "unconditional"),
+        (&["MODEL", "--grid", "x.png", "--weights", "no.safetensors"], 1, "no.safetensors"),
         (&["nothing.onnx", "--info"], 1, "nothing.onnx"),
         (&["MODEL", "--info", "--batch", "0"], 1, "max_batch"),
         (&["MODEL", "--grid", "no/such/x.png"], 1, "no/such/x.png"),
