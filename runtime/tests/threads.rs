@@ -4,7 +4,8 @@ mod common;
 
 use common::{draw, fixture, open};
 use runtime::{Error, MAX_FRAMES, MAX_POOL, Options, Pool, Request, Stream, Walk};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 const MODEL: &str = "dcgan-f16.onnx";
 
@@ -114,7 +115,6 @@ fn streams_that_cannot_be_are_refused() {
 
 #[test]
 fn a_pool_serves_more_callers_than_it_has_generators() {
-    let busy = AtomicUsize::new(0);
     for size in [1, 2, 3] {
         let pool = Pool::open(fixture(MODEL), &Options::default(), size).unwrap_or_else(|e| panic!("{e}"));
         pool.warm_up(4).expect("warms up");
@@ -122,7 +122,7 @@ fn a_pool_serves_more_callers_than_it_has_generators() {
         let expected: Vec<u8> = draw(&mut open(MODEL, &Options::default()), &Request::seed(2), 64);
         std::thread::scope(|scope| {
             for caller in 0..6u64 {
-                let (pool, expected, busy) = (&pool, &expected, &busy);
+                let (pool, expected) = (&pool, &expected);
                 scope.spawn(move || {
                     let mut out = vec![0u8; 4 * len];
                     for i in 0..60 {
@@ -132,7 +132,6 @@ fn a_pool_serves_more_callers_than_it_has_generators() {
                             pool.draw(&request, &mut out).expect("draws");
                         } else {
                             while !pool.try_draw(&request, &mut out).expect("draws") {
-                                busy.fetch_add(1, Ordering::Relaxed);
                                 std::thread::yield_now();
                             }
                         }
@@ -142,7 +141,29 @@ fn a_pool_serves_more_callers_than_it_has_generators() {
             }
         });
     }
-    assert!(busy.into_inner() > 0, "six callers found a generator idle all the time, even where there is one");
+}
+
+#[test]
+fn a_pool_that_is_asked_without_waiting_says_when_all_are_lent() {
+    let pool = Pool::open(fixture(MODEL), &Options::default(), 1).expect("opens");
+    let len = pool.info().image.len();
+    let found = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // The one generator is lent nearly all the time.
+        scope.spawn(|| {
+            let mut out = vec![0u8; 64 * len];
+            while !found.load(Ordering::Relaxed) {
+                pool.sample(0, 0, &mut out).expect("draws");
+            }
+        });
+        let mut out = vec![0u8; len];
+        let began = Instant::now();
+        while !found.load(Ordering::Relaxed) {
+            let drawn = pool.try_draw(&Request::seed(0), &mut out).expect("draws");
+            found.store(!drawn || began.elapsed() > Duration::from_secs(60), Ordering::Relaxed);
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "it never was lent to the other caller");
+    });
 }
 
 #[test]
