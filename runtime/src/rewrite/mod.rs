@@ -8,27 +8,20 @@
 //! What it is worth, and where it loses, is measured: `benches/RESULTS.md`. A model with anything in it that is not known here
 //! is left as it is.
 
+mod writer;
+
 use crate::graph::{self, Data, Element, Weight};
-use crate::model::{INPUT_IMAGE, INPUT_LATENT, OUTPUT_IMAGE};
-use crate::wire::{self, Field, Value, fields, put_bytes, put_number};
-use half::f16;
-use half::slice::HalfFloatSliceExt;
-use std::borrow::Cow;
+use crate::wire::{self, Field, Value, fields};
 use std::collections::HashMap;
+use writer::{Graph, floats};
 
 /// Operators of which neither shape nor precision of their surroundings is part.
 const KNOWN: [&str; 10] =
     ["Add", "Concat", "ConvTranspose", "Gather", "Gemm", "LeakyRelu", "Mul", "Relu", "Reshape", "Tanh"];
 /// Channels in one block of the blocked convolutions: layers with fewer or other numbers of them lose.
 const BLOCK: usize = 8;
-/// Taps of the kernel that meet an output row of even number, and of odd number, from top to bottom.
-const TAPS: [[usize; 2]; 2] = [[3, 1], [2, 0]];
-
 /// Most nodes of a model that is looked at: every layer is compared with all of them.
 const MAX_NODES: usize = 1024;
-
-/// No attributes.
-const NONE: &[&[u8]] = &[];
 
 /// Whether the rewritten form is known to win on this processor. With AVX-512 it has not been measured.
 pub(crate) fn pays_here() -> bool {
@@ -248,175 +241,12 @@ fn layer<'n, 'a>(
     })
 }
 
-/// Elements of a weight of type f16 or f32.
-fn floats(weight: &Weight<'_>, bytes: &[u8]) -> Result<Vec<f32>, String> {
-    if weight.bytes() != Some(bytes.len()) {
-        return Err(format!("weight {weight} has {} bytes", bytes.len()));
-    }
-    Ok(match weight.element {
-        Element::F16 => {
-            let halves: Vec<f16> = bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
-            let mut wide = vec![0f32; halves.len()];
-            halves.convert_to_f32_slice(&mut wide);
-            wide
-        }
-        _ => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-    })
-}
-
-/// The fields of a GraphProto, as they are written.
-struct Graph<'o> {
-    bytes: &'o mut Vec<u8>,
-    /// Input and output are f16, all between them is f32.
-    half: bool,
-}
-
-impl Graph<'_> {
-    /// Casts what goes into the first nodes, if it is f16.
-    fn inputs(&mut self, nodes: &[Node<'_>]) {
-        if self.half {
-            for name in [INPUT_LATENT, INPUT_IMAGE] {
-                if nodes.iter().any(|node| node.inputs.contains(&name)) {
-                    self.cast(name, &wide(name), Element::F32);
-                }
-            }
-        }
-    }
-
-    fn cast(&mut self, from: &str, to: &str, element: Element) {
-        self.raw_node("Cast", &[from], &[to], &[int("to", element as u64)]);
-    }
-
-    /// A node of the model.
-    fn node(&mut self, op: &str, inputs: &[&str], outputs: &[&str], attributes: &[impl AsRef<[u8]>]) {
-        let is_end = |name: &str| self.half && [INPUT_LATENT, INPUT_IMAGE, OUTPUT_IMAGE].contains(&name);
-        let rename = |name: &&str| if is_end(name) { wide(name) } else { (*name).to_owned() };
-        let (inputs, renamed): (Vec<_>, Vec<_>) =
-            (inputs.iter().map(rename).collect(), outputs.iter().map(rename).collect());
-        self.raw_node(op, &inputs, &renamed, attributes);
-        if self.half && outputs == [OUTPUT_IMAGE] {
-            self.cast(&wide(OUTPUT_IMAGE), OUTPUT_IMAGE, Element::F16);
-        }
-    }
-
-    fn raw_node(
-        &mut self,
-        op: &str,
-        inputs: &[impl AsRef<str>],
-        outputs: &[impl AsRef<str>],
-        attributes: &[impl AsRef<[u8]>],
-    ) {
-        let node = wire::begin(self.bytes, 1);
-        inputs.iter().for_each(|name| put_bytes(self.bytes, 1, name.as_ref().as_bytes()));
-        outputs.iter().for_each(|name| put_bytes(self.bytes, 2, name.as_ref().as_bytes()));
-        put_bytes(self.bytes, 4, op.as_bytes());
-        attributes.iter().for_each(|attribute| put_bytes(self.bytes, 5, attribute.as_ref()));
-        wire::end(self.bytes, node);
-    }
-
-    fn floats(&mut self, name: &str, shape: &[usize], values: &[f32]) {
-        let bytes = match cfg!(target_endian = "little") {
-            // SAFETY: numbers may be read as bytes, of which there are four each; the file has them in this order.
-            true => Cow::from(unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) }),
-            false => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        };
-        graph::put_tensor(self.bytes, name, Element::F32, shape, &bytes);
-    }
-
-    fn sizes(&mut self, name: &str, sizes: &[i64]) {
-        let bytes: Vec<u8> = sizes.iter().flat_map(|n| n.to_le_bytes()).collect();
-        graph::put_tensor(self.bytes, name, Element::I64, &[sizes.len()], &bytes);
-    }
-
-    /// The four convolutions that make a layer.
-    fn layer(&mut self, layer: &Layer<'_, '_>, kernel: &[f32]) {
-        let [inputs, outputs, ..] = layer.weight.shape[..] else { return };
-        let ((h, w), name) = (layer.size, layer.weight.name);
-        let part = |what: &str| format!("{name}/{what}");
-        let (row_shape, shape) = (part("row"), part("image"));
-        self.sizes(&row_shape, &[-1, h as i64, (2 * w * outputs) as i64]);
-        self.sizes(&shape, &[-1, 2 * h as i64, 2 * w as i64, outputs as i64]);
-        let phases = phases(kernel, inputs, outputs);
-        let mut rows = Vec::new();
-        for a in 0..2 {
-            let mut pair = Vec::new();
-            for c in 0..2 {
-                let at = |what: &str| part(&format!("{what}{a}{c}"));
-                self.floats(&at("weight"), &[outputs, inputs, 2, 2], &phases[2 * a + c]);
-                let (weight, mut last) = (at("weight"), at("conv"));
-                let arguments: Vec<&str> = [layer.input, &weight].into_iter().chain(layer.bias).collect();
-                let pads = [1 - a, 1 - c, a, c].map(|n| n as i64);
-                self.node("Conv", &arguments, &[&last], &[&ints("pads", &pads), &ints("kernel_shape", &[2, 2])]);
-                if let Some(activation) = layer.activation {
-                    let active = at("active");
-                    self.node(activation.op, &[&last], &[&active], &activation.attributes);
-                    last = active;
-                }
-                let pixels = at("pixels");
-                self.node("Transpose", &[&last], &[&pixels], &[&ints("perm", &[0, 2, 3, 1])]);
-                pair.push(pixels);
-            }
-            let (pixels, row) = (part(&format!("pixels{a}")), part(&format!("row{a}")));
-            self.node("Concat", &[&pair[0], &pair[1]], &[&pixels], &[&int("axis", 3)]);
-            self.node("Reshape", &[&pixels, &row_shape], &[&row], NONE);
-            rows.push(row);
-        }
-        let (both, image) = (part("rows"), part("channels-last"));
-        self.node("Concat", &[&rows[0], &rows[1]], &[&both], &[&int("axis", 2)]);
-        self.node("Reshape", &[&both, &shape], &[&image], NONE);
-        self.node("Transpose", &[&image], &[layer.output], &[&ints("perm", &[0, 3, 1, 2])]);
-    }
-}
-
-/// The name of the f32 form of an f16 input or output.
-fn wide(name: &str) -> String {
-    format!("{name}/wide")
-}
-
-/// The convolutions [outputs, inputs, 2, 2] that give the rows of parity a and the columns of parity c of a transposed one
-/// [inputs, outputs, 4, 4]: number 2 a + c.
-fn phases(kernel: &[f32], inputs: usize, outputs: usize) -> [Vec<f32>; 4] {
-    let mut phases = [(); 4].map(|()| vec![0f32; inputs * outputs * 4]);
-    // Inputs by fours: then a line of the cache is written whole.
-    for first in (0..inputs).step_by(4) {
-        for o in 0..outputs {
-            for i in first..inputs.min(first + 4) {
-                let taps = &kernel[(i * outputs + o) * 16..][..16];
-                for (number, phase) in phases.iter_mut().enumerate() {
-                    let (rows, columns) = (TAPS[number / 2], TAPS[number % 2]);
-                    let place = &mut phase[(o * inputs + i) * 4..][..4];
-                    for (j, value) in place.iter_mut().enumerate() {
-                        *value = taps[4 * rows[j / 2] + columns[j % 2]];
-                    }
-                }
-            }
-        }
-    }
-    phases
-}
-
-fn ints(name: &str, values: &[i64]) -> Vec<u8> {
-    let mut out = Vec::new();
-    put_bytes(&mut out, 1, name.as_bytes());
-    values.iter().for_each(|&n| put_number(&mut out, 8, n as u64));
-    // The attribute's type: a list of integers.
-    put_number(&mut out, 20, 7);
-    out
-}
-
-fn int(name: &str, value: u64) -> Vec<u8> {
-    let mut out = Vec::new();
-    put_bytes(&mut out, 1, name.as_bytes());
-    put_number(&mut out, 3, value);
-    put_number(&mut out, 20, 2);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::environment;
     use crate::graph::Place;
+    use half::f16;
     use ort::session::Session;
     use ort::value::Tensor;
 
@@ -464,22 +294,6 @@ mod tests {
             // The last layer, of 3 channels, stays.
             let names = |op: &[u8]| faster.windows(op.len()).filter(|window| *window == op).count();
             assert_eq!(names(b"ConvTranspose"), 1, "{name}");
-        }
-    }
-
-    #[test]
-    fn phases_are_the_taps_of_their_parity() {
-        let (inputs, outputs) = (6, 3);
-        let kernel: Vec<f32> = (0..inputs * outputs * 16).map(|i| i as f32).collect();
-        let phases = phases(&kernel, inputs, outputs);
-        // Output row 2 j + a meets input row i = j + a - 1 + n in tap 2 j + a + 1 - 2 i; the same for columns.
-        let tap = |parity: usize, n: usize| 3 - parity - 2 * n;
-        for (number, phase) in phases.iter().enumerate() {
-            for (at, &value) in phase.iter().enumerate() {
-                let (o, i, n, m) = (at / 4 / inputs, at / 4 % inputs, at / 2 % 2, at % 2);
-                let expected = kernel[(i * outputs + o) * 16 + 4 * tap(number / 2, n) + tap(number % 2, m)];
-                assert_eq!(value, expected, "{number}: {at}");
-            }
         }
     }
 
