@@ -1,45 +1,18 @@
 //! Drawing through the C interface makes no allocation on Rust's heap, streams included.
 
+#[path = "common/counting.rs"]
+mod counting;
+
+use counting::allocations;
 use runtime::capi::*;
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr::null;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-struct Counting;
-
-static CALLS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        CALLS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(memory, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 // The only test of this file: another one would allocate beside it.
 #[test]
 fn drawing_allocates_nothing() {
+    assert!(allocations(|| drop(std::hint::black_box(vec![0u8; 100]))) > 0, "the counter counts");
     for model in ["dcgan-f16.onnx", "dcgan-f32.onnx"] {
         draw(model, 3 * 20 * 12);
-        let before = CALLS.load(Ordering::Relaxed);
-        drop(std::hint::black_box(vec![0u8; 100]));
-        assert!(CALLS.load(Ordering::Relaxed) > before, "the counter counts");
     }
 }
 
@@ -62,18 +35,19 @@ fn draw(model: &str, len: usize) {
         // Until the stream's thread has started and waits.
         ok(kiln_stream_next(stream, out.as_mut_ptr().cast(), len));
         std::thread::sleep(std::time::Duration::from_millis(200));
-        let before = CALLS.load(Ordering::Relaxed);
-        for index in 0..20 {
-            ok(kiln_sample(generator, 11, index, out.as_mut_ptr().cast(), 5 * len));
-            for request in [request, walk, given] {
-                for element in [KILN_ELEMENT_U8, KILN_ELEMENT_F16, KILN_ELEMENT_F32] {
-                    ok(kiln_draw(generator, &request, element, out.as_mut_ptr().cast(), 5 * len));
+        let made = allocations(|| {
+            for index in 0..20 {
+                ok(kiln_sample(generator, 11, index, out.as_mut_ptr().cast(), 5 * len));
+                for request in [request, walk, given] {
+                    for element in [KILN_ELEMENT_U8, KILN_ELEMENT_F16, KILN_ELEMENT_F32] {
+                        ok(kiln_draw(generator, &request, element, out.as_mut_ptr().cast(), 5 * len));
+                    }
                 }
+                ok(kiln_stream_try_next(stream, out.as_mut_ptr().cast(), len, &mut ready));
+                ok(kiln_stream_next(stream, out.as_mut_ptr().cast(), len));
             }
-            ok(kiln_stream_try_next(stream, out.as_mut_ptr().cast(), len, &mut ready));
-            ok(kiln_stream_next(stream, out.as_mut_ptr().cast(), len));
-        }
-        assert_eq!(CALLS.load(Ordering::Relaxed) - before, 0, "{model}");
+        });
+        assert_eq!(made, 0, "{model}");
         ok(kiln_stream_close(stream));
         ok(kiln_close(generator));
     }
