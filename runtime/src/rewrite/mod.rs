@@ -11,6 +11,7 @@
 mod writer;
 
 use crate::graph::{self, Data, Element, Weight};
+use crate::model::MAX_SIDE;
 use crate::wire::{self, Field, Value, fields};
 use std::collections::HashMap;
 use writer::{Graph, floats};
@@ -20,6 +21,8 @@ const KNOWN: [&str; 10] =
     ["Add", "Concat", "ConvTranspose", "Gather", "Gemm", "LeakyRelu", "Mul", "Relu", "Reshape", "Tanh"];
 /// Channels in one block of the blocked convolutions: layers with fewer or other numbers of them lose.
 const BLOCK: usize = 8;
+/// Most bytes of weights, widened: all of them go into one message, of which protobuf allows 2 GB.
+const MAX_BYTES: usize = 1 << 30;
 /// Most nodes of a model that is looked at: every layer is compared with all of them.
 const MAX_NODES: usize = 1024;
 
@@ -58,6 +61,11 @@ pub(crate) fn faster<'a>(
             let Some(weight) = graph::weight(tensor)? else { return Ok(None) };
             weights.insert(weight.name, weight);
         }
+    }
+    let widened = |weight: &Weight<'_>| weight.bytes().and_then(|n| n.checked_mul(4 / weight.element.size().min(4)));
+    let total = weights.values().try_fold(0usize, |sum, weight| sum.checked_add(widened(weight)?));
+    if total.is_none_or(|total| total > MAX_BYTES) {
+        return Ok(None);
     }
     let half = weights.values().any(|weight| weight.element == Element::F16);
     let sizes = image_sizes(&nodes, &weights, &mut data)?;
@@ -155,7 +163,7 @@ fn image_sizes<'a>(
                     let bytes = data(shape)?.bytes;
                     let side = |i: usize| {
                         let number = bytes.get(8 * i..8 * i + 8)?.try_into().ok()?;
-                        usize::try_from(i64::from_le_bytes(number)).ok().filter(|&n| n > 0)
+                        usize::try_from(i64::from_le_bytes(number)).ok()
                     };
                     side(2).zip(side(3))
                 }
@@ -165,6 +173,8 @@ fn image_sizes<'a>(
             "ConvTranspose" if doubles(node) => of_input.map(|(h, w): (usize, usize)| (2 * h, 2 * w)),
             _ => None,
         };
+        // No image is larger, and no product of sizes too large.
+        let size = size.filter(|(h, w)| (1..=MAX_SIDE).contains(h) && (1..=MAX_SIDE).contains(w));
         if let (Some(size), Some(&output)) = (size, node.outputs.first()) {
             sizes.insert(output, size);
         }
@@ -223,7 +233,7 @@ fn layer<'n, 'a>(
     let weight = weights.get(node.inputs.get(1)?)?;
     let is_float = matches!(weight.element, Element::F16 | Element::F32);
     let is_blocked =
-        matches!(weight.shape[..], [i, o, 4, 4] if i.is_multiple_of(BLOCK) && o.is_multiple_of(BLOCK) && o > 0);
+        matches!(weight.shape[..], [i, o, 4, 4] if [i, o].into_iter().all(|n| n > 0 && n.is_multiple_of(BLOCK)));
     let uses = |name: &str| nodes.iter().flat_map(|node| &node.inputs).filter(|input| **input == name).count();
     if !is_float || !is_blocked || uses(weight.name) != 1 {
         return None;
@@ -307,6 +317,19 @@ mod tests {
         let at = model.windows(4).position(|window| window == b"Tanh").expect("has one");
         model[at..at + 4].copy_from_slice(b"Tanx");
         assert_eq!(faster(&model, inside), Ok(None));
+    }
+
+    #[test]
+    fn sizes_that_no_image_has_are_left_alone() {
+        let model = fixture("dcgan-f32.onnx");
+        let bytes = |sizes: [i64; 4]| sizes.map(i64::to_le_bytes).concat();
+        let right = bytes([-1, 16, 5, 3]);
+        let at = model.windows(right.len()).position(|window| window == right).expect("has a shape");
+        for (h, w) in [(i64::MAX, 3), (5, i64::MAX), (1 << 62, 1 << 62), (5, 0), (-5, 3), (4097, 3)] {
+            let mut altered = model.clone();
+            altered[at..at + right.len()].copy_from_slice(&bytes([-1, 16, h, w]));
+            assert_eq!(faster(&altered, inside), Ok(None), "{h} x {w}");
+        }
     }
 
     #[test]
