@@ -6,7 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 dir=$(mkdir -p "${1:?DIR}" && cd "$1" && pwd)
 mkdir -p "$dir/objects"
-flags=(-std=c++17 -O2 -march=native -fPIC -fvisibility=hidden -Wall -Wextra)
+flags=(-std=c++17 -O3 -march=native -fPIC -fvisibility=hidden -Wall -Wextra)
 
 for source in "$here"/*.cpp; do
   object=$dir/objects/$(basename "$source" .cpp).o

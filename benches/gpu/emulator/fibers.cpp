@@ -96,7 +96,10 @@ void enter(unsigned thread) {
   threads[thread].status = Status::Running;
   warps[thread / WARP].runnable &= ~(1u << thread % WARP);
   const kiln::Index &block = shape.block;
-  module->state->thread = {thread % block.x, thread / block.x % block.y, thread / block.x / block.y};
+  // Most blocks are rows, and three divisions would be most of a short kernel's time.
+  module->state->thread = block.x == count
+                              ? kiln::Index{thread, 0, 0}
+                              : kiln::Index{thread % block.x, thread / block.x % block.y, thread / block.x / block.y};
 }
 
 // The next lane in the order that is asked for, or none.

@@ -64,7 +64,7 @@ static void kiln_start(void (*kernel)(A...), void **from, std::index_sequence<I.
   kiln_runtime->run([](void *data) { std::apply(((Call *)data)->kernel, ((Call *)data)->arguments); }, &call);
 }
 template <class... A> static void kiln_start(void (*kernel)(A...), void **from) {
-  static_assert(((std::is_pointer_v<A> || std::is_arithmetic_v<A>) && ...), "arguments are pointers or numbers");
+  static_assert((std::is_trivially_copyable_v<A> && ...), "arguments are copied byte by byte");
   kiln_start(kernel, from, std::index_sequence_for<A...>());
 }
 
@@ -100,9 +100,20 @@ static inline unsigned kiln_ballot(int line, unsigned mask, int predicate) {
   for (int i = 0; i < 32; i++) votes |= unsigned(all[i] == 1) << i;
   return votes;
 }
+template <class T> static inline T kiln_reduce(int line, unsigned mask, T value) {
+  const unsigned long long *all = kiln_runtime->exchange(line, mask, (unsigned long long)value);
+  T sum = 0;
+  for (int i = 0; i < 32; i++)
+    if (mask >> i & 1) sum += T(all[i]);
+  return sum;
+}
+#define __reduce_add_sync(mask, value) kiln_reduce(__LINE__, mask, value)
+static inline unsigned __activemask() { return ~0u; }
 static inline void __threadfence() {}
 static inline void __threadfence_block() {}
 #define __nanosleep(n) ((void)(n))
+#define __trap() abort()
+#define __builtin_assume(condition) ((void)0)
 
 // --- Atomics: threads take turns only where they wait.
 template <class T> static inline T kiln_swap(T *at, T value) { T old = *at; *at = value; return old; }

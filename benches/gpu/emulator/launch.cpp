@@ -1,5 +1,7 @@
 // Modules, their functions, and what the real driver checks before it launches one.
 #include <dlfcn.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <map>
@@ -34,6 +36,45 @@ struct Loaded {
 
 std::mutex lock;     // the modules' functions
 std::mutex serial;   // one launch at a time
+
+// Says which kernel it was when one reads or writes where no memory is at all, or divides an integer by zero, and leaves the
+// rest to whoever handled the signal before.
+class Faults {
+ public:
+  explicit Faults(const Function *function) {
+    running = function;
+    struct sigaction mine = {};
+    mine.sa_sigaction = report;
+    mine.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    for (size_t i = 0; i < COUNT; i++) sigaction(SIGNALS[i], &mine, &before[i]);
+  }
+  ~Faults() {
+    for (size_t i = 0; i < COUNT; i++) sigaction(SIGNALS[i], &before[i], nullptr);
+    running = nullptr;
+  }
+
+ private:
+  static constexpr size_t COUNT = 3;
+  static constexpr int SIGNALS[COUNT] = {SIGSEGV, SIGBUS, SIGFPE};
+  static struct sigaction before[COUNT];
+  static thread_local const Function *running;
+
+  static void report(int signal, siginfo_t *info, void *) {
+    if (running) {
+      kiln::Index block{}, thread{};
+      if (running->module) block = running->module->state->block, thread = running->module->state->thread;
+      char text[300];
+      int size = snprintf(text, sizeof text, "emulated GPU: kernel %s, block %u %u %u, thread %u %u %u: %s %p\n",
+                          running->name.c_str(), block.x, block.y, block.z, thread.x, thread.y, thread.z,
+                          signal == SIGFPE ? "an integer divided by zero at" : "there is no memory at", info->si_addr);
+      if (write(2, text, size) < 0) _exit(1);
+    }
+    for (size_t i = 0; i < COUNT; i++)
+      if (SIGNALS[i] == signal) sigaction(signal, &before[i], nullptr);
+  }
+};
+struct sigaction Faults::before[Faults::COUNT];
+thread_local const Function *Faults::running = nullptr;
 
 }  // namespace
 
@@ -123,6 +164,7 @@ API Result cuLaunchKernel(Function *function, unsigned grid_x, unsigned grid_y, 
   std::lock_guard<std::mutex> guard(serial);
   kiln::count_launch();
   kiln::running = function->name;
+  Faults faults(function);
   if (function->module) {
     kiln::Shape shape{{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared};
     kiln::run_grid(*function->module, shape, function->launch, arguments);

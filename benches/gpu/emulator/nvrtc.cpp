@@ -184,7 +184,8 @@ std::string build(const Program &program, const std::vector<std::string> &option
 
   // C++ has no array of a size that comes with the launch.
   static const std::regex dynamic(
-      "extern\\s+__shared__\\s+(?:__align__\\s*\\([^)]*\\)\\s*)?((?:\\w+\\s+)*\\w+)\\s+(?:__align__\\s*\\([^)]*\\)\\s*)?(\\w+)\\s*\\[\\s*\\]\\s*;");
+      "extern\\s+__shared__\\s+(?:(?:__align__|alignas)\\s*\\([^)]*\\)\\s*)?((?:\\w+\\s+)*\\w+)\\s+"
+      "(?:(?:__align__|alignas)\\s*\\([^)]*\\)\\s*)?(\\w+)\\s*\\[\\s*\\]\\s*;");
   std::string source = std::regex_replace(program.source, dynamic, "$1 *const $2 = ($1 *)kiln_dynamic;");
   // A namespace without a name: `__shared__` inside templates would otherwise be merged by the linker, in a section that cannot.
   std::ofstream(full) << "#include \"kernel.h\"\nnamespace {\n#line 1 \"" << program.name << "\"\n" << source
