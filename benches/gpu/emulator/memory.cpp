@@ -1,5 +1,7 @@
 // "Device" memory: the host's, with canaries around each allocation and a pattern in it that reads as NaN whatever the type,
 // so that what a kernel forgot to write, or wrote or read outside, does not pass for a number.
+#include <sys/mman.h>
+
 #include <cstring>
 #include <map>
 
@@ -7,14 +9,22 @@
 
 namespace {
 
-constexpr size_t BEFORE = 256, AFTER = 1024;  // 256: the alignment that the real driver gives
+constexpr size_t BEFORE = 256, AFTER = 1024, PAGE = 4096;  // 256: the alignment that the real driver gives
 // NaN as f16, bf16, f32 and f64, and unlike the filling.
 constexpr uint16_t CANARY = 0xFFF7;
 constexpr int FILLING = 0xFF;
 
+struct Allocation {
+  size_t size;
+  size_t after = 0;     // bytes of the canary behind it
+  void *base = nullptr;
+  size_t mapped = 0;    // with a page behind it that is not to be touched
+};
+using Allocations = std::map<uintptr_t, Allocation>;
+
 std::mutex lock;
-std::map<uintptr_t, size_t> live;
-std::map<uintptr_t, size_t> pinned;
+// Never destroyed: a program may still free memory while it goes down.
+Allocations &live = *new Allocations, &pinned = *new Allocations;
 size_t used = 0, peak = 0;
 
 size_t total() {
@@ -32,11 +42,31 @@ bool painted(const unsigned char *start, size_t size) {
   return true;
 }
 
-void inspect(uintptr_t pointer, size_t size, const char *when) {
+void inspect(uintptr_t pointer, const Allocation &of, const char *when) {
   auto *start = reinterpret_cast<unsigned char *>(pointer);
-  bool before = painted(start - BEFORE, BEFORE), after = painted(start + size, AFTER);
+  bool before = painted(start - BEFORE, BEFORE), after = painted(start + of.size, of.after);
   if (!before || !after)
-    kiln::fatal("%s: something was written %s an allocation of %zu bytes", when, before ? "behind" : "before", size);
+    kiln::fatal("%s: something was written %s an allocation of %zu bytes", when, before ? "behind" : "before", of.size);
+}
+
+// Ends at a page that faults, up to the 16 bytes that the widest access has to be aligned to: what a kernel reads behind it is
+// found as well, at the price of two system calls.
+bool map_guarded(Allocation &one, uintptr_t &pointer) {
+  size_t tail = (one.size + 15) / 16 * 16, body = (BEFORE + tail + PAGE - 1) / PAGE * PAGE;
+  one.mapped = body + PAGE;
+  one.base = mmap(nullptr, one.mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (one.base == MAP_FAILED) return false;
+  mprotect(static_cast<unsigned char *>(one.base) + body, PAGE, PROT_NONE);
+  pointer = reinterpret_cast<uintptr_t>(one.base) + body - tail;
+  one.after = tail - one.size;
+  return true;
+}
+
+bool map_plain(Allocation &one, uintptr_t &pointer) {
+  one.base = std::aligned_alloc(256, (BEFORE + one.size + AFTER + 255) / 256 * 256);
+  pointer = reinterpret_cast<uintptr_t>(one.base) + BEFORE;
+  one.after = AFTER;
+  return one.base;
 }
 
 Result allocate(uintptr_t *out, size_t size) {
@@ -44,14 +74,13 @@ Result allocate(uintptr_t *out, size_t size) {
   if (!size) return SUCCESS;
   std::lock_guard<std::mutex> guard(lock);
   if (size > total() || used + size > total()) return OUT_OF_MEMORY;
-  size_t whole = (BEFORE + size + AFTER + 255) / 256 * 256;
-  auto *start = static_cast<unsigned char *>(std::aligned_alloc(256, whole));
-  if (!start) return OUT_OF_MEMORY;
-  paint(start, BEFORE, CANARY);
-  std::memset(start + BEFORE, FILLING, size);
-  paint(start + BEFORE + size, AFTER, CANARY);
-  *out = reinterpret_cast<uintptr_t>(start) + BEFORE;
-  live[*out] = size;
+  Allocation one{size};
+  if (!(kiln::setting("KILN_EMULATED_GUARD") ? map_guarded(one, *out) : map_plain(one, *out))) return OUT_OF_MEMORY;
+  auto *start = reinterpret_cast<unsigned char *>(*out);
+  paint(start - BEFORE, BEFORE, CANARY);
+  std::memset(start, FILLING, size);
+  paint(start + size, one.after, CANARY);
+  live[*out] = one;
   used += size;
   if (used > peak) peak = used;
   return SUCCESS;
@@ -62,22 +91,23 @@ Result release(uintptr_t pointer) {
   std::lock_guard<std::mutex> guard(lock);
   auto found = live.find(pointer);
   if (found == live.end()) return INVALID_VALUE;
-  inspect(pointer, found->second, "when memory was freed");
-  auto *start = reinterpret_cast<unsigned char *>(pointer);
-  std::memset(start, FILLING, found->second);
-  std::free(start - BEFORE);
-  used -= found->second;
+  Allocation one = found->second;
+  inspect(pointer, one, "when memory was freed");
+  std::memset(reinterpret_cast<void *>(pointer), FILLING, one.size);
+  if (one.mapped) munmap(one.base, one.mapped);
+  else std::free(one.base);
+  used -= one.size;
   live.erase(found);
   return SUCCESS;
 }
 
 // Whether [pointer, pointer + size) lies in one entry; a view may be empty and sit at the very end.
-bool within(const std::map<uintptr_t, size_t> &map, uintptr_t pointer, size_t size) {
+bool within(const Allocations &map, uintptr_t pointer, size_t size) {
   std::lock_guard<std::mutex> guard(lock);
   auto next = map.upper_bound(pointer);
   if (next == map.begin()) return false;
-  auto &[start, length] = *std::prev(next);
-  return pointer - start <= length && size <= length - (pointer - start);
+  size_t offset = pointer - std::prev(next)->first, length = std::prev(next)->second.size;
+  return offset <= length && size <= length - offset;
 }
 
 bool device(uintptr_t pointer, size_t size) { return !size || within(live, pointer, size); }
@@ -96,7 +126,7 @@ namespace kiln {
 
 void check_canaries(const char *when) {
   std::lock_guard<std::mutex> guard(lock);
-  for (auto &[pointer, size] : live) inspect(pointer, size, when);
+  for (auto &[pointer, one] : live) inspect(pointer, one, when);
 }
 
 void check_pointer(int index, const void *pointer) {
@@ -129,7 +159,7 @@ API Result cuMemHostAlloc(void **out, size_t size, unsigned) {
   if (!*out) return OUT_OF_MEMORY;
   std::memset(*out, FILLING, size);
   std::lock_guard<std::mutex> guard(lock);
-  return pinned[reinterpret_cast<uintptr_t>(*out)] = size, SUCCESS;
+  return pinned[reinterpret_cast<uintptr_t>(*out)] = {size}, SUCCESS;
 }
 API Result cuMemFreeHost(void *pointer) {
   std::lock_guard<std::mutex> guard(lock);
