@@ -31,7 +31,7 @@ struct Entry<F> {
   static void launch(void **from) { call(from, std::index_sequence_for<A...>()); }
 };
 
-// Where element `index` in row-major order lies; candle passes no dims where everything is contiguous.
+// Where element `index` in row-major order lies.
 inline size_t strided(size_t index, size_t rank, const size_t *dims, const size_t *strides) {
   size_t out = 0;
   for (size_t d = rank; d-- > 0;) {
@@ -40,6 +40,35 @@ inline size_t strided(size_t index, size_t rank, const size_t *dims, const size_
   }
   return out;
 }
+
+// The same for one element after another, without a division for each dimension. `info` has the dims and then the strides of
+// each operand; candle passes none where everything is contiguous.
+class Walk {
+ public:
+  Walk(const size_t *info, size_t rank, size_t operand = 1) : rank_(rank), dims_(info), strides_(info + operand * rank) {
+    if (rank > MOST) fatal("kernel %s: %zu dimensions", running.c_str(), rank);
+    size_t expected = 1;
+    for (size_t d = info ? rank : 0; d-- > 0; expected *= dims_[d]) contiguous_ &= dims_[d] <= 1 || strides_[d] == expected;
+  }
+  size_t next() {
+    size_t here = offset_;
+    if (contiguous_) return offset_++, here;
+    for (size_t d = rank_; d-- > 0;) {
+      offset_ += strides_[d];
+      if (++index_[d] < dims_[d]) break;
+      offset_ -= dims_[d] * strides_[d];
+      index_[d] = 0;
+    }
+    return here;
+  }
+
+ private:
+  static constexpr size_t MOST = 16;
+  size_t rank_;
+  const size_t *dims_, *strides_;
+  bool contiguous_ = true;
+  size_t offset_ = 0, index_[MOST] = {};
+};
 
 template <class T>
 struct Type {

@@ -17,24 +17,28 @@ void copy2d(const T *in, T *out, uint32_t rows, uint32_t columns, uint32_t in_st
 
 template <class T>
 void const_set(size_t count, size_t rank, const size_t *info, T value, T *out) {
-  for (size_t i = 0; i < count; i++) out[info ? strided(i, rank, info, info + rank) : i] = value;
+  Walk at(info, rank);
+  for (size_t i = 0; i < count; i++) out[at.next()] = value;
 }
 
 template <class T>
 void copy(size_t count, size_t rank, const size_t *info, const T *in, T *out) {
-  for (size_t i = 0; i < count; i++) out[i] = in ? in[info ? strided(i, rank, info, info + rank) : i] : out[i];
+  Walk at(info, rank);
+  for (size_t i = 0; i < count; i++) out[i] = in ? in[at.next()] : out[i];
 }
 
 template <class From, class To>
 void cast(size_t count, size_t rank, const size_t *info, const From *in, To *out) {
-  for (size_t i = 0; i < count; i++) out[i] = convert<To>(in[info ? strided(i, rank, info, info + rank) : i]);
+  Walk at(info, rank);
+  for (size_t i = 0; i < count; i++) out[i] = convert<To>(in[at.next()]);
 }
 
 template <class T, class I>
 void where(size_t count, size_t rank, const size_t *info, const I *condition, const T *yes, const T *no, T *out) {
+  Walk at(info, rank), at_yes(info, rank, 2), at_no(info, rank, 3);
   for (size_t i = 0; i < count; i++) {
-    bool taken = condition[strided(i, rank, info, info + rank)] != 0;
-    out[i] = taken ? yes[strided(i, rank, info, info + 2 * rank)] : no[strided(i, rank, info, info + 3 * rank)];
+    size_t taken = at_yes.next(), other = at_no.next();
+    out[i] = condition[at.next()] ? yes[taken] : no[other];
   }
 }
 

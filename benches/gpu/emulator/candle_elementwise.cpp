@@ -37,11 +37,8 @@ template <class T> struct Ge { static uint8_t of(Wide<T> a, Wide<T> b) { return 
 
 template <class T, class Out, class Op>
 void binary(size_t count, size_t rank, const size_t *info, const T *a, const T *b, Out *out) {
-  for (size_t i = 0; i < count; i++) {
-    size_t ia = info ? strided(i, rank, info, info + rank) : i;
-    size_t ib = info ? strided(i, rank, info, info + 2 * rank) : i;
-    out[i] = Op::of(a[ia], b[ib]);
-  }
+  Walk first(info, rank), second(info, rank, 2);
+  for (size_t i = 0; i < count; i++) out[i] = Op::of(a[first.next()], b[second.next()]);
 }
 
 template <class T> T sign(T x) { return T(x > 0) - T(x < 0); }
@@ -60,8 +57,9 @@ template <class T> struct Relu { static Wide<T> of(Wide<T> x) { return Maximum<T
 
 template <class T, class Op>
 void unary(size_t count, size_t rank, const size_t *info, const T *in, T *out) {
+  Walk at(info, rank);
   for (size_t i = 0; i < count; i++)
-    out[i] = T(Op::of(Wide<T>(in ? in[info ? strided(i, rank, info, info + rank) : i] : out[i])));
+    out[i] = T(Op::of(Wide<T>(in ? in[at.next()] : out[i])));
 }
 
 template <class W> W elu(W x, W alpha) { return x > 0 ? x : alpha * (std::exp(x) - 1); }
@@ -70,14 +68,16 @@ struct Powf { template <class W> static W of(W x, W power) { return std::pow(x, 
 
 template <class T, class Op>
 void unary_with(size_t count, size_t rank, const size_t *info, T parameter, const T *in, T *out) {
+  Walk at(info, rank);
   for (size_t i = 0; i < count; i++)
-    out[i] = T(Op::of(Wide<T>(in ? in[info ? strided(i, rank, info, info + rank) : i] : out[i]), Wide<T>(parameter)));
+    out[i] = T(Op::of(Wide<T>(in ? in[at.next()] : out[i]), Wide<T>(parameter)));
 }
 
 template <class T>
 void affine(size_t count, size_t rank, const size_t *info, const T *in, T *out, T mul, T add) {
+  Walk at(info, rank);
   for (size_t i = 0; i < count; i++) {
-    T x = in ? in[info ? strided(i, rank, info, info + rank) : i] : out[i];
+    T x = in ? in[at.next()] : out[i];
     out[i] = T(Wide<T>(T(Wide<T>(x) * Wide<T>(mul))) + Wide<T>(add));
   }
 }

@@ -10,9 +10,10 @@ using Sum = std::conditional_t<floating<T>, double, T>;
 
 template <class T>
 void sum(size_t outs, size_t each, size_t rank, const size_t *info, const T *in, T *out) {
+  Walk at(info, rank);
   for (size_t o = 0; o < outs; o++) {
     Sum<T> total = 0;
-    for (size_t i = 0; i < each; i++) total += Sum<T>(Wide<T>(in[strided(o * each + i, rank, info, info + rank)]));
+    for (size_t i = 0; i < each; i++) total += Sum<T>(Wide<T>(in[at.next()]));
     out[o] = convert<T>(Wide<T>(total));
   }
 }
@@ -25,17 +26,18 @@ void fast_sum(size_t count, size_t each, size_t rank, const size_t *info, const 
 // The first of equals.
 template <class T, bool MOST, class Out>
 void extreme(size_t count, size_t each, size_t rank, const size_t *info, const T *in, Out *out) {
+  Walk at(info, rank);
   for (size_t o = 0; o < count / each; o++) {
     size_t best = 0;
-    Wide<T> value{};
+    Wide<T> value{}, last{};
     bool any = false;
     for (size_t i = 0; i < each; i++) {
-      Wide<T> x = in[strided(o * each + i, rank, info, info + rank)];
+      Wide<T> x = last = in[at.next()];
       if (x != x) continue;
       if (!any || (MOST ? x > value : x < value)) value = x, best = i;
       any = true;
     }
-    if (!any) value = Wide<T>(in[strided(o * each, rank, info, info + rank)]);
+    if (!any) value = last;  // nothing but NaN
     if constexpr (std::is_same_v<Out, T>) out[o] = T(value);
     else out[o] = best;
   }

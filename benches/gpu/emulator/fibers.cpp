@@ -232,7 +232,8 @@ void barrier(int line) { wait(Status::Barrier, line); }
 const unsigned long long *exchange(int line, unsigned mask, unsigned long long value) {
   unsigned index = now / WARP, lane = now % WARP;
   Warp &warp = warps[index];
-  if (!(mask >> lane & 1)) fatal("kernel %s, line %d: lane %u is not in its own mask %08x", kiln::running.c_str(), line, lane, mask);
+  if (!(mask >> lane & 1))
+    fatal("kernel %s, line %d: lane %u is not in its own mask %08x", kiln::running.c_str(), line, lane, mask);
   unsigned existing = lanes(index) == 32 ? ~0u : (1u << lanes(index)) - 1;
   mask &= existing;
   Exchange *mine = nullptr;

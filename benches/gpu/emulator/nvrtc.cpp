@@ -100,9 +100,11 @@ struct Scratch {
 
 // What g++ accepts for the sake of the prelude's own headers, and nvrtc does not.
 void refuse(const std::string &source, const std::string &text, bool includes) {
-  if (!includes && std::regex_search(source, std::regex("(^|\\n)\\s*#\\s*include")))
+  if (includes) return;
+  if (std::regex_search(source, std::regex("(^|\\n)\\s*#\\s*include")))
     throw Failure{"error: could not open source file: nvrtc has no headers without --include-path"};
-  if (std::regex_search(text, std::regex("\\bstd\\s*::"))) throw Failure{"error: name followed by \"::\" must be a class or namespace name: std"};
+  if (std::regex_search(text, std::regex("\\bstd\\s*::(?!\\s*(move|forward)\\b)")))
+    throw Failure{"error: name followed by \"::\" must be a class or namespace name: std"};
   static const char *const words[] = {"int8_t",   "int16_t",  "int32_t",  "int64_t", "uint8_t",
                                       "uint16_t", "uint32_t", "uint64_t", "uintptr_t"};
   for (const char *word : words) {
@@ -166,9 +168,9 @@ std::string build(const Program &program, const std::vector<std::string> &option
     else if (starts("--include-path=") || starts("-I")) includes = true;
   }
   std::string folder = home(), store = cache();
-  std::string everything = program.source + '\0' + flags + '\0' + read(folder + "/kernel.h") + read(folder + "/abi.h") + processor();
+  std::string everything = program.source + '\0' + flags + '\0' + read(folder + "/kernel.h") + read(folder + "/abi.h");
   char digits[17];
-  snprintf(digits, sizeof digits, "%016llx", hash(everything));
+  snprintf(digits, sizeof digits, "%016llx", hash(everything + processor()));
   std::string target = store + "/" + digits + ".so";
   if (!access(target.c_str(), R_OK)) return target;
 
@@ -190,8 +192,10 @@ std::string build(const Program &program, const std::vector<std::string> &option
   // A namespace without a name: `__shared__` inside templates would otherwise be merged by the linker, in a section that cannot.
   std::ofstream(full) << "#include \"kernel.h\"\nnamespace {\n#line 1 \"" << program.name << "\"\n" << source
                       << "\n}\n#line 1 \"trampolines\"\n" << trampolines(text);
-  int failed = command("g++ -O2 -march=native -fPIC -shared -fvisibility=hidden -x c++ -std=c++17 -fno-exceptions -fno-strict-aliasing"
-                       " -fwrapv -w -Wl,-Bsymbolic -I" + quoted(folder) + flags + " -o " + quoted(made) + " " + quoted(full), output);
+  int failed = command("g++ -O2 -march=native -fPIC -shared -fvisibility=hidden -Wl,-Bsymbolic -x c++ -std=c++17 -fno-exceptions"
+                       " -fno-strict-aliasing -fwrapv -w -I" +
+                           quoted(folder) + flags + " -o " + quoted(made) + " " + quoted(full),
+                       output);
   // Renamed once it is complete: others may be looking.
   if (!failed && rename(made.c_str(), target.c_str())) failed = 1;
   if (failed) throw Failure{output};
