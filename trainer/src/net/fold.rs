@@ -38,9 +38,10 @@ impl Network {
 /// The `scale` and `shift` of each channel that the normalisation amounts to.
 fn affine(gamma: &Tensor, beta: &Tensor, eps: f64, found: &BatchStatistics) -> Result<(Tensor, Tensor)> {
     let to_tensor = |values: Vec<f64>| Tensor::new(values, gamma.device())?.to_dtype(gamma.dtype());
-    let inverse_sigma = to_tensor(found.variance.iter().map(|v| (v + eps).sqrt().recip()).collect())?;
+    let [mean, variance] = found.vectors()?;
+    let inverse_sigma = to_tensor(variance.iter().map(|v| (v + eps).sqrt().recip()).collect())?;
     let scale = (gamma * inverse_sigma)?;
-    let shift = (beta - (to_tensor(found.mean.clone())? * &scale)?)?;
+    let shift = (beta - (to_tensor(mean)? * &scale)?)?;
     Ok((scale, shift))
 }
 

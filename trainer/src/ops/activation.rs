@@ -89,6 +89,11 @@ struct LeakyRelu {
 
 impl Unary for LeakyRelu {
     const NAME: &str = "leaky-relu";
+    const KERNEL: i32 = 0;
+
+    fn parameter(self) -> f64 {
+        self.slope
+    }
 
     #[inline(always)]
     fn at<T: Elementary>(self, x: T) -> T {
@@ -108,6 +113,11 @@ pub(super) struct LeakyReluGrad {
 
 impl Binary for LeakyReluGrad {
     const NAME: &str = "leaky-relu-grad";
+    const KERNEL: i32 = 0;
+
+    fn parameter(self) -> f64 {
+        self.slope
+    }
 
     #[inline(always)]
     fn at<T: Elementary>(self, y: T, g: T) -> T {
@@ -124,6 +134,7 @@ struct Tanh;
 
 impl Unary for Tanh {
     const NAME: &str = "tanh";
+    const KERNEL: i32 = 1;
 
     #[inline(always)]
     fn at<T: Elementary>(self, x: T) -> T {
@@ -141,6 +152,7 @@ pub(super) struct TanhGrad;
 
 impl Binary for TanhGrad {
     const NAME: &str = "tanh-grad";
+    const KERNEL: i32 = 1;
 
     #[inline(always)]
     fn at<T: Elementary>(self, y: T, g: T) -> T {
@@ -157,6 +169,7 @@ struct Logistic;
 
 impl Unary for Logistic {
     const NAME: &str = "logistic";
+    const KERNEL: i32 = 2;
 
     #[inline(always)]
     fn at<T: Elementary>(self, x: T) -> T {
@@ -174,6 +187,7 @@ struct LogisticGrad;
 
 impl Binary for LogisticGrad {
     const NAME: &str = "logistic-grad";
+    const KERNEL: i32 = 2;
 
     #[inline(always)]
     fn at<T: Elementary>(self, x: T, g: T) -> T {
@@ -191,6 +205,7 @@ struct Softplus;
 
 impl Unary for Softplus {
     const NAME: &str = "softplus";
+    const KERNEL: i32 = 3;
 
     #[inline(always)]
     fn at<T: Elementary>(self, x: T) -> T {
@@ -207,6 +222,7 @@ struct Silu;
 
 impl Unary for Silu {
     const NAME: &str = "silu";
+    const KERNEL: i32 = 4;
 
     #[inline(always)]
     fn at<T: Elementary>(self, x: T) -> T {
@@ -224,6 +240,7 @@ struct SiluGrad;
 
 impl Binary for SiluGrad {
     const NAME: &str = "silu-grad";
+    const KERNEL: i32 = 3;
 
     #[inline(always)]
     fn at<T: Elementary>(self, x: T, g: T) -> T {
@@ -239,8 +256,8 @@ impl Binary for SiluGrad {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::testing::{assert_close, check_gradients, check_order, check_second_order, values};
-    use candle_core::{DType, Device, Var};
+    use crate::ops::testing::{assert_close, check_gradients, check_order, check_second_order, device, values};
+    use candle_core::{DType, Var};
 
     type Activation = fn(&Tensor) -> Result<Tensor>;
 
@@ -263,7 +280,7 @@ mod tests {
             let x = (values(shape, 1)? * 10.)?;
             for (name, activation, exact) in ACTIVATIONS {
                 let expected: Vec<f64> = x.flatten_all()?.to_vec1::<f64>()?.into_iter().map(exact).collect();
-                let expected = Tensor::from_vec(expected, shape, &Device::Cpu)?;
+                let expected = Tensor::from_vec(expected, shape, &device())?;
                 println!("{name} {shape:?}");
                 assert_close(&activation(&x)?, &expected, 1e-13);
                 assert_close(&activation(&x.to_dtype(DType::F32)?)?, &expected, 1e-5);
@@ -284,7 +301,7 @@ mod tests {
     #[test]
     fn nan_is_not_hidden() -> Result<()> {
         for dtype in [DType::F32, DType::F64] {
-            let x = Tensor::new(&[f32::NAN, 1.], &Device::Cpu)?.to_dtype(dtype)?;
+            let x = Tensor::new(&[f32::NAN, 1.], &device())?.to_dtype(dtype)?;
             for (name, activation, _) in ACTIVATIONS {
                 let y = activation(&x)?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
                 assert!(y[0].is_nan() && y[1].is_finite(), "{name}: {y:?}");
@@ -295,7 +312,7 @@ mod tests {
 
     #[test]
     fn leaky_relu_keeps_the_positive_part_and_scales_the_rest() -> Result<()> {
-        let x = Tensor::new(&[-2f32, -0., 0., 3.], &Device::Cpu)?;
+        let x = Tensor::new(&[-2f32, -0., 0., 3.], &device())?;
         assert_eq!(leaky_relu(&x, 0.25)?.to_vec1::<f32>()?, [-0.5, 0., 0., 3.]);
         for slope in [-0.1, f64::NAN, f64::INFINITY] {
             assert!(leaky_relu(&x, slope).is_err(), "{slope}");
@@ -333,7 +350,7 @@ mod tests {
 
     #[test]
     fn logistic_functions_keep_their_digits_at_both_ends() -> Result<()> {
-        let x = Var::from_tensor(&Tensor::new(&[-1000f32, -20., 0., 20., 1000.], &Device::Cpu)?)?;
+        let x = Var::from_tensor(&Tensor::new(&[-1000f32, -20., 0., 20., 1000.], &device())?)?;
         let y = softplus(&x)?;
         let small = f64::from((-20f32).exp());
         let relative = |value: f32, exact: f64| (f64::from(value) / exact - 1.).abs();
@@ -349,7 +366,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() -> Result<()> {
-        let x = Tensor::zeros(3, DType::U32, &Device::Cpu)?;
+        let x = Tensor::zeros(3, DType::U32, &device())?;
         let error = relu(&x).expect_err("integers").to_string();
         assert!(error.contains("f32 or f64"), "{error}");
         let error = tanh_grad(&values(&[3], 1)?, &values(&[4], 1)?).expect_err("two shapes").to_string();

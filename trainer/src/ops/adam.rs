@@ -4,6 +4,8 @@ use super::parallel::PIECE;
 use super::{Real, contiguous, real, vectorised, with_real};
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
+#[cfg(feature = "cuda")]
+use {super::cuda, candle_core::CudaStorage};
 
 /// The constants of one step of Adam.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,6 +71,11 @@ impl InplaceOp2 for Step {
             Ok(())
         })
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, state: &mut CudaStorage, sl: &Layout, grad: &CudaStorage, gl: &Layout) -> Result<()> {
+        cuda::adam(&self.0, state, sl, (grad, gl))
+    }
 }
 
 impl Adam {
@@ -91,7 +98,8 @@ impl Adam {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, IndexOp};
+    use crate::ops::testing::device;
+    use candle_core::IndexOp;
 
     /// Adam written as the paper has it, one number at a time: the parameter and its average.
     fn reference(gradients: &[f64], adam: Adam, mut p: f64) -> [f64; 2] {
@@ -112,11 +120,11 @@ mod tests {
         let start = [1., -3.];
         for rows in [3, 4] {
             let zero = [0f64; 2];
-            let state = Tensor::new(&[start, zero, zero, start], &Device::Cpu)?.narrow(0, 0, rows)?;
+            let state = Tensor::new(&[start, zero, zero, start], &device())?.narrow(0, 0, rows)?;
             let mut adam = Adam { lr: 0.01, beta1: 0.5, beta2: 0.99, eps: 1e-8, step: 0, average: 0.25 };
             for g in gradients {
                 adam.step += 1;
-                adam_step(&state, &Tensor::new(&g, &Device::Cpu)?, &adam)?;
+                adam_step(&state, &Tensor::new(&g, &device())?, &adam)?;
             }
             for (i, start) in start.into_iter().enumerate() {
                 let column: Vec<f64> = gradients.iter().map(|g| g[i]).collect();
@@ -125,7 +133,7 @@ mod tests {
                 assert!((found[0] - expected[0]).abs() < 1e-12, "{found:?} {expected:?}");
                 assert!(rows == 3 || (found[3] - expected[1]).abs() < 1e-12, "{found:?} {expected:?}");
             }
-            assert!(adam_step(&state, &Tensor::new(&[0f64; 3], &Device::Cpu)?, &adam).is_err());
+            assert!(adam_step(&state, &Tensor::new(&[0f64; 3], &device())?, &adam).is_err());
         }
         Ok(())
     }

@@ -10,6 +10,8 @@ use super::{Real, contiguous, real, result, with_real};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
+#[cfg(feature = "cuda")]
+use {super::cuda, candle_core::CudaStorage};
 
 /// `x + b`: `x` `[..., C]`, `b` `[C]`.
 ///
@@ -112,15 +114,21 @@ impl<T: Real, F: Fn([T; M]) -> T, const M: usize> pulp::NullaryFnOnce for SumPie
     }
 }
 
+/// Checks that these are `[..., C]` and `[C]`.
+fn fit(op: &str, x: &Layout, c: &Layout) -> Result<()> {
+    if c.dims() != [channels(op, x)?] {
+        bail!("{op}: {:?} and {:?} do not fit: the second must be the first's last dimension", x.dims(), c.dims())
+    }
+    Ok(())
+}
+
 /// Elements of `[..., C]` and of `[C]`.
 fn with_constants<'a, T: Real>(
     op: &str,
     (x, xl): (&'a CpuStorage, &Layout),
     (c, cl): (&'a CpuStorage, &Layout),
 ) -> Result<(&'a [T], &'a [T])> {
-    if cl.dims() != [channels(op, xl)?] {
-        bail!("{op}: {:?} and {:?} do not fit: the second must be the first's last dimension", xl.dims(), cl.dims())
-    }
+    fit(op, xl, cl)?;
     Ok((contiguous(op, x, xl)?, contiguous(op, c, cl)?))
 }
 
@@ -136,6 +144,12 @@ impl CustomOp2 for AddBias {
             let (x, b) = with_constants::<T>("add-bias", (x, xl), (b, bl))?;
             Ok(result(map_channels(x, b, |x, b| x + b), xl.shape()))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout, b: &CudaStorage, bl: &Layout) -> Result<(CudaStorage, Shape)> {
+        fit("add-bias", xl, bl)?;
+        cuda::map_channels("add-bias", true, (x, xl), (b, bl))
     }
 
     fn bwd(&self, x: &Tensor, b: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
@@ -155,6 +169,12 @@ impl CustomOp2 for Scale {
             let (x, s) = with_constants::<T>("channel-scale", (x, xl), (s, sl))?;
             Ok(result(map_channels(x, s, |x, s| x * s), xl.shape()))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout, s: &CudaStorage, sl: &Layout) -> Result<(CudaStorage, Shape)> {
+        fit("channel-scale", xl, sl)?;
+        cuda::map_channels("channel-scale", false, (x, xl), (s, sl))
     }
 
     fn bwd(&self, x: &Tensor, s: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
@@ -180,6 +200,11 @@ impl CustomOp1 for Sum {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
+        cuda::sum("channel-sum", channels("channel-sum", xl)?, (x, xl))
+    }
+
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         channel_broadcast(grad, x.shape()).map(Some)
     }
@@ -198,6 +223,14 @@ impl CustomOp2 for Dot {
             let (a, b) = alike::<T>("channel-dot", (a, al), (b, bl))?;
             Ok(result(sum_channels([a, b], channels, |[a, b]| a * b), channels))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, a: &CudaStorage, al: &Layout, b: &CudaStorage, bl: &Layout) -> Result<(CudaStorage, Shape)> {
+        if al.shape() != bl.shape() {
+            bail!("channel-dot: takes tensors of one shape, got {:?} and {:?}", al.dims(), bl.dims())
+        }
+        cuda::dot("channel-dot", channels("channel-dot", al)?, (a, al), (b, bl))
     }
 
     fn bwd(&self, a: &Tensor, b: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
@@ -223,6 +256,11 @@ impl CustomOp1 for Broadcast {
             let rows = self.shape.elem_count() / x.len();
             Ok(result(x.repeat(rows), &self.shape))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
+        cuda::broadcast("channel-broadcast", &self.shape, (x, xl))
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {

@@ -5,6 +5,8 @@ use super::gemm::{Matrix, multiply};
 use super::{Real, contiguous, result, unwritten, with_real};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
+#[cfg(feature = "cuda")]
+use {super::cuda, candle_core::CudaStorage};
 
 /// Rows of the product that one task computes at least.
 const ROWS: usize = 32;
@@ -30,7 +32,7 @@ pub fn linear_backward([x, w, y, grad]: [&Tensor; 4], activation: Activation, wa
         wanted,
         &grad,
         || product(&grad, w, Transposed(false, false)),
-        || product(&grad, x, Transposed(true, false)),
+        || grad.contiguous()?.apply_op2(&x.contiguous()?, Product { transposed: Transposed(true, false), wide: true }),
     )
 }
 
@@ -40,14 +42,31 @@ struct Transposed(bool, bool);
 
 /// The product of two matrices, or of their transposes.
 fn product(a: &Tensor, b: &Tensor, transposed: Transposed) -> Result<Tensor> {
-    a.contiguous()?.apply_op2(&b.contiguous()?, Product(transposed))
+    a.contiguous()?.apply_op2(&b.contiguous()?, Product { transposed, wide: false })
 }
 
 struct Linear {
     activation: Activation,
 }
 
-struct Product(Transposed);
+struct Product {
+    transposed: Transposed,
+    /// Whether the result of operands in half precision is wanted in `f32`.
+    wide: bool,
+}
+
+/// Rows and columns of the product, and the inner size.
+fn sizes(op: &str, al: &Layout, bl: &Layout, transposed: Transposed) -> Result<[usize; 3]> {
+    let turned = |l: &Layout, transposed: bool| match (l.dims(), transposed) {
+        (&[rows, columns], false) => Some((rows, columns)),
+        (&[rows, columns], true) => Some((columns, rows)),
+        _ => None,
+    };
+    match (turned(al, transposed.0), turned(bl, transposed.1)) {
+        (Some((m, k)), Some((rows, n))) if rows == k => Ok([m, n, k]),
+        _ => bail!("{op}: {:?} does not fit {:?}", al.dims(), bl.dims()),
+    }
+}
 
 /// `[m, n]` of the product; an error where the inner sizes differ.
 fn multiplied<T: Real>(
@@ -56,16 +75,8 @@ fn multiplied<T: Real>(
     (b, bl): (&[T], &Layout),
     transposed: Transposed,
 ) -> Result<(Vec<T>, [usize; 2])> {
-    let misfit = || candle_core::Error::Msg(format!("{op}: {:?} does not fit {:?}", al.dims(), bl.dims()));
-    let sizes = |l: &Layout, transposed: bool| match (l.dims(), transposed) {
-        (&[rows, columns], false) => Ok((rows, columns, columns)),
-        (&[rows, columns], true) => Ok((columns, rows, columns)),
-        _ => Err(misfit()),
-    };
-    let ((m, k, a_stride), (b_rows, n, b_stride)) = (sizes(al, transposed.0)?, sizes(bl, transposed.1)?);
-    if b_rows != k {
-        return Err(misfit());
-    }
+    let [m, n, k] = sizes(op, al, bl, transposed)?;
+    let (a_stride, b_stride) = (if transposed.0 { m } else { k }, if transposed.1 { k } else { n });
     // SAFETY: the blocks of rows cover all of it, and products write every element where they sum anything.
     let mut out = if k > 0 { unsafe { unwritten(m * n) } } else { vec![T::zero(); m * n] };
     let rows = m.div_ceil(TASKS).max(ROWS);
@@ -92,14 +103,21 @@ impl CustomOp2 for Product {
     fn cpu_fwd(&self, a: &CpuStorage, al: &Layout, b: &CpuStorage, bl: &Layout) -> Result<(CpuStorage, Shape)> {
         with_real!("product", a, T => {
             let (a, b) = (contiguous::<T>("product", a, al)?, contiguous::<T>("product", b, bl)?);
-            let (out, shape) = multiplied("product", (a, al), (b, bl), self.0)?;
+            let (out, shape) = multiplied("product", (a, al), (b, bl), self.transposed)?;
             Ok(result(out, &shape[..]))
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, a: &CudaStorage, al: &Layout, b: &CudaStorage, bl: &Layout) -> Result<(CudaStorage, Shape)> {
+        let Transposed(at, bt) = self.transposed;
+        let sizes = sizes("product", al, bl, self.transposed)?;
+        cuda::product(sizes, ((a, al), at), ((b, bl), bt), self.wide)
+    }
+
     fn bwd(&self, a: &Tensor, b: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         // With A and B what is multiplied: dA = g B', dB = A' g, each transposed where its matrix was.
-        let Transposed(at, bt) = self.0;
+        let Transposed(at, bt) = self.transposed;
         let da = || match at {
             false => product(grad, b, Transposed(false, !bt)),
             true => product(b, grad, Transposed(bt, true)),
@@ -135,6 +153,20 @@ impl CustomOp3 for Linear {
             }
             Ok(result(out, &shape[..]))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        w: &CudaStorage,
+        wl: &Layout,
+        b: &CudaStorage,
+        bl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let sizes = sizes("linear", xl, wl, Transposed(false, true))?;
+        cuda::linear(sizes, (x, xl), (w, wl), (b, bl), self.activation)
     }
 
     fn bwd(

@@ -6,6 +6,8 @@ use super::{Real, contiguous, result, with_real};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
+#[cfg(feature = "cuda")]
+use {super::cuda, candle_core::CudaStorage};
 
 /// What writes a vector piece by piece.
 ///
@@ -68,8 +70,15 @@ pub(super) fn alike<'a, T: Real>(
 /// A function of each element of a tensor. `at` is to be `#[inline(always)]`.
 pub(super) trait Unary: Copy + Send + Sync + 'static {
     const NAME: &str;
+    /// Its number in the GPU's kernel.
+    const KERNEL: i32;
 
     fn at<T: Elementary>(self, x: T) -> T;
+
+    /// What the GPU's kernel gets beside the element.
+    fn parameter(self) -> f64 {
+        0.
+    }
 
     /// The gradient of the input `x`, from the output `y` and the gradient of that.
     fn gradient(self, x: &Tensor, y: &Tensor, grad: &Tensor) -> Result<Tensor>;
@@ -79,8 +88,15 @@ pub(super) trait Unary: Copy + Send + Sync + 'static {
 /// `#[inline(always)]`.
 pub(super) trait Binary: Copy + Send + Sync + 'static {
     const NAME: &str;
+    /// Its number in the GPU's kernel.
+    const KERNEL: i32;
 
     fn at<T: Elementary>(self, a: T, g: T) -> T;
+
+    /// What the GPU's kernel gets beside the elements.
+    fn parameter(self) -> f64 {
+        0.
+    }
 
     /// The gradients of `a` and `g`, from that of the output. None where it is zero almost everywhere.
     fn gradients(self, a: &Tensor, g: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Tensor)>;
@@ -111,6 +127,11 @@ impl<F: Unary> CustomOp1 for Elementwise<F> {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
+        cuda::unary(F::NAME, F::KERNEL, self.0.parameter(), (x, xl))
+    }
+
     fn bwd(&self, x: &Tensor, y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         self.0.gradient(x, y, grad).map(Some)
     }
@@ -126,6 +147,11 @@ impl<F: Binary> CustomOp2 for Elementwise<F> {
             let (a, g) = alike::<T>(F::NAME, (a, al), (g, gl))?;
             Ok(result(produce(a.len(), PIECE, &Of { f: self.0, x: [a, g] }).0, al.shape()))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, a: &CudaStorage, al: &Layout, g: &CudaStorage, gl: &Layout) -> Result<(CudaStorage, Shape)> {
+        cuda::binary(F::NAME, F::KERNEL, self.0.parameter(), (a, al), (g, gl))
     }
 
     fn bwd(&self, a: &Tensor, g: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {

@@ -1,4 +1,4 @@
-//! Differentiable operators that candle lacks or has slowly, on the CPU.
+//! Differentiable operators that candle lacks or has slowly, on the CPU and, with the feature `cuda`, on NVIDIA GPUs.
 //!
 //! Each works on contiguous `f32` or `f64` tensors (the second so that gradients can be checked against finite
 //! differences). Work is split into pieces whose size depends on the shapes only, and partial sums are added in a fixed
@@ -10,6 +10,8 @@ mod channel;
 #[allow(clippy::needless_range_loop, reason = "one index into many slices of one length")]
 mod columns;
 mod conv;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod epilogue;
 mod gemm;
 mod linear;

@@ -6,17 +6,34 @@ use super::map::Binary;
 use super::math::Elementary;
 use super::parallel::block_rows;
 use super::{Real, contiguous, read_tensor, real, result, sum_rows, unwritten, vectorised, wide, with_real};
-use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, D, DType, Device, IndexOp, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::{Arc, OnceLock};
+#[cfg(feature = "cuda")]
+use {
+    super::cuda,
+    candle_core::{CudaStorage, Storage},
+};
 
-/// Mean and (biased) variance of every channel of a batch.
-#[derive(Clone, Debug, PartialEq)]
+/// Mean and (biased) variance of every channel of a batch, on the batch's device.
+#[derive(Clone, Debug)]
 pub struct BatchStatistics {
-    /// One mean a channel.
-    pub mean: Vec<f64>,
-    /// One variance a channel, divided by the number of elements.
-    pub variance: Vec<f64>,
+    /// [2, C] in `f64`: means, then variances, divided by the number of elements.
+    moments: Tensor,
+}
+
+impl BatchStatistics {
+    /// One mean and one variance a channel; waits for the device.
+    ///
+    /// # Errors
+    /// None but those of the device.
+    pub fn vectors(&self) -> Result<[Vec<f64>; 2]> {
+        let [mut mean, mut variance] = [Vec::new(), Vec::new()];
+        for (row, values) in [&mut mean, &mut variance].into_iter().enumerate() {
+            *values = self.moments.i(row)?.to_vec1()?;
+        }
+        Ok([mean, variance])
+    }
 }
 
 /// `activation(gamma * (x - mean) / sqrt(variance + eps) + beta)`, with mean and variance of each channel over the batch:
@@ -35,8 +52,8 @@ pub fn batch_norm(
     let op = BatchNorm { eps, activation, statistics: statistics.clone() };
     let y = x.contiguous()?.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, op)?;
     match statistics.get() {
-        Some(s) => Ok((y, s.clone())),
-        None => bail!("batch-norm: runs on the CPU only"),
+        Some(moments) => Ok((y, BatchStatistics { moments: moments.clone() })),
+        None => bail!("batch-norm: runs on the CPU and on CUDA only"),
     }
 }
 
@@ -59,10 +76,35 @@ pub fn batch_norm_backward(
     if grad.dims() != x.dims() || x.dim(D::Minus1)? != c || c == 0 {
         bail!("batch-norm: {c} channels, the input is {:?}, the gradient {:?}", x.dims(), grad.dims())
     }
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return cuda_backward([&x, gamma, beta, &grad], statistics, eps, activation);
+    }
     match x.dtype() {
         DType::F32 => plain_backward::<f32>([&x, gamma, beta, &grad], statistics, eps, activation),
         _ => plain_backward::<f64>([&x, gamma, beta, &grad], statistics, eps, activation),
     }
+}
+
+/// The gradients as numbers, on a GPU.
+#[cfg(feature = "cuda")]
+fn cuda_backward(
+    [x, gamma, beta, grad]: [&Tensor; 4],
+    statistics: &BatchStatistics,
+    eps: f64,
+    activation: Activation,
+) -> Result<[Tensor; 3]> {
+    let tensors = [x, gamma, beta, grad, &statistics.moments].map(Tensor::storage_and_layout);
+    let mut operands = Vec::with_capacity(tensors.len());
+    for (storage, layout) in &tensors {
+        match &**storage {
+            Storage::Cuda(storage) => operands.push((storage, *layout)),
+            _ => bail!("batch-norm: takes tensors of one device"),
+        }
+    }
+    let [x, gamma, beta, grad, moments] = operands[..] else { bail!("batch-norm: a tensor is missing") };
+    let gradients = cuda::batch_norm_backward(x, gamma, beta, grad, moments, eps, activation)?;
+    Ok(gradients.map(|(storage, shape)| cuda::tensor(storage, shape)))
 }
 
 /// The same in candle's own operators, which can be differentiated again: with `u` the normalised input and `g` the
@@ -95,8 +137,8 @@ fn composed_backward(
 struct BatchNorm {
     eps: f64,
     activation: Activation,
-    /// Set by the forward pass.
-    statistics: Arc<OnceLock<BatchStatistics>>,
+    /// Means and variances, set by the forward pass.
+    statistics: Arc<OnceLock<Tensor>>,
 }
 
 /// What a batch normalisation with given statistics amounts to: `scale * x + shift`.
@@ -108,12 +150,12 @@ struct Affine<T> {
 }
 
 impl<T: Real> Affine<T> {
-    fn new(statistics: &BatchStatistics, eps: f64, gamma: &[T], beta: &[T]) -> Self {
-        let inverse: Vec<f64> = statistics.variance.iter().map(|v| (v + eps).sqrt().recip()).collect();
+    fn new([mean, variance]: &[Vec<f64>; 2], eps: f64, gamma: &[T], beta: &[T]) -> Self {
+        let inverse: Vec<f64> = variance.iter().map(|v| (v + eps).sqrt().recip()).collect();
         let scale: Vec<f64> = gamma.iter().zip(&inverse).map(|(&g, i)| wide(g) * i).collect();
-        let shift = beta.iter().zip(&scale).zip(&statistics.mean).map(|((&b, s), m)| real(wide(b) - m * s)).collect();
+        let shift = beta.iter().zip(&scale).zip(mean).map(|((&b, s), m)| real(wide(b) - m * s)).collect();
         Self {
-            mean: statistics.mean.iter().map(|&m| real(m)).collect(),
+            mean: mean.iter().map(|&m| real(m)).collect(),
             inverse_sigma: inverse.into_iter().map(real).collect(),
             scale: scale.into_iter().map(real).collect(),
             shift,
@@ -123,7 +165,7 @@ impl<T: Real> Affine<T> {
 
 /// Mean and variance of the columns of `x`, rows of `c`: blocks are measured alone, around their own means, and merged
 /// (Chan, Golub & LeVeque, 1979), so that a mean far from zero costs few digits.
-fn statistics<T: Real>(x: &[T], c: usize) -> BatchStatistics {
+fn statistics<T: Real>(x: &[T], c: usize) -> [Vec<f64>; 2] {
     let blocks: Vec<(f64, Vec<T>, Vec<T>)> = x
         .par_chunks(block_rows(c) * c)
         .map(|block| {
@@ -161,7 +203,19 @@ fn statistics<T: Real>(x: &[T], c: usize) -> BatchStatistics {
         }
         total = sum;
     }
-    BatchStatistics { mean, variance: squares.into_iter().map(|s| s / total.max(1.)).collect() }
+    [mean, squares.into_iter().map(|s| s / total.max(1.)).collect()]
+}
+
+/// The number of channels of `x`, which gamma and beta must have.
+fn channels(x: &Layout, gamma: &Layout, beta: &Layout) -> Result<usize> {
+    match x.dims() {
+        [_, .., c] if *c > 0 && gamma.dims() == [*c] && beta.dims() == [*c] => Ok(*c),
+        other => bail!(
+            "batch-norm: takes [N, ..., C] and gamma and beta of [C], got {other:?}, {:?} and {:?}",
+            gamma.dims(),
+            beta.dims()
+        ),
+    }
 }
 
 impl CustomOp3 for BatchNorm {
@@ -178,14 +232,7 @@ impl CustomOp3 for BatchNorm {
         beta: &CpuStorage,
         bl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let c = match xl.dims() {
-            [_, .., c] if *c > 0 && gl.dims() == [*c] && bl.dims() == [*c] => *c,
-            other => bail!(
-                "batch-norm: takes [N, ..., C] and gamma and beta of [C], got {other:?}, {:?} and {:?}",
-                gl.dims(),
-                bl.dims()
-            ),
-        };
+        let c = channels(xl, gl, bl)?;
         with_real!("batch-norm", x, T => {
             let x = contiguous::<T>("batch-norm", x, xl)?;
             let (gamma, beta) = (contiguous::<T>("batch-norm", gamma, gl)?, contiguous::<T>("batch-norm", beta, bl)?);
@@ -208,9 +255,26 @@ impl CustomOp3 for BatchNorm {
                 );
             });
             // A second forward pass through the same node does not happen: an operator is made for each call.
-            let _ = self.statistics.set(statistics);
+            let _ = self.statistics.set(Tensor::from_vec(statistics.concat(), (2, c), &Device::Cpu)?);
             Ok(result(out, xl.shape()))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        gamma: &CudaStorage,
+        gl: &Layout,
+        beta: &CudaStorage,
+        bl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        channels(xl, gl, bl)?;
+        let (out, (moments, shape)) =
+            cuda::batch_norm_forward((x, xl), (gamma, gl), (beta, bl), self.eps, self.activation)?;
+        let _ = self.statistics.set(cuda::tensor(moments, shape));
+        Ok(out)
     }
 
     fn bwd(
@@ -235,7 +299,7 @@ fn plain_backward<T: Elementary>(
     activation: Activation,
 ) -> Result<[Tensor; 3]> {
     let vector = |t: &Tensor| t.flatten_all()?.to_vec1::<T>();
-    let affine = Affine::new(statistics, eps, &vector(gamma)?, &vector(beta)?);
+    let affine = Affine::new(&statistics.vectors()?, eps, &vector(gamma)?, &vector(beta)?);
     let (dx, dgamma, dbeta) = read_tensor("batch-norm", x, |x: &[T]| {
         read_tensor("batch-norm", grad, |g: &[T]| Ok(backward(x, g, &affine, activation)))
     })?;
@@ -330,15 +394,14 @@ fn linear_backward<T: Elementary>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::testing::{check_gradients, check_second_order, values};
-    use candle_core::Device;
+    use crate::ops::testing::{check_gradients, check_second_order, device, values};
 
     #[test]
     fn every_channel_gets_the_asked_mean_and_deviation() -> Result<()> {
         // Far from zero, and over several blocks.
         let x = ((values(&[8, 50, 20, 3], 1)? * 7.)? + 1e4)?;
-        let gamma = Tensor::new(&[1f64, 2., 0.5], &Device::Cpu)?;
-        let beta = Tensor::new(&[0f64, -1., 4.], &Device::Cpu)?;
+        let gamma = Tensor::new(&[1f64, 2., 0.5], &device())?;
+        let beta = Tensor::new(&[0f64, -1., 4.], &device())?;
         for dtype in [DType::F64, DType::F32] {
             let [x, gamma, beta] = [&x, &gamma, &beta].map(|t| t.to_dtype(dtype));
             let (x, gamma, beta) = (x?, gamma?, beta?);
@@ -354,7 +417,7 @@ mod tests {
                 );
             }
             let expected = columns(&x)?.mean(1)?.to_vec1::<f64>()?;
-            assert!(expected.iter().zip(&statistics.mean).all(|(a, b)| (a - b).abs() < 1e-2 * close.sqrt()));
+            assert!(expected.iter().zip(&statistics.vectors()?[0]).all(|(a, b)| (a - b).abs() < 1e-2 * close.sqrt()));
         }
         Ok(())
     }

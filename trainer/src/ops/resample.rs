@@ -6,6 +6,8 @@
 use super::{Real, contiguous, result, with_real};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
+#[cfg(feature = "cuda")]
+use {super::cuda, candle_core::CudaStorage};
 
 /// Every pixel as a square of `factor` x `factor`: [N, H, W, C] -> [N, factor H, factor W, C].
 ///
@@ -45,6 +47,7 @@ fn resample(x: &Tensor, kind: Kind, factor: usize) -> Result<Tensor> {
     x.contiguous()?.apply_op1(Resample { kind, factor })
 }
 
+/// The GPU's kernel knows them by their place in this list.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Repeat,
@@ -125,6 +128,11 @@ impl CustomOp1 for Resample {
             }
             Ok(result(out, &shape[..]))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
+        cuda::resample("resample", self.kind as i32, self.factor, (x, xl), self.shape(xl.dims())?)
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {

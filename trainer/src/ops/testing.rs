@@ -3,11 +3,26 @@
 use super::second_order_works;
 use candle_core::{DType, Device, Result, Tensor, Var};
 
+/// The device that the operators are tested on: the CPU, or with `KILN_TEST_DEVICE=cuda` the first GPU.
+pub fn device() -> Device {
+    match std::env::var("KILN_TEST_DEVICE").as_deref() {
+        Err(_) | Ok("cpu") => Device::Cpu,
+        Ok("cuda") => {
+            // One for all tests: tensors of two do not mix.
+            static DEVICE: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
+            DEVICE
+                .get_or_init(|| Device::new_cuda(0).expect("KILN_TEST_DEVICE=cuda needs the feature cuda and a GPU"))
+                .clone()
+        }
+        Ok(other) => panic!("KILN_TEST_DEVICE is {other:?}, allowed are cpu and cuda"),
+    }
+}
+
 /// Normal numbers of the given shape; other numbers for another seed.
 pub fn values(shape: &[usize], seed: u64) -> Result<Tensor> {
     let mut out = vec![0f32; shape.iter().product()];
     runtime::fill_latent(seed, 0, &mut out);
-    Tensor::from_vec(out, shape, &Device::Cpu)?.to_dtype(DType::F64)
+    Tensor::from_vec(out, shape, &device())?.to_dtype(DType::F64)
 }
 
 /// The largest absolute difference of two tensors of one shape and any float types; NaN where one of them has one.
@@ -67,7 +82,7 @@ pub fn check_order(order: usize, inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Res
                 let mut moved = start.clone();
                 moved[position] += delta;
                 let mut moved_inputs = inputs.to_vec();
-                moved_inputs[i] = Tensor::from_vec(moved, input.shape(), &Device::Cpu)?;
+                moved_inputs[i] = Tensor::from_vec(moved, input.shape(), input.device())?;
                 contraction(order, &self::variables(&moved_inputs)?, &f)?.to_scalar::<f64>()
             };
             let difference = (at(STEP)? - at(-STEP)?) / (2. * STEP);
@@ -90,7 +105,7 @@ fn contraction(order: usize, variables: &[Var], f: impl Fn(&[Tensor]) -> Result<
     let mut sum = f(&tensors)?.sum_all()?;
     for level in 1..order {
         let mut grads = sum.backward()?;
-        sum = Tensor::zeros((), DType::F64, &Device::Cpu)?;
+        sum = Tensor::zeros((), DType::F64, &device())?;
         for (i, variable) in variables.iter().enumerate() {
             let grad = grads.remove(variable);
             assert!(level > 1 || grad.is_some(), "input {i} has no gradient");

@@ -23,7 +23,10 @@ pub use shape::Geometry;
 use super::epilogue::{Activation, Epilogue, Grads, Wanted, no_bias};
 use super::{contiguous, result, with_real};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
-use shape::{Sizes, spatial};
+pub(super) use shape::Sizes;
+use shape::spatial;
+#[cfg(feature = "cuda")]
+use {super::cuda, candle_core::CudaStorage};
 
 /// `activation(w * x + bias)`: `x` [N, H, W, C], `w` [O, kh, kw, C / groups], `bias` `[O]` -> [N, h, w, O] with
 /// `h = (H + 2 padding - kh) / stride + 1`.
@@ -130,6 +133,17 @@ struct WeightGrad {
     kernel: [usize; 2],
 }
 
+impl Conv {
+    fn sizes(&self, xl: &Layout, wl: &Layout) -> Result<Sizes> {
+        let (&[n, h, wd, _], &[o, kh, kw, _]) = (xl.dims(), wl.dims()) else {
+            bail!("conv2d: takes [N, H, W, C] and [O, kh, kw, C / groups], got {:?} and {:?}", xl.dims(), wl.dims())
+        };
+        // A kernel that does not fit gives a size that is refused with all others.
+        let [sh, sw] = self.geometry.conv_size([h, wd], [kh, kw]).unwrap_or_default();
+        Sizes::new("conv2d", xl.dims(), &[n, sh, sw, o], wl.dims(), self.geometry)
+    }
+}
+
 impl CustomOp3 for Conv {
     fn name(&self) -> &'static str {
         "conv2d"
@@ -144,18 +158,27 @@ impl CustomOp3 for Conv {
         b: &CpuStorage,
         bl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (&[n, h, wd, _], &[o, kh, kw, _]) = (xl.dims(), wl.dims()) else {
-            bail!("conv2d: takes [N, H, W, C] and [O, kh, kw, C / groups], got {:?} and {:?}", xl.dims(), wl.dims())
-        };
-        // A kernel that does not fit gives a size that is refused with all others.
-        let [sh, sw] = self.geometry.conv_size([h, wd], [kh, kw]).unwrap_or_default();
-        let small = [n, sh, sw, o];
-        let sizes = Sizes::new("conv2d", xl.dims(), &small, wl.dims(), self.geometry)?;
+        let sizes = self.sizes(xl, wl)?;
+        let small = [sizes.images, sizes.small[0], sizes.small[1], sizes.outputs];
         with_real!("conv2d", x, T => {
             let (x, w) = (contiguous::<T>("conv2d", x, xl)?, contiguous::<T>("conv2d", w, wl)?);
-            let epilogue = Epilogue::new("conv2d", contiguous::<T>("conv2d", b, bl)?, o, self.activation)?;
+            let bias = contiguous::<T>("conv2d", b, bl)?;
+            let epilogue = Epilogue::new("conv2d", bias, sizes.outputs, self.activation)?;
             Ok(result(kernels::conv(&sizes, x, w, &epilogue), &small[..]))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        w: &CudaStorage,
+        wl: &Layout,
+        b: &CudaStorage,
+        bl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        cuda::conv(self.sizes(xl, wl)?, (x, xl), (w, wl), (b, bl), self.activation)
     }
 
     fn bwd(
@@ -168,6 +191,21 @@ impl CustomOp3 for Conv {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let wanted = Wanted::tracked(x, w, b);
         Ok(conv2d_backward([x, w, y, grad], self.activation, self.geometry, wanted)?.into_tuple())
+    }
+}
+
+impl ConvTranspose {
+    fn sizes(&self, yl: &Layout, wl: &Layout) -> Result<Sizes> {
+        let (&[n, ..], &[_, _, _, group_channels]) = (yl.dims(), wl.dims()) else {
+            bail!(
+                "conv-transpose2d: takes [N, h, w, O] and [O, kh, kw, C / groups], got {:?} and {:?}",
+                yl.dims(),
+                wl.dims()
+            )
+        };
+        let c = group_channels * self.geometry.groups;
+        let large = [n, self.size[0], self.size[1], c];
+        Sizes::new("conv-transpose2d", &large, yl.dims(), wl.dims(), self.geometry)
     }
 }
 
@@ -185,22 +223,27 @@ impl CustomOp3 for ConvTranspose {
         b: &CpuStorage,
         bl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (&[n, ..], &[_, _, _, group_channels]) = (yl.dims(), wl.dims()) else {
-            bail!(
-                "conv-transpose2d: takes [N, h, w, O] and [O, kh, kw, C / groups], got {:?} and {:?}",
-                yl.dims(),
-                wl.dims()
-            )
-        };
-        let c = group_channels * self.geometry.groups;
-        let large = [n, self.size[0], self.size[1], c];
-        let sizes = Sizes::new("conv-transpose2d", &large, yl.dims(), wl.dims(), self.geometry)?;
+        let sizes = self.sizes(yl, wl)?;
+        let (c, large) = (sizes.channels, [sizes.images, sizes.large[0], sizes.large[1], sizes.channels]);
         with_real!("conv-transpose2d", y, T => {
             let (y, w) = (contiguous::<T>("conv-transpose2d", y, yl)?, contiguous::<T>("conv-transpose2d", w, wl)?);
             let epilogue =
                 Epilogue::new("conv-transpose2d", contiguous::<T>("conv-transpose2d", b, bl)?, c, self.activation)?;
             Ok(result(kernels::conv_transpose(&sizes, y, w, &epilogue), &large[..]))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        y: &CudaStorage,
+        yl: &Layout,
+        w: &CudaStorage,
+        wl: &Layout,
+        b: &CudaStorage,
+        bl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        cuda::conv_transpose(self.sizes(yl, wl)?, (y, yl), (w, wl), (b, bl), self.activation)
     }
 
     fn bwd(
@@ -216,21 +259,34 @@ impl CustomOp3 for ConvTranspose {
     }
 }
 
+impl WeightGrad {
+    /// The sizes, and the shape of the weight.
+    fn sizes(&self, xl: &Layout, yl: &Layout) -> Result<(Sizes, [usize; 4])> {
+        let (&[_, _, _, c], &[_, _, _, o]) = (xl.dims(), yl.dims()) else {
+            bail!("conv2d-weight-grad: takes [N, H, W, C] and [N, h, w, O], got {:?} and {:?}", xl.dims(), yl.dims())
+        };
+        let weight = [o, self.kernel[0], self.kernel[1], c / self.geometry.groups.max(1)];
+        Ok((Sizes::new("conv2d-weight-grad", xl.dims(), yl.dims(), &weight, self.geometry)?, weight))
+    }
+}
+
 impl CustomOp2 for WeightGrad {
     fn name(&self) -> &'static str {
         "conv2d-weight-grad"
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, y: &CpuStorage, yl: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (&[_, _, _, c], &[_, _, _, o]) = (xl.dims(), yl.dims()) else {
-            bail!("conv2d-weight-grad: takes [N, H, W, C] and [N, h, w, O], got {:?} and {:?}", xl.dims(), yl.dims())
-        };
-        let weight = [o, self.kernel[0], self.kernel[1], c / self.geometry.groups.max(1)];
-        let sizes = Sizes::new("conv2d-weight-grad", xl.dims(), yl.dims(), &weight, self.geometry)?;
+        let (sizes, weight) = self.sizes(xl, yl)?;
         with_real!("conv2d-weight-grad", x, T => {
             let (x, y) = (contiguous::<T>("conv2d-weight-grad", x, xl)?, contiguous::<T>("conv2d-weight-grad", y, yl)?);
             Ok(result(kernels::weight_grad(&sizes, x, y), &weight[..]))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout, y: &CudaStorage, yl: &Layout) -> Result<(CudaStorage, Shape)> {
+        let (sizes, weight) = self.sizes(xl, yl)?;
+        cuda::weight_grad(sizes, (x, xl), (y, yl), weight)
     }
 
     fn bwd(&self, x: &Tensor, y: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {

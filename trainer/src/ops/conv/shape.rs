@@ -49,7 +49,7 @@ impl Geometry {
 
 /// All sizes of a convolution from `large` [N, H, W, C] to `small` [N, h, w, O]; a transposed one goes the other way.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sizes {
+pub(in crate::ops) struct Sizes {
     pub images: usize,
     pub large: [usize; 2],
     pub channels: usize,
@@ -61,7 +61,7 @@ pub(super) struct Sizes {
 
 impl Sizes {
     /// The sizes for these shapes, checked.
-    pub(super) fn new(
+    pub(in crate::ops) fn new(
         op: &str,
         large: &[usize],
         small: &[usize],
@@ -93,17 +93,17 @@ impl Sizes {
     }
 
     /// Elements of one image on the large side.
-    pub(super) fn large_len(&self) -> usize {
+    pub(in crate::ops) fn large_len(&self) -> usize {
         self.large[0] * self.large[1] * self.channels
     }
 
     /// Elements of one image on the small side.
-    pub(super) fn small_len(&self) -> usize {
+    pub(in crate::ops) fn small_len(&self) -> usize {
         self.small[0] * self.small[1] * self.outputs
     }
 
     /// Elements of the weight.
-    pub(super) fn weight_len(&self) -> usize {
+    pub(in crate::ops) fn weight_len(&self) -> usize {
         self.outputs * self.kernel[0] * self.kernel[1] * self.channels / self.geometry.groups
     }
 }

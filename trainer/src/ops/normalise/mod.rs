@@ -104,18 +104,27 @@ struct Norm {
     eps: f64,
 }
 
+/// Which of the three maps a GPU is asked for.
+#[cfg(feature = "cuda")]
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Map {
+    Value,
+    Grad,
+    Second,
+}
+
 /// How the elements of a tensor make groups.
 #[derive(Clone, Copy, Debug)]
-struct Frame {
-    samples: usize,
+pub(super) struct Frame {
+    pub samples: usize,
     /// Rows of channels in a sample.
-    rows: usize,
-    channels: usize,
+    pub rows: usize,
+    pub channels: usize,
     /// Groups of channels in a sample.
-    groups: usize,
+    pub groups: usize,
     /// Whether the mean is subtracted.
-    centred: bool,
-    eps: f64,
+    pub centred: bool,
+    pub eps: f64,
 }
 
 impl Frame {
@@ -199,7 +208,7 @@ impl Norm {
     }
 
     fn gradients(self, x: &Tensor, gamma: &Tensor, grad: &Tensor) -> Result<NormGradients> {
-        if x.track_op() || gamma.track_op() || grad.track_op() {
+        if x.track_op() || gamma.track_op() || grad.track_op() || !x.device().is_cpu() {
             let (input, gamma) = (self.input_grad(x, gamma, grad)?, self.gamma_grad(x, grad)?);
             return Ok(NormGradients { input, gamma, beta: channel_sum(grad)? });
         }

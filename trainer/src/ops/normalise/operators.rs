@@ -7,6 +7,8 @@ use super::super::{Real, contiguous, result, with_real};
 use super::{Frame, Norm, grouped, ones, runs};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use std::mem::MaybeUninit;
+#[cfg(feature = "cuda")]
+use {super::super::cuda, super::Map, candle_core::CudaStorage};
 
 /// Checks the other two arguments of an operator on `x`: both `[C]`, or of the shape of `x`, as `like_x` says.
 pub(super) fn check(op: &str, x: &Layout, others: [(&Layout, bool); 2]) -> Result<()> {
@@ -131,6 +133,21 @@ impl CustomOp3 for Value {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        gamma: &CudaStorage,
+        al: &Layout,
+        beta: &CudaStorage,
+        bl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let frame = self.0.frame(xl.shape())?;
+        check(self.name(), xl, [(al, false), (bl, false)])?;
+        cuda::normalise(self.name(), Map::Value, &frame, (x, xl), [(gamma, al), (beta, bl)])
+    }
+
     fn bwd(&self, x: &Tensor, gamma: &Tensor, beta: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients> {
         Ok((
             tracked(x, || self.0.input_grad(x, gamma, grad))?,
@@ -164,6 +181,21 @@ impl CustomOp3 for Grad {
             let gamma = contiguous(self.name(), gamma, gammal)?;
             Ok(result(Kernel::Grad { x, gamma, g, sums: false }.run(&frame).0, xl.shape()))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        gamma: &CudaStorage,
+        al: &Layout,
+        g: &CudaStorage,
+        bl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let frame = self.0.frame(xl.shape())?;
+        check(self.name(), xl, [(al, false), (bl, true)])?;
+        cuda::normalise(self.name(), Map::Grad, &frame, (x, xl), [(gamma, al), (g, bl)])
     }
 
     fn bwd(&self, x: &Tensor, gamma: &Tensor, g: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients> {
@@ -200,6 +232,21 @@ impl CustomOp3 for Second {
             let (p, h) = (contiguous(self.name(), p, pl)?, contiguous(self.name(), h, hl)?);
             Ok(result(Kernel::Second { x, p, h }.run(&frame).0, xl.shape()))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        p: &CudaStorage,
+        al: &Layout,
+        h: &CudaStorage,
+        bl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let frame = self.0.frame(xl.shape())?;
+        check(self.name(), xl, [(al, true), (bl, true)])?;
+        cuda::normalise(self.name(), Map::Second, &frame, (x, xl), [(p, al), (h, bl)])
     }
 
     fn bwd(&self, x: &Tensor, p: &Tensor, h: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients> {

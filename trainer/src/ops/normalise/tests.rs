@@ -1,6 +1,6 @@
 use super::*;
-use crate::ops::testing::{assert_close, check_gradients, check_order, check_second_order, values};
-use candle_core::{Device, Var};
+use crate::ops::testing::{assert_close, check_gradients, check_order, check_second_order, device, values};
+use candle_core::Var;
 use std::collections::BTreeMap;
 
 const EPS: f64 = 1e-3;
@@ -78,8 +78,8 @@ fn values_are_those_of_the_definition() -> Result<()> {
 
 #[test]
 fn nan_is_not_hidden_and_stays_in_its_sample() -> Result<()> {
-    let x = Tensor::new(&[[f32::NAN, 1., 2.], [1., 2., 4.]], &Device::Cpu)?;
-    let ones = Tensor::ones(3, DType::F32, &Device::Cpu)?;
+    let x = Tensor::new(&[[f32::NAN, 1., 2.], [1., 2., 4.]], &device())?;
+    let ones = Tensor::ones(3, DType::F32, &device())?;
     for y in [layer_norm(&x, &ones, &ones, EPS)?, pixel_norm(&x, EPS)?] {
         let y = y.to_vec2::<f32>()?;
         assert!(y[0].iter().all(|v| v.is_nan()) && y[1].iter().all(|v| v.is_finite()), "{y:?}");

@@ -1,0 +1,28 @@
+//! Images made larger and smaller, and taken from a data set on the device.
+
+use super::launch::{IMAGES, launch, over};
+use super::{Operand, count, done, unwritten, view, with_element};
+use candle_core::{CudaStorage, Result, Shape};
+
+/// The map number `kind` of `x` to `shape`.
+pub(in crate::ops) fn resample(
+    op: &str,
+    kind: i32,
+    factor: usize,
+    x: Operand<'_>,
+    shape: [usize; 4],
+) -> Result<(CudaStorage, Shape)> {
+    let device = &x.0.device;
+    let (_, h, w, c) = x.1.shape().dims4()?;
+    with_element!(op, x.0, T => {
+        let values = view::<T>(op, x)?;
+        let n = count(op, shape.iter().product())?;
+        let [f, h, w, c] = [factor, h, w, c].map(|n| n as u32);
+        let [_, out_h, out_w, out_c] = shape.map(|n| n as u32);
+        let mut out = unwritten::<T>(device, n as usize)?;
+        if n > 0 {
+            launch!(device, IMAGES, T, "resample", over(n), &mut out, &values, &n, &kind, &f, &h, &w, &c, &out_h, &out_w, &out_c);
+        }
+        Ok(done(out, device, &shape[..]))
+    })
+}

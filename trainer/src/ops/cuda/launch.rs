@@ -1,0 +1,100 @@
+//! Kernels: compiled by nvrtc for the card at hand when they are first used, kept, and launched.
+
+use super::{Element, type_name};
+use candle_core::cuda_backend::cudarc::driver::{CudaFunction, LaunchConfig};
+use candle_core::cuda_backend::cudarc::nvrtc::{CompileError, CompileOptions, compile_ptx_with_opts};
+use candle_core::cuda_backend::{CudaDevice, WrapErr};
+use candle_core::{Error, Result};
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// A source file of kernels.
+pub(in crate::ops) struct Module {
+    name: &'static str,
+    source: &'static str,
+}
+
+macro_rules! module {
+    ($name:ident, $file:literal) => {
+        pub(in crate::ops) const $name: Module =
+            Module { name: $file, source: include_str!(concat!("kernels/", $file, ".cu")) };
+    };
+}
+module!(ELEMENTWISE, "elementwise");
+module!(CONV, "conv");
+module!(CHANNEL, "channel");
+module!(NORMALISE, "normalise");
+module!(IMAGES, "images");
+
+const PRELUDE: &str = include_str!("kernels/prelude.cu");
+
+/// Threads of a block.
+pub(super) const THREADS: u32 = 256;
+
+/// What a kernel is known by: device, module, element type, name.
+type Key = (usize, &'static str, &'static str, &'static str);
+
+/// The kernel `name` of `module` for elements of type `T`.
+pub(super) fn function<T: Element>(device: &CudaDevice, module: &Module, name: &'static str) -> Result<CudaFunction> {
+    static KNOWN: OnceLock<Mutex<HashMap<Key, CudaFunction>>> = OnceLock::new();
+    let key = (device.cuda_stream().context().ordinal(), module.name, type_name(T::DTYPE), name);
+    let mut known = KNOWN.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(function) = known.get(&key) {
+        return Ok(function.clone());
+    }
+    let full_name = format!("kiln-{}-{}", module.name, type_name(T::DTYPE));
+    // candle keeps modules by name, and looks at the text only of one that it does not have.
+    let have_module = known.keys().any(|k| (k.0, k.1, k.2) == (key.0, key.1, key.2));
+    let ptx = if have_module { String::new() } else { compile::<T>(device, module)? };
+    let function = device.get_or_load_custom_func(name, &full_name, &ptx)?.into_cuda_function();
+    known.insert(key, function.clone());
+    Ok(function)
+}
+
+fn compile<T: Element>(device: &CudaDevice, module: &Module) -> Result<String> {
+    let (major, minor) = device.cuda_stream().context().compute_capability().w()?;
+    let options = CompileOptions {
+        options: vec![format!("--gpu-architecture=compute_{major}{minor}"), "--std=c++17".into()],
+        name: Some(format!("{}.cu", module.name)),
+        ..CompileOptions::default()
+    };
+    let source = format!("#define KILN_{}\n{PRELUDE}\n{}", type_name(T::DTYPE), module.source);
+    match compile_ptx_with_opts(source, options) {
+        Ok(ptx) => Ok(ptx.to_src()),
+        Err(CompileError::CompileError { log, .. }) => Err(Error::Msg(format!(
+            "the kernels in {}.cu do not compile for compute capability {major}.{minor}: {}",
+            module.name,
+            log.to_string_lossy()
+        ))),
+        Err(other) => Err(Error::Msg(format!("nvrtc, which compiles kernels, cannot be used: {other:?}"))),
+    }
+}
+
+/// A loop over `n` elements: a thread each, as far as a card has room for them.
+pub(super) fn over(n: u32) -> LaunchConfig {
+    blocks((n.div_ceil(THREADS).clamp(1, 1 << 14), 1), THREADS)
+}
+
+/// So many blocks of so many threads.
+pub(super) fn blocks((x, y): (u32, u32), threads: u32) -> LaunchConfig {
+    LaunchConfig { grid_dim: (x, y, 1), block_dim: (threads, 1, 1), shared_mem_bytes: 0 }
+}
+
+/// Launches a kernel: device, module, element type, name, configuration, references to its arguments.
+///
+/// What makes it sound is that the arguments are those that the kernel's text declares, in number, order and type, and that
+/// slices are as long as its counts say; the tests run every kernel on memory with guarded ends.
+macro_rules! launch {
+    ($device:expr, $module:expr, $t:ty, $name:literal, $config:expr, $($arg:expr),* $(,)?) => {{
+        use candle_core::cuda_backend::cudarc::driver::PushKernelArg;
+        let function = $crate::ops::cuda::launch::function::<$t>($device, &$module, $name)?;
+        let stream = $device.cuda_stream();
+        let mut builder = stream.launch_builder(&function);
+        $(builder.arg($arg);)*
+        // SAFETY: the arguments are what the kernel of this name takes, with slices as long as it is told.
+        unsafe { builder.launch($config) }.map(|_| ()).map_err(|e| {
+            candle_core::Error::Msg(format!("{}: the kernel cannot be launched: {e}", $name))
+        })?;
+    }};
+}
+pub(super) use launch;
