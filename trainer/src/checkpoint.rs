@@ -43,12 +43,12 @@ pub fn save(state: &State, path: &Path) -> Result<()> {
     files::write_atomically(path, &files::safetensors_bytes(named, metadata)?)
 }
 
-/// The state in the file at `path`, for a run of `recipe`, which may differ from the recorded one in its length, rhythm
+/// The state in the file at `path`, on `device`, for a run of `recipe`, which may differ from the recorded one in its length, rhythm
 /// and export only.
 ///
 /// # Errors
 /// A file that is damaged, of another version, or of another recipe.
-pub fn load(path: &Path, recipe: Recipe, data: &Dataset) -> Result<State> {
+pub fn load(path: &Path, recipe: Recipe, data: &Dataset, device: &Device) -> Result<State> {
     let fail = |what: String| Error::Run { path: path.to_owned(), what };
     let damaged = |e: &dyn std::fmt::Display| {
         fail(format!("is damaged or no checkpoint ({e}); remove it to go on from the one before, if there is one"))
@@ -69,7 +69,7 @@ pub fn load(path: &Path, recipe: Recipe, data: &Dataset) -> Result<State> {
         return Err(fail(what.into()));
     }
 
-    let mut state = State::new(recipe, data)?;
+    let mut state = State::new(recipe, data, device)?;
     let expected = tensors(&state)?;
     if expected.len() != file.len() {
         return Err(damaged(&format_args!("it holds {} tensors, the recipe has {}", file.len(), expected.len())));
@@ -83,8 +83,10 @@ pub fn load(path: &Path, recipe: Recipe, data: &Dataset) -> Result<State> {
         }
         let values: Vec<f32> =
             view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        tensor.slice_set(&Tensor::from_vec(values, view.shape(), &Device::Cpu)?, 0, 0)?;
+        tensor.slice_set(&Tensor::from_vec(values, view.shape(), device)?, 0, 0)?;
     }
+    state.generator.refresh()?;
+    state.discriminator.refresh()?;
     state.shown = count("images_shown")?;
     state.generator.set_steps(count("generator.steps")?);
     state.discriminator.set_steps(count("discriminator.steps")?);
@@ -109,6 +111,7 @@ fn same_run(a: &Recipe, b: &Recipe) -> bool {
 mod tests {
     use super::*;
     use crate::data::mnist;
+    use crate::ops::testing::device;
     use crate::state::tests::{batches, small};
     use std::sync::Arc;
 
@@ -118,7 +121,7 @@ mod tests {
         let (half, whole, resumed) =
             (folder.path().join("half"), folder.path().join("whole"), folder.path().join("resumed"));
         let data = Arc::new(mnist::load(None)?);
-        let mut state = State::new(small("resumes"), &data)?;
+        let mut state = State::new(small("resumes"), &data, &device())?;
         let mut batches = batches(&state, &data);
         for step in 0..8 {
             if step == 4 {
@@ -129,7 +132,7 @@ mod tests {
         save(&state, &whole)?;
         let mut recipe = small("resumes");
         recipe.training.kimg = 7.;
-        let mut state = load(&half, recipe, &data)?;
+        let mut state = load(&half, recipe, &data, &device())?;
         assert_eq!(state.shown, 32);
         let mut batches = self::batches(&state, &data);
         for _ in 0..4 {
@@ -146,8 +149,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("checkpoint");
         let data = Arc::new(mnist::load(None)?);
-        save(&State::new(small("a"), &data)?, &path)?;
-        let error = |recipe: Recipe| load(&path, recipe, &data).expect_err("must be refused").to_string();
+        save(&State::new(small("a"), &data, &device())?, &path)?;
+        let error = |recipe: Recipe| load(&path, recipe, &data, &device()).expect_err("must be refused").to_string();
         let mut other = small("a");
         other.optimizer.generator_lr = 0.5;
         assert!(error(other).contains("another recipe"));

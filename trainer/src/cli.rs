@@ -4,6 +4,7 @@ use crate::evaluate;
 use clap::{Parser, Subcommand};
 use runtime::Precision;
 use std::path::PathBuf;
+use trainer::device::Choice;
 use trainer::recipe::Override;
 
 /// Train a GAN and export its generator.
@@ -68,6 +69,10 @@ pub struct Args {
     /// Threads to compute with [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+
+    /// Where to train
+    #[arg(long, value_name = "DEVICE", value_enum, default_value_t)]
+    pub device: Choice,
 
     /// Print the recipe that would be run, and do nothing
     #[arg(long)]

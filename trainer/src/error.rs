@@ -41,6 +41,12 @@ pub enum Error {
     /// An evaluation that cannot be made.
     #[error("evaluation: {0}")]
     Evaluation(String),
+    /// The device that was asked for cannot be used.
+    #[error("--device cuda: {why}; ask for cpu or auto to train on the CPU")]
+    Device {
+        /// Why not.
+        why: String,
+    },
     /// Training left the numbers that exist.
     #[error("training diverged at {images} images: the {network} loss is {loss}; {advice}")]
     Diverged {

@@ -4,7 +4,7 @@
 use crate::net::{Gradients, Network, WantedGradients};
 use crate::objective::{r1, value_and_gradients};
 use crate::recipe::Objective;
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 
 /// The smallest gradient of the discriminator's loss with respect to a logit that one pass is made with. Where the loss is
 /// flatter, the generator's gradient could not be told from it any more; the discriminator's own is changed by less than a
@@ -14,8 +14,8 @@ const LEAST_SLOPE: f32 = 1e-18;
 /// What the discriminator makes of a batch.
 #[derive(Debug)]
 pub struct Judgement {
-    /// Its loss, penalties included.
-    pub loss: f32,
+    /// Its loss, penalties included: a scalar.
+    pub loss: Tensor,
     /// Its logits of the real images, [N, 1].
     pub real_logits: Tensor,
     /// Its logits of the generated images, [N, 1].
@@ -27,8 +27,8 @@ pub struct Judgement {
 /// What the discriminator tells the generator.
 #[derive(Debug)]
 pub struct Advice {
-    /// The generator's loss.
-    pub loss: f32,
+    /// The generator's loss: a scalar.
+    pub loss: Tensor,
     /// Its gradient with respect to the generated images.
     pub gradient: Tensor,
 }
@@ -37,12 +37,17 @@ impl Judgement {
     /// With the penalties of the rules, if there are any.
     fn penalised(mut self, network: &Network, rules: &Objective, real: &Tensor) -> Result<Self> {
         if rules.r1_gamma > 0. {
-            let (penalty, gradients) = r1::penalty(network, real, rules.r1_gamma)?;
-            self.loss += penalty;
+            let (penalty, gradients) = r1::penalty(&network.map(single)?, &single(real)?, rules.r1_gamma)?;
+            self.loss = (self.loss + penalty)?;
             self.gradients = self.gradients.plus(&gradients)?;
         }
         Ok(self)
     }
+}
+
+/// Derivatives of the second order are taken in single precision, whatever the layers compute in.
+fn single(t: &Tensor) -> Result<Tensor> {
+    t.to_dtype(DType::F32)
 }
 
 const PARAMETERS: WantedGradients = WantedGradients { input: false, parameters: true };
@@ -104,18 +109,16 @@ pub fn one_stage(network: &Network, rules: &Objective, real: &Tensor, fake: &Ten
         value_and_gradients([&real_logits, &fake_logits], |[real, fake]| rules.loss.discriminator(real, fake))?;
     let (advised, [wished_slopes]) = value_and_gradients([&fake_logits], |[fake]| rules.loss.generator(fake))?;
 
-    let vector = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
-    // In this form a NaN stays one.
-    let steep = |s: f32| if s.abs() < LEAST_SLOPE { LEAST_SLOPE.copysign(s) } else { s };
-    let slopes: Vec<f32> = vector(&fake_slopes)?.into_iter().map(steep).collect();
-    let ratios: Vec<f32> = vector(&wished_slopes)?.iter().zip(&slopes).map(|(wished, slope)| wished / slope).collect();
-    let slopes = Tensor::from_vec(slopes, fake_slopes.shape(), fake.device())?;
+    // Where a slope is too small to divide by, one that is not. In this form a NaN stays one.
+    let least = Tensor::full(LEAST_SLOPE, fake_slopes.shape(), fake.device())?;
+    let least = fake_slopes.lt(0f32)?.where_cond(&least.neg()?, &least)?;
+    let slopes = fake_slopes.abs()?.lt(LEAST_SLOPE)?.where_cond(&least, &fake_slopes)?;
+    let ratios = (wished_slopes / &slopes)?;
 
     let mut gradients = trace.backward(&Tensor::cat(&[real_slopes, slopes], 0)?, BOTH)?;
     let Some(input) = gradients.input.take() else { bail!("the discriminator passes no gradient on") };
-    let ratios = Tensor::from_vec(ratios, fake_slopes.dim(0)?, fake.device())?;
     let ratios = ratios.reshape([vec![fake.dim(0)?], vec![1; fake.rank() - 1]].concat())?;
-    let gradient = input.narrow(0, n, fake.dim(0)?)?.broadcast_mul(&ratios)?;
+    let gradient = input.narrow(0, n, fake.dim(0)?)?.broadcast_mul(&ratios.to_dtype(input.dtype())?)?;
     let judgement = Judgement { loss: judged, real_logits, fake_logits, gradients };
     Ok((judgement.penalised(network, rules, real)?, Advice { loss: advised, gradient }))
 }
@@ -159,7 +162,8 @@ mod tests {
                 let (judgement, advice) = one_stage(&network, rules, &real, &fake)?;
                 let (expected, wished) =
                     (discriminator(&network, rules, &real, &fake)?, generator(&network, rules, &fake)?);
-                assert_eq!((judgement.loss, advice.loss), (expected.loss, wished.loss));
+                let values = |a: &Tensor, b: &Tensor| -> Result<[f32; 2]> { Ok([a.to_scalar()?, b.to_scalar()?]) };
+                assert_eq!(values(&judgement.loss, &advice.loss)?, values(&expected.loss, &wished.loss)?);
                 for (found, expected) in judgement.gradients.parameters.iter().zip(&expected.gradients.parameters) {
                     assert_close(found, expected, "discriminator")?;
                 }

@@ -7,6 +7,7 @@
 
 pub mod checkpoint;
 pub mod data;
+pub mod device;
 pub mod ema;
 mod error;
 pub mod export;

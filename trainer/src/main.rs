@@ -3,6 +3,7 @@
 mod cli;
 mod evaluate;
 
+use candle_core::Device;
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use cli::{Args, Command};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use trainer::report::{duration, grid};
 use trainer::run::Run;
 use trainer::state::{STATISTICS_LATENTS, State};
 use trainer::train::{End, train};
-use trainer::{Error, Result, checkpoint};
+use trainer::{Error, Result, checkpoint, device};
 
 /// Tensors are large and live for a part of a step: their memory is to be kept for the next.
 #[global_allocator]
@@ -87,11 +88,15 @@ fn train_or_export(args: &Args) -> Result<()> {
         let _ = runtime::engine_info()?;
     }
 
+    let (device, why_cpu) = device::open(args.device)?;
+    if let Some(why) = why_cpu.filter(|_| cfg!(feature = "cuda")) {
+        eprintln!("no GPU: {why}");
+    }
     let data = Arc::new(mnist::load(recipe.data.folder.as_deref())?);
     match existing {
         Some(run) if args.resume => {
             run.set_recipe(&recipe)?;
-            let state = last_checkpoint(&run, recipe, &data)?;
+            let state = last_checkpoint(&run, recipe, &data, &device)?;
             eprintln!("going on at {} images", state.shown);
             learn(state, &data, &run, args)
         }
@@ -100,7 +105,7 @@ fn train_or_export(args: &Args) -> Result<()> {
                 let what = "holds a run: add --resume to go on with it, or --export FILE to export what it has learned";
                 return Err(Error::Run { path: run.path().to_owned(), what: what.into() });
             }
-            let state = last_checkpoint(&run, recipe, &data)?;
+            let state = last_checkpoint(&run, recipe, &data, &device)?;
             if state.shown < state.recipe.steps() * state.recipe.training.batch as u64 {
                 eprintln!("the run is not finished: exporting what it learned from {} images", state.shown);
             }
@@ -108,7 +113,7 @@ fn train_or_export(args: &Args) -> Result<()> {
         }
         None => {
             let run = Run::create(args.run.as_deref(), &recipe)?;
-            learn(State::new(recipe, &data)?, &data, &run, args)
+            learn(State::new(recipe, &data, &device)?, &data, &run, args)
         }
     }
 }
@@ -118,9 +123,9 @@ fn usage(kind: ErrorKind, message: &str) -> ! {
     Args::command().error(kind, message).exit()
 }
 
-fn last_checkpoint(run: &Run, recipe: Recipe, data: &Dataset) -> Result<State> {
+fn last_checkpoint(run: &Run, recipe: Recipe, data: &Dataset, device: &Device) -> Result<State> {
     match run.checkpoints()?.last() {
-        Some(path) => checkpoint::load(path, recipe, data),
+        Some(path) => checkpoint::load(path, recipe, data, device),
         None => {
             let what = "has no checkpoint yet; begin again without --run, or with another folder";
             Err(Error::Run { path: run.path().to_owned(), what: what.into() })
@@ -142,12 +147,13 @@ fn learn(mut state: State, data: &Arc<Dataset>, run: &Run, args: &Args) -> Resul
         eprintln!("warning: cannot catch Ctrl-C ({e}); it will lose what comes after the last checkpoint");
     }
     eprintln!(
-        "training {} on {} ({} images of {}x{}), {} threads, into {}",
+        "training {} on {} ({} images of {}x{}), on {}, {} threads, into {}",
         state.recipe.name,
         data.name(),
         data.len(),
         data.shape().width,
         data.shape().height,
+        device::name(&state.device),
         rayon::current_num_threads(),
         run.path().display()
     );
@@ -176,6 +182,8 @@ fn finish(state: &State, data: &Dataset, run: &Run, args: &Args) -> Result<()> {
     let sampler = state.sampler(STATISTICS_LATENTS)?;
     let samples = run.path().join("samples.png");
     grid::write(&samples, &sampler.forward(&state.latents("samples", 0, 100)?)?, 10)?;
+    // Files are written from the memory of this machine.
+    let sampler = sampler.map(|t| t.to_device(&Device::Cpu))?;
     let mut recipe = state.recipe.clone();
     // Where the data was on this machine is nobody else's business.
     recipe.data.folder = None;

@@ -2,7 +2,7 @@
 
 use crate::net::{Gradients, Network};
 use crate::ops;
-use candle_core::{IndexOp, Result, Tensor, bail};
+use candle_core::{DType, IndexOp, Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
 
 /// Recipe of Adam (Kingma & Ba, 2015) for both networks.
@@ -35,16 +35,19 @@ pub struct Learner {
     adam: ops::Adam,
     network: Network,
     average: Option<Network>,
+    /// A copy of the network in another type, which the layers compute with.
+    working: Option<(DType, Network)>,
     /// [3, n] or [4, n] a parameter: its value, both moments, and its average.
     state: Vec<Tensor>,
 }
 
 impl Learner {
-    /// A learner that begins with the values of `network`, with or without a moving average.
+    /// A learner that begins with the values of `network`, with or without a moving average, whose layers compute in
+    /// `dtype`.
     ///
     /// # Errors
     /// None but those of the device.
-    pub fn new(network: &Network, adam: ops::Adam, average: bool) -> Result<Self> {
+    pub fn new(network: &Network, adam: ops::Adam, average: bool, dtype: DType) -> Result<Self> {
         let mut state = Vec::new();
         for (_, parameter) in network.parameters() {
             let value = parameter.flatten_all()?.unsqueeze(0)?;
@@ -60,10 +63,30 @@ impl Learner {
             })
         };
         let average = if average { Some(views(3)?) } else { None };
-        Ok(Self { adam, network: views(0)?, average, state })
+        let mut learner = Self { adam, network: views(0)?, average, working: None, state };
+        if dtype != DType::F32 {
+            learner.working = Some((dtype, copy(&learner.network, dtype)?));
+        }
+        Ok(learner)
     }
 
-    /// The network as it is now.
+    /// The network as it is now, in the type that its layers compute in.
+    pub fn working(&self) -> &Network {
+        self.working.as_ref().map_or(&self.network, |(_, network)| network)
+    }
+
+    /// Brings the working copy up to date, after parameters were changed through [`Self::tensors`].
+    ///
+    /// # Errors
+    /// None but those of the device.
+    pub fn refresh(&mut self) -> Result<()> {
+        if let Some((dtype, network)) = &mut self.working {
+            *network = copy(&self.network, *dtype)?;
+        }
+        Ok(())
+    }
+
+    /// The network as it is now, in single precision.
     pub fn network(&self) -> &Network {
         &self.network
     }
@@ -83,7 +106,8 @@ impl Learner {
         }
         self.adam.step += 1;
         self.adam.average = average;
-        self.state.iter().zip(&gradients.parameters).try_for_each(|(state, g)| ops::adam_step(state, g, &self.adam))
+        self.state.iter().zip(&gradients.parameters).try_for_each(|(state, g)| ops::adam_step(state, g, &self.adam))?;
+        self.refresh()
     }
 
     /// Steps taken.
@@ -116,4 +140,9 @@ impl Learner {
         }
         Ok(all)
     }
+}
+
+/// The network with its weights in `dtype`. Biases and scales stay what they are: they are few, and added to sums.
+fn copy(network: &Network, dtype: DType) -> Result<Network> {
+    network.map(|t| if t.rank() > 1 { t.to_dtype(dtype) } else { Ok(t.clone()) })
 }

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::net::{Init, Network, dcgan, dense};
 use crate::objective::Loss;
 use crate::optim;
+use candle_core::DType;
 use runtime::{ImageShape, Precision};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -95,6 +96,9 @@ pub struct Training {
     /// How the two networks take turns.
     #[serde(default)]
     pub schedule: Schedule,
+    /// The arithmetic of the layers.
+    #[serde(default, skip_serializing_if = "Arithmetic::is_default")]
+    pub precision: Arithmetic,
     /// Length of the run.
     pub kimg: f64,
     /// Half-life of the average of the generator's weights.
@@ -115,6 +119,33 @@ pub enum Schedule {
     /// Both networks learn from one pass through the discriminator (Shen et al., "Training generative adversarial networks
     /// in one stage", 2021): a fifth to a third less work a step. The discriminator must treat samples alone.
     OneStage,
+}
+
+/// The arithmetic of the layers. Parameters, their moments and averages, biases, statistics and losses are `f32` in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arithmetic {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Single precision, but the operands of products of matrices are rounded to 10 bits: a GPU's tensor cores.
+    Tf32,
+    /// Images, weights and their gradients on the way are `bf16`, which has the range of `f32`: no loss needs scaling.
+    Bf16,
+}
+
+impl Arithmetic {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The type of images and of the layers' weights.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 | Self::Tf32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
 }
 
 /// What is exported.
@@ -337,6 +368,7 @@ mod tests {
         assert!(error(&[("seed", "one".into())]).contains("invalid type: string"));
         assert!(error(&[("objective.loss", "hinge".into())]).contains("`non-saturating` or `minimax`"));
         assert!(error(&[("export.precision", "f8".into())]).contains("`f16` or `f32`"));
+        assert!(error(&[("training.precision", "f8".into())]).contains("`bf16`"));
         assert!(error(&[("generator.architecture", "x".into())]).contains("`dcgan` or `dense`"));
         for (key, value) in [
             ("training.batch", 1.into()),

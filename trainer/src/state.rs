@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use crate::game;
 use crate::net::{Network, WantedGradients};
 use crate::optim::Learner;
-use crate::recipe::{Recipe, Schedule};
-use candle_core::Tensor;
+use crate::recipe::{Arithmetic, Recipe, Schedule};
+use candle_core::{DType, Device, Tensor};
 
 /// Latents from which batch statistics are taken when the generator is finished for good.
 pub const STATISTICS_LATENTS: usize = 1024;
@@ -21,6 +21,8 @@ pub struct State {
     pub generator: Learner,
     /// The network that judges them.
     pub discriminator: Learner,
+    /// Where the networks are.
+    pub device: Device,
     /// Real images shown. The state of all randomness is this count and the recipe's seed.
     pub shown: u64,
 }
@@ -38,18 +40,56 @@ pub struct Losses {
     pub fake_logit: f32,
 }
 
+/// What one step found, where it was computed: reading it waits for the device.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The fields of [`Losses`], in their order.
+    values: Tensor,
+}
+
+impl Found {
+    /// The numbers of some steps, which wait for the device once.
+    ///
+    /// # Errors
+    /// What went wrong on the device.
+    pub fn read(steps: &[Self]) -> Result<Vec<Losses>> {
+        if steps.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = Tensor::cat(&steps.iter().map(|step| &step.values).collect::<Vec<_>>(), 0)?.to_vec1::<f32>()?;
+        let read = |&[discriminator, generator, real_logit, fake_logit]: &[f32; 4]| Losses {
+            discriminator,
+            generator,
+            real_logit,
+            fake_logit,
+        };
+        Ok(rows.as_chunks().0.iter().map(read).collect())
+    }
+}
+
 impl State {
-    /// The state before the first step.
+    /// The state before the first step, on `device`.
     ///
     /// # Errors
     /// Images that the recipe's networks cannot make.
-    pub fn new(recipe: Recipe, data: &Dataset) -> Result<Self> {
+    pub fn new(recipe: Recipe, data: &Dataset, device: &Device) -> Result<Self> {
+        let precision = recipe.training.precision;
+        if device.is_cpu() && precision != Arithmetic::F32 {
+            let what = "training.precision is another than f32, which needs a GPU: allowed is f32, or --device cuda";
+            return Err(Error::Recipe { origin: recipe.name, what: what.into() });
+        }
+        #[cfg(feature = "cuda")]
+        candle_core::cuda_backend::set_gemm_reduced_precision_f32(precision == Arithmetic::Tf32);
+        let dtype = precision.dtype();
         let (generator, discriminator) = recipe.networks(data.shape())?;
+        let generator = generator.map(|t| t.to_device(device))?;
+        let discriminator = discriminator.map(|t| t.to_device(device))?;
         let o = &recipe.optimizer;
         Ok(Self {
-            generator: Learner::new(&generator, o.adam(o.generator_lr), true)?,
-            discriminator: Learner::new(&discriminator, o.adam(o.discriminator_lr), false)?,
+            generator: Learner::new(&generator, o.adam(o.generator_lr), true, dtype)?,
+            discriminator: Learner::new(&discriminator, o.adam(o.discriminator_lr), false, dtype)?,
             recipe,
+            device: device.clone(),
             shown: 0,
         })
     }
@@ -57,25 +97,28 @@ impl State {
     /// One step of both networks, which play on the same generated images.
     ///
     /// # Errors
-    /// [`Error::Diverged`] when a loss is no longer finite; the generator, and in one stage the discriminator, then still
-    /// hold the state before this step, and the last checkpoint is untouched.
-    pub fn step(&mut self, batch: &Batch) -> Result<Losses> {
+    /// On the CPU, [`Error::Diverged`] when a loss is no longer finite; the generator, and in one stage the discriminator,
+    /// then still hold the state before this step. On a GPU nothing waits for the losses: [`Self::check`] tells when they
+    /// are read. The last checkpoint is untouched either way.
+    pub fn step(&mut self, batch: &Batch) -> Result<Found> {
         let rules = &self.recipe.objective;
-        let trace = self.generator.network().trace(&batch.z)?;
+        let dtype = self.recipe.training.precision.dtype();
+        let (real, z) = (batch.real.to_dtype(dtype)?, batch.z.to_dtype(dtype)?);
+        let trace = self.generator.working().trace(&z)?;
         let fake = trace.output().clone();
         let (judgement, advice) = if self.recipe.training.schedule == Schedule::OneStage {
-            let (judgement, advice) = game::one_stage(self.discriminator.network(), rules, &batch.real, &fake)?;
-            self.finite("generator", advice.loss)?;
-            self.finite("discriminator", judgement.loss)?;
+            let (judgement, advice) = game::one_stage(self.discriminator.working(), rules, &real, &fake)?;
+            self.watch("generator", &advice.loss)?;
+            self.watch("discriminator", &judgement.loss)?;
             self.discriminator.step(&judgement.gradients, 0.)?;
             (judgement, advice)
         } else {
-            let judgement = game::discriminator(self.discriminator.network(), rules, &batch.real, &fake)?;
-            self.finite("discriminator", judgement.loss)?;
+            let judgement = game::discriminator(self.discriminator.working(), rules, &real, &fake)?;
+            self.watch("discriminator", &judgement.loss)?;
             self.discriminator.step(&judgement.gradients, 0.)?;
             // In its own step the generator is judged by the discriminator's new weights.
-            let advice = game::generator(self.discriminator.network(), rules, &fake)?;
-            self.finite("generator", advice.loss)?;
+            let advice = game::generator(self.discriminator.working(), rules, &fake)?;
+            self.watch("generator", &advice.loss)?;
             (judgement, advice)
         };
         let gradients = trace.backward(&advice.gradient, WantedGradients { input: false, parameters: true })?;
@@ -84,13 +127,25 @@ impl State {
         let half_life = self.recipe.training.ema_half_life_kimg * 1000.;
         self.generator.step(&gradients, ema::weight(count, self.shown, half_life))?;
 
-        let mean = |t: &Tensor| t.mean_all()?.to_scalar::<f32>();
-        Ok(Losses {
-            discriminator: judgement.loss,
-            generator: advice.loss,
-            real_logit: mean(&judgement.real_logits)?,
-            fake_logit: mean(&judgement.fake_logits)?,
-        })
+        let mean = |t: &Tensor| t.to_dtype(DType::F32)?.mean_all();
+        let (real, fake) = (mean(&judgement.real_logits)?, mean(&judgement.fake_logits)?);
+        let values = [judgement.loss, advice.loss, real, fake].map(|value| value.reshape(1));
+        let values = values.into_iter().collect::<candle_core::Result<Vec<_>>>()?;
+        Ok(Found { values: Tensor::cat(&values, 0)? })
+    }
+
+    /// Whether the losses of a step are numbers.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] if not.
+    pub fn check(&self, losses: &Losses) -> Result<()> {
+        self.finite("discriminator", losses.discriminator)?;
+        self.finite("generator", losses.generator)
+    }
+
+    /// [`Self::check`] before a loss is learned from, where looking at it costs nothing.
+    fn watch(&self, network: &'static str, loss: &Tensor) -> Result<()> {
+        if self.device.is_cpu() { self.finite(network, loss.to_scalar()?) } else { Ok(()) }
     }
 
     /// The generator for sampling: averaged weights, batch normalisation folded in with the statistics of a batch of
@@ -104,12 +159,12 @@ impl State {
         Ok(average.fold_batch_norm(&statistics)?)
     }
 
-    /// `count` latents for one purpose from `first` on, [count, latent].
+    /// `count` latents for one purpose from `first` on, [count, latent], on the state's device.
     ///
     /// # Errors
     /// None but those of the device.
     pub fn latents(&self, purpose: &str, first: u64, count: usize) -> Result<Tensor> {
-        Ok(latents(self.recipe.seed, purpose, first, count, self.recipe.latent())?)
+        Ok(latents(self.recipe.seed, purpose, first, count, self.recipe.latent())?.to_device(&self.device)?)
     }
 
     fn finite(&self, network: &'static str, loss: f32) -> Result<()> {
@@ -152,7 +207,8 @@ pub(crate) mod tests {
     /// The batches that come next.
     pub fn batches(state: &State, data: &Arc<Dataset>) -> Batches {
         let recipe = &state.recipe;
-        Batches::new(data.clone(), recipe.seed, state.shown, recipe.training.batch, recipe.latent())
+        Batches::new(data.clone(), &state.device, recipe.seed, state.shown, recipe.training.batch, recipe.latent())
+            .expect("a data set that fits the device")
     }
 
     #[test]
@@ -163,12 +219,13 @@ pub(crate) mod tests {
             recipe.training.schedule = schedule;
             let crate::recipe::Discriminator::Dcgan(discriminator) = &mut recipe.discriminator;
             discriminator.batch_norm = schedule == Schedule::TwoStage;
-            let mut state = State::new(recipe, &data)?;
+            let mut state = State::new(recipe, &data, &crate::ops::testing::device())?;
             let mut batches = batches(&state, &data);
             let mut all = Vec::new();
             for _ in 0..60 {
                 all.push(state.step(&batches.next_batch()?)?);
             }
+            let all = Found::read(&all)?;
             let mean = |range: std::ops::Range<usize>, f: fn(&Losses) -> f32| {
                 all[range.clone()].iter().map(f).sum::<f32>() / range.len() as f32
             };
@@ -181,14 +238,63 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn half_precision_needs_a_gpu_and_learns_alike() -> Result<()> {
+        let data = Arc::new(mnist::load(None)?);
+        let device = crate::ops::testing::device();
+        let mut reference = State::new(small("half"), &data, &device)?;
+        let mut recipe = small("half");
+        recipe.training.precision = Arithmetic::Bf16;
+        let half = State::new(recipe, &data, &device);
+        if device.is_cpu() {
+            assert!(half.expect_err("no GPU").to_string().contains("training.precision"));
+            return Ok(());
+        }
+        let mut half = half?;
+        let mut batches = batches(&half, &data);
+        let mut apart = Vec::new();
+        for _ in 0..10 {
+            let batch = batches.next_batch()?;
+            let (a, b) = (Found::read(&[reference.step(&batch)?])?[0], Found::read(&[half.step(&batch)?])?[0]);
+            apart.push((a.discriminator - b.discriminator).abs());
+            assert!((a.discriminator - b.discriminator).abs() < 0.05 * a.discriminator, "{a:?} {b:?}");
+            assert!((a.generator - b.generator).abs() < 0.05 * a.generator, "{a:?} {b:?}");
+        }
+        assert!(apart.iter().any(|&far| far > 0.), "half precision was not used");
+        Ok(())
+    }
+
+    /// The same seed on the CPU and on the GPU: the same images and latents, and nearly the same losses.
+    #[test]
+    fn a_gpu_learns_what_the_cpu_does() -> Result<()> {
+        let data = Arc::new(mnist::load(None)?);
+        let run = |device: &Device| -> Result<Vec<Losses>> {
+            let mut state = State::new(small("alike"), &data, device)?;
+            let mut batches = batches(&state, &data);
+            let steps: Vec<Found> = (0..8).map(|_| state.step(&batches.next_batch()?)).collect::<Result<_>>()?;
+            Found::read(&steps)
+        };
+        let device = crate::ops::testing::device();
+        let (cpu, found, again) = (run(&Device::Cpu)?, run(&device)?, run(&device)?);
+        for ((a, b), c) in cpu.iter().zip(&found).zip(&again) {
+            let all = |l: &Losses| [l.discriminator, l.generator, l.real_logit, l.fake_logit];
+            assert_eq!(all(b).map(f32::to_bits), all(c).map(f32::to_bits), "the same seed, the same bits");
+            for (a, b) in all(a).into_iter().zip(all(b)) {
+                assert!((a - b).abs() < 2e-3 * a.abs().max(1.), "{a} {b}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
     fn divergence_is_an_error_with_advice() -> Result<()> {
         let data = Arc::new(mnist::load(None)?);
         let mut recipe = small("diverges");
         recipe.optimizer.discriminator_lr = f64::INFINITY;
-        let mut state = State::new(recipe, &data)?;
+        let mut state = State::new(recipe, &data, &crate::ops::testing::device())?;
         let batch = batches(&state, &data).next_batch()?;
-        state.step(&batch).and_then(|_| state.step(&batch)).map(|_| ()).expect_err("diverges");
-        let error = state.step(&batch).expect_err("stays diverged").to_string();
+        let mut step = || state.step(&batch).and_then(|found| state.check(&Found::read(&[found])?[0]));
+        step().and_then(|_| step()).expect_err("diverges");
+        let error = step().expect_err("stays diverged").to_string();
         assert!(error.contains("discriminator") && error.contains("lower learning rates"), "{error}");
         Ok(())
     }

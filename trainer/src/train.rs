@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::ops;
 use crate::report::{Log, Progress, Tick, grid};
 use crate::run::Run;
-use crate::state::State;
+use crate::state::{Found, State};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -50,20 +50,25 @@ pub fn train(state: &mut State, data: &Arc<Dataset>, run: &Run, stop: &AtomicBoo
         fakes(state)?;
     }
 
-    let mut batches = Batches::new(data.clone(), recipe.seed, state.shown, recipe.training.batch, recipe.latent());
+    let mut batches =
+        Batches::new(data.clone(), &state.device, recipe.seed, state.shown, recipe.training.batch, recipe.latent())?;
     let mut log = Log::open(&run.stats_path(), state.shown)?;
     let mut progress = Progress::new(state.shown, total);
-    let mut tick = Tick::default();
+    let (mut tick, mut unread) = (Tick::default(), Vec::new());
     let mut tick_start = (state.shown, Instant::now(), batches.waited());
     while state.shown < total && !stop.load(Ordering::Relaxed) {
         let before = state.shown;
-        let losses = batches.next_batch().map_err(Error::from).and_then(|batch| state.step(&batch));
-        let losses = losses.inspect_err(|_| progress.end())?;
-        tick.add(&losses);
+        let found = batches.next_batch().map_err(Error::from).and_then(|batch| state.step(&batch));
+        unread.push(found.inspect_err(|_| progress.end())?);
+
+        let passed = |every: u64| before / every != state.shown / every || state.shown >= total;
+        // Reading what a GPU has found waits for it: only when somebody looks.
+        if state.device.is_cpu() || passed(tick_images) || passed(checkpoint_images) {
+            read(state, &mut unread, &mut tick).inspect_err(|_| progress.end())?;
+        }
         progress.update(state.shown, &tick);
 
         // Every tick: a line of statistics and a grid.
-        let passed = |every: u64| before / every != state.shown / every || state.shown >= total;
         if passed(tick_images) {
             tick.images = state.shown;
             tick.images_per_second = (state.shown - tick_start.0) as f64 / tick_start.1.elapsed().as_secs_f64();
@@ -82,10 +87,21 @@ pub fn train(state: &mut State, data: &Arc<Dataset>, run: &Run, stop: &AtomicBoo
     progress.end();
 
     if state.shown < total {
+        read(state, &mut unread, &mut tick)?;
         save(state, run)?;
         return Ok(End::Stopped);
     }
     Ok(End::Finished)
+}
+
+/// Takes what the steps since the last reading have found into the tick.
+fn read(state: &State, unread: &mut Vec<Found>, tick: &mut Tick) -> Result<()> {
+    for losses in Found::read(unread)? {
+        state.check(&losses)?;
+        tick.add(&losses);
+    }
+    unread.clear();
+    Ok(())
 }
 
 /// Keeps the state, and with it the last few before.

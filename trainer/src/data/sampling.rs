@@ -4,8 +4,10 @@
 //! so that a resumed run goes on where it was.
 
 use super::{Dataset, tensor};
+use crate::ops::take_images;
 use crate::random;
 use candle_core::{Device, Result, Tensor};
+use runtime::ImageShape;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
@@ -35,6 +37,12 @@ impl Order {
     pub fn images(&mut self, shown: u64, count: usize) -> Result<Tensor> {
         let indices: Vec<usize> = (shown..shown + count as u64).map(|position| self.index(position)).collect();
         tensor(indices.iter().filter_map(|&index| self.data.image(index)), self.data.shape())
+    }
+
+    /// Their numbers, `[count]`.
+    fn numbers(&mut self, shown: u64, count: usize) -> Result<Tensor> {
+        let numbers: Vec<u32> = (shown..shown + count as u64).map(|position| self.index(position) as u32).collect();
+        Tensor::from_vec(numbers, count, &Device::Cpu)
     }
 
     /// Which image is shown at `position`, counted from the beginning of the run.
@@ -79,17 +87,39 @@ pub struct Batch {
 #[derive(Debug)]
 pub struct Batches {
     ready: Receiver<Result<Batch>>,
+    /// The images on a GPU, which takes those of a batch by their numbers: [N, C, H, W] in bytes.
+    resident: Option<Tensor>,
+    shape: ImageShape,
+    device: Device,
     waited: Duration,
 }
 
 impl Batches {
-    /// Batches of `count` images and as many latents of `latent` elements, from image `shown` of the order of `seed` on.
-    pub fn new(data: Arc<Dataset>, seed: u64, shown: u64, count: usize, latent: usize) -> Self {
+    /// Batches of `count` images and as many latents of `latent` elements on `device`, from image `shown` of the order of
+    /// `seed` on. A GPU keeps a copy of all images.
+    ///
+    /// # Errors
+    /// More images than the device has memory for.
+    pub fn new(
+        data: Arc<Dataset>,
+        device: &Device,
+        seed: u64,
+        shown: u64,
+        count: usize,
+        latent: usize,
+    ) -> Result<Self> {
         let (sender, ready) = sync_channel(AHEAD);
+        let (shape, len) = (data.shape(), data.len());
+        let resident = match device.is_cpu() {
+            true => None,
+            false => Some(Tensor::from_slice(data.pixels(), (len, shape.channels, shape.height, shape.width), device)?),
+        };
+        let by_number = resident.is_some();
         std::thread::spawn(move || {
             let mut order = Order::new(data, seed);
             for first in (shown..).step_by(count.max(1)) {
-                let batch = order.images(first, count).and_then(|real| {
+                let real = if by_number { order.numbers(first, count) } else { order.images(first, count) };
+                let batch = real.and_then(|real| {
                     let z = latents(seed, "latents", first, count, latent)?;
                     Ok(Batch { real, z })
                 });
@@ -99,7 +129,7 @@ impl Batches {
                 }
             }
         });
-        Self { ready, waited: Duration::ZERO }
+        Ok(Self { ready, resident, shape, device: device.clone(), waited: Duration::ZERO })
     }
 
     /// The next batch.
@@ -107,6 +137,15 @@ impl Batches {
     /// # Errors
     /// What went wrong on the thread that makes them.
     pub fn next_batch(&mut self) -> Result<Batch> {
+        let Batch { real, z } = self.receive()?;
+        let real = match &self.resident {
+            Some(all) => take_images(all, &real.to_device(&self.device)?, self.shape)?,
+            None => real,
+        };
+        Ok(Batch { real, z: z.to_device(&self.device)? })
+    }
+
+    fn receive(&mut self) -> Result<Batch> {
         match self.ready.try_recv() {
             Ok(batch) => return batch,
             Err(TryRecvError::Disconnected) => candle_core::bail!("the thread that makes batches is gone"),
@@ -127,7 +166,7 @@ impl Batches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use runtime::ImageShape;
+    use crate::ops::testing::device;
 
     fn data(channels: usize, width: usize, pixels: Vec<u8>) -> Arc<Dataset> {
         Arc::new(Dataset::new("numbers", ImageShape { channels, height: 1, width }, pixels))
@@ -162,7 +201,7 @@ mod tests {
         let data = data(1, 1, (0..100).collect());
         let mut order = Order::new(data.clone(), 5);
         for shown in [0, 96] {
-            let mut batches = Batches::new(data.clone(), 5, shown, 8, 3);
+            let mut batches = Batches::new(data.clone(), &device(), 5, shown, 8, 3)?;
             for step in 0..6 {
                 let (batch, first) = (batches.next_batch()?, shown + step * 8);
                 let flat = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();

@@ -87,7 +87,7 @@ impl Classifier {
         let (shape, t) = (data.shape(), &TRAINING);
         let network = network(shape, labels.classes, true, &mut Init::new(seed))?;
         let adam = Adam { lr: t.learning_rate, beta1: t.beta1, beta2: t.beta2, eps: 1e-8, step: 0, average: 0. };
-        let mut learner = Learner::new(&network, adam, false)?;
+        let mut learner = Learner::new(&network, adam, false, DType::F32)?;
         let batch = t.batch.min(data.len());
         let steps = (t.epochs * data.len() / batch).max(t.least_steps);
         let mut order = Order { seed: random::derive(seed, "classifier"), count: data.len(), epoch: None };

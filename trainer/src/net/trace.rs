@@ -66,7 +66,8 @@ impl<'a> Trace<'a> {
         if grad.shape() != self.output().shape() {
             bail!("the gradient is {:?}, the output {:?}", grad.dims(), self.output().dims())
         }
-        let (mut grad, mut parameters) = (Some(grad.detach()), Vec::new());
+        let grad = grad.detach().to_dtype(self.output().dtype())?;
+        let (mut grad, mut parameters) = (Some(grad), Vec::new());
         for (i, layer) in self.network.layers().iter().enumerate().rev() {
             // What has been passed is let go.
             let (Some(y), Some(g)) = (self.values.pop(), grad) else { bail!("layer {i} passed no gradient on") };

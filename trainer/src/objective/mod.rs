@@ -3,7 +3,7 @@
 mod logistic;
 pub mod r1;
 
-use candle_core::{Result, Tensor, Var, bail};
+use candle_core::{DType, Result, Tensor, Var, bail};
 use serde::{Deserialize, Serialize};
 
 /// The game that is played.
@@ -37,20 +37,23 @@ impl Loss {
     }
 }
 
-/// The value of a loss and its gradients with respect to each of `logits`, for the way back through a network.
+/// The value of a loss, a scalar on the logits' device, and its gradients with respect to each of `logits`, for the way
+/// back through a network.
 ///
 /// # Errors
 /// A loss that does not depend on all of them.
 pub fn value_and_gradients<const K: usize>(
     logits: [&Tensor; K],
     loss: impl FnOnce([&Tensor; K]) -> Result<Tensor>,
-) -> Result<(f32, [Tensor; K])> {
-    let variables = logits.iter().map(|&l| Var::from_tensor(l)).collect::<Result<Vec<_>>>()?;
+) -> Result<(Tensor, [Tensor; K])> {
+    // Losses are single precision whatever the layers compute in.
+    let float = |l: &Tensor| if l.dtype() == DType::F64 { Ok(l.clone()) } else { l.to_dtype(DType::F32) };
+    let variables = logits.iter().map(|&l| Var::from_tensor(&float(l)?)).collect::<Result<Vec<_>>>()?;
     let loss = loss(std::array::from_fn(|i| variables[i].as_tensor()))?;
     let store = loss.backward()?;
     let gradients = variables.iter().map(|v| store.get(v).cloned()).collect::<Option<Vec<_>>>();
     match gradients.and_then(|g| g.try_into().ok()) {
-        Some(gradients) => Ok((loss.to_scalar()?, gradients)),
+        Some(gradients) => Ok((loss.detach(), gradients)),
         None => bail!("the loss does not depend on all logits"),
     }
 }

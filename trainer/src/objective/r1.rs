@@ -10,7 +10,7 @@ use candle_core::{Result, Tensor, Var, bail};
 /// # Errors
 /// Images that do not fit the network; a process in which candle detaches gradients, which would leave out a part of the
 /// penalty's gradient without a word.
-pub fn penalty(network: &Network, real: &Tensor, gamma: f64) -> Result<(f32, Gradients)> {
+pub fn penalty(network: &Network, real: &Tensor, gamma: f64) -> Result<(Tensor, Gradients)> {
     let tracked = network.map(|t| Ok(Var::from_tensor(t)?.into_inner()))?;
     let x = Var::from_tensor(real)?;
     let slopes = tracked.forward(&x)?.sum_all()?.backward()?;
@@ -22,7 +22,7 @@ pub fn penalty(network: &Network, real: &Tensor, gamma: f64) -> Result<(f32, Gra
     // The last bias moves all logits alike: no slope depends on it.
     let gradient = |t: &Tensor| store.get(t).map_or_else(|| t.zeros_like(), |g| Ok(g.detach()));
     let parameters = tracked.parameters().into_iter().map(|(_, t)| gradient(t)).collect::<Result<_>>()?;
-    Ok((penalty.to_scalar()?, Gradients { input: None, parameters }))
+    Ok((penalty.detach(), Gradients { input: None, parameters }))
 }
 
 #[cfg(test)]
@@ -92,6 +92,7 @@ mod tests {
         let network = dcgan::discriminator(&recipe, image, &mut Init::new(1))?;
         let real = Init::new(2).normal(&[5, 8, 8, 1], 0., 1.)?;
         let (value, gradients) = penalty(&network, &real, 10.)?;
+        let value = value.to_scalar::<f32>()?;
         let wide = network.map(|t| t.to_dtype(DType::F64))?;
         let expected = reference(&wide, &real.to_dtype(DType::F64)?, 10.)?;
         assert!((f64::from(value) / expected - 1.).abs() < 1e-4, "{value} {expected}");

@@ -23,6 +23,7 @@ mod normalise;
 mod parallel;
 mod resample;
 mod second_order;
+mod take;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -39,6 +40,7 @@ pub use normalise::{
 use parallel::{add_into, sum_rows, unwritten, vectorised};
 pub use resample::{average_pool, pixel_shuffle, pixel_unshuffle, upsample_nearest};
 pub use second_order::second_order_works;
+pub use take::take_images;
 
 use candle_core::{CpuStorage, Layout, Result, Shape, Tensor, WithDType, bail};
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::ops::testing::{check_gradients, check_second_order, values};
-use candle_core::{DType, Device};
+use candle_core::DType;
 
 /// Images, channels, outputs, input size, kernel, geometry.
 type Case = (usize, usize, usize, [usize; 2], [usize; 2], Geometry);
@@ -57,7 +57,7 @@ fn reference(x: &Tensor, w: &Tensor, g: Geometry) -> Result<Tensor> {
         }
         out.push(sum);
     }
-    Tensor::from_vec(out, (n, oh, ow, o), &Device::Cpu)
+    Tensor::from_vec(out, (n, oh, ow, o), x.device())
 }
 
 fn indices(a: usize, b: usize, c: usize, d: usize) -> impl Iterator<Item = (usize, usize, usize, usize)> {

@@ -2,7 +2,8 @@
 
 use super::launch::{IMAGES, launch, over};
 use super::{Operand, count, done, unwritten, view, with_element};
-use candle_core::{CudaStorage, Result, Shape};
+use candle_core::{CudaStorage, Result, Shape, bail};
+use runtime::ImageShape;
 
 /// The map number `kind` of `x` to `shape`.
 pub(in crate::ops) fn resample(
@@ -25,4 +26,26 @@ pub(in crate::ops) fn resample(
         }
         Ok(done(out, device, &shape[..]))
     })
+}
+
+/// Images of a data set by their numbers.
+pub(in crate::ops) fn take_images(
+    shape: ImageShape,
+    all: Operand<'_>,
+    index: Operand<'_>,
+) -> Result<(CudaStorage, Shape)> {
+    const OP: &str = "take-images";
+    let device = &all.0.device;
+    let (Some((from, to)), Some((first, last))) = (all.1.contiguous_offsets(), index.1.contiguous_offsets()) else {
+        bail!("{OP}: takes contiguous tensors")
+    };
+    let (data, numbers) =
+        (all.0.as_cuda_slice::<u8>()?.slice(from..to), index.0.as_cuda_slice::<u32>()?.slice(first..last));
+    let n = count(OP, numbers.len() * shape.len())?;
+    let (channels, pixels) = (shape.channels as u32, (shape.height * shape.width) as u32);
+    let mut out = unwritten::<f32>(device, n as usize)?;
+    if n > 0 {
+        launch!(device, IMAGES, f32, "take_images", over(n), &mut out, &data, &numbers, &n, &channels, &pixels);
+    }
+    Ok(done(out, device, (numbers.len(), shape.height, shape.width, shape.channels)))
 }

@@ -18,7 +18,7 @@ mod normalise;
 pub(super) use adam::adam;
 pub(super) use channel::{broadcast, dot, map_channels, sum};
 pub(super) use conv::{conv, conv_transpose, weight_grad};
-pub(super) use images::resample;
+pub(super) use images::{resample, take_images};
 pub(super) use linear::{linear, product};
 pub(super) use map::{binary, unary};
 pub(super) use norm::{batch_norm_backward, batch_norm_forward};
