@@ -60,18 +60,26 @@ def machine():
 
 
 def commit():
-    """The state of the checkout that was measured."""
+    """The state of the checkout that was measured, or that a packed folder (benches/gpu/pack.sh) was made of."""
+    packed = text_of(FOLDER.parent / "COMMIT")
+    if packed:
+        return packed
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     described = subprocess.run(command, cwd=FOLDER, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     return described.stdout.strip() or "unknown"
 
 
-def write(name, text):
-    """Puts the text between the markers of this name."""
+def section(name):
+    """What comes before the section of this name, its text, and what comes after: the markers belong to the outer parts."""
     markers = (f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->\n")
-    page = RESULTS.read_text(encoding="utf-8")
-    before, begin, rest = page.partition(markers[0])
-    _, end, after = rest.partition(markers[1])
+    before, begin, rest = RESULTS.read_text(encoding="utf-8").partition(markers[0])
+    inside, end, after = rest.partition(markers[1])
     if not (begin and end):
         sys.exit(f"{RESULTS} lacks the lines {markers[0].strip()} and {markers[1].strip()}")
-    RESULTS.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+    return before + begin, inside, end + after
+
+
+def write(name, text):
+    """Puts the text between the markers of this name."""
+    before, _, after = section(name)
+    RESULTS.write_text(f"{before}\n{text}\n{after}", encoding="utf-8")

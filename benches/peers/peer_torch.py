@@ -12,31 +12,36 @@ def versions():
 def networks(shape):
     """Generator and discriminator, with the initial weights of the DCGAN paper; dense layers with Glorot's."""
     latent, width, norm = shape["latent"], shape["width"], shape["d_norm"] == "batch"
+    channels, side = shape["image"]
+    # As in trainer/src/net/dcgan.rs: halved until the side is odd or 4.
+    stages, smallest = 0, side
+    while smallest % 2 == 0 and smallest > 4:
+        stages, smallest = stages + 1, smallest // 2
+    widths = [width << stage for stage in range(stages)]
     if shape["generator"] == "dcgan":
-        generator = nn.Sequential(
-            nn.Linear(latent, 2 * width * 49, bias=False),
-            nn.Unflatten(1, (2 * width, 7, 7)),
-            nn.BatchNorm2d(2 * width),
-            nn.ReLU(inplace=True),
-            nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-            nn.ConvTranspose2d(width, 1, 4, 2, 1),
-            nn.Tanh(),
-        )
+        layers = [nn.Linear(latent, widths[-1] * smallest**2, bias=False)]
+        layers.append(nn.Unflatten(1, (widths[-1], smallest, smallest)))
+        for stage in reversed(range(stages)):
+            outputs = widths[stage - 1] if stage else channels
+            layers += [nn.BatchNorm2d(widths[stage]), nn.ReLU(inplace=True)]
+            layers.append(nn.ConvTranspose2d(widths[stage], outputs, 4, 2, 1, bias=stage == 0))
+        generator = nn.Sequential(*layers, nn.Tanh())
     else:
+        image = (channels, side, side)
         generator = nn.Sequential(
-            nn.Linear(latent, 256), nn.LeakyReLU(0.2), nn.Linear(256, 784), nn.Tanh(), nn.Unflatten(1, (1, 28, 28))
+            nn.Linear(latent, 256),
+            nn.LeakyReLU(0.2),
+            nn.Linear(256, channels * side**2),
+            nn.Tanh(),
+            nn.Unflatten(1, image),
         )
-    discriminator = nn.Sequential(
-        nn.Conv2d(1, width, 4, 2, 1),
-        nn.LeakyReLU(0.2, inplace=True),
-        nn.Conv2d(width, 2 * width, 4, 2, 1, bias=not norm),
-        *([nn.BatchNorm2d(2 * width)] if norm else []),
-        nn.LeakyReLU(0.2, inplace=True),
-        nn.Flatten(),
-        nn.Linear(2 * width * 49, 1),
-    )
+    layers = []
+    for stage, (inputs, outputs) in enumerate(zip([channels, *widths], widths)):
+        normalised = norm and stage > 0
+        layers.append(nn.Conv2d(inputs, outputs, 4, 2, 1, bias=not normalised))
+        layers += [nn.BatchNorm2d(outputs)] if normalised else []
+        layers.append(nn.LeakyReLU(0.2, inplace=True))
+    discriminator = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * smallest**2, 1))
     for network in (generator, discriminator):
         for parameter in network.parameters():
             if parameter.dim() > 1:

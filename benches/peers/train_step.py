@@ -119,7 +119,7 @@ def run(name, args):
     except ImportError as error:
         return result | {"failed": f"not installed: {error}"}
     versions = framework.versions() | {"numpy": numpy.__version__, "python": sys.version.split()[0]}
-    shape = NETWORKS[network] | {"latent": LATENT, "adam": ADAM[NETWORKS[network]["generator"]]}
+    shape = NETWORKS[network] | {"latent": LATENT, "image": (1, 28), "adam": ADAM[NETWORKS[network]["generator"]]}
     shape["ema_past"] = 0.5 ** (args.batch / EMA_HALF_LIFE)
     kind = peer.removesuffix("-tuned").partition("-")[2]
     batches = Batches(numpy, args.batch)

@@ -110,5 +110,7 @@ class Worker:
         elif not answer:
             self.errors.seek(0)
             said = self.errors.read().decode(errors="replace").strip().splitlines()
-            self.fail(f"does not work here: {said[-1] if said else 'ended without a word'}")
+            # Ours say `error:`, and then perhaps where; others say what it was in the end.
+            last = next((line for line in said if line.startswith("error:")), said[-1] if said else "no word")
+            self.fail(f"does not work here: {last}")
         return answer if not self.failed else {}

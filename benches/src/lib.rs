@@ -3,3 +3,7 @@
 
 pub mod generators;
 pub mod process;
+pub mod protocol;
+pub mod sampling;
+pub mod stats;
+pub mod training;

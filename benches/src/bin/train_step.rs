@@ -2,15 +2,18 @@
 //! of JSON are those of `benches/peers/train_step.py`, and so is what is inside the measured time.
 
 use benches::process::peak_memory;
+use benches::stats::{quantile, rounded};
+use benches::training::Training;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use serde_json::{Value, json};
+use runtime::Provider;
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
 use trainer::Result;
-use trainer::data::{Batches, mnist};
+use trainer::data::mnist;
 use trainer::recipe::{Override, Recipe};
-use trainer::state::{Losses, State};
+use trainer::state::Losses;
 
 /// As the trainer has it.
 #[global_allocator]
@@ -97,17 +100,15 @@ impl Variant {
         self.overrides.push(("training.batch".to_owned(), args.batch.into()));
         let recipe = Recipe::load(self.recipe, &self.overrides)?;
         let data = Arc::new(mnist::load(None)?);
-        let (count, latent) = (recipe.training.batch, recipe.latent());
-        let mut batches = Batches::new(data.clone(), recipe.seed, 0, count, latent);
         let memory_before = peak_memory();
-        let mut state = State::new(recipe, &data)?;
+        let mut training = Training::start(recipe, &data, Provider::Cpu, "f32")?;
         for _ in 0..args.warmup {
-            state.step(&batches.next_batch()?)?;
+            training.step()?;
         }
         let mut times = Vec::new();
         loop {
             let start = Instant::now();
-            let losses = state.step(&batches.next_batch()?)?;
+            let losses = training.step()?;
             times.push(start.elapsed().as_secs_f64() * 1000.);
             if times.len() == args.steps as usize {
                 return Ok(Measured { times, losses, memory_before });
@@ -165,16 +166,4 @@ fn main() {
         Err(error) => result["failed"] = format!("does not work here: {error}").into(),
     }
     println!("{result}");
-}
-
-fn rounded(value: f64, digits: i32) -> Value {
-    let unit = 10f64.powi(digits);
-    ((value * unit).round() / unit).into()
-}
-
-/// The value below which the share `q` of `sorted` lies, between two of them where it is.
-fn quantile(sorted: &[f64], q: f64) -> f64 {
-    let position = q * (sorted.len() - 1) as f64;
-    let (below, above) = (sorted[position.floor() as usize], sorted[position.ceil() as usize]);
-    below + (above - below) * position.fract()
 }

@@ -42,7 +42,7 @@ pub struct Splits {
 
 impl Dataset {
     /// A data set of the images in `pixels` [N, C, H, W]; a last, incomplete image is an error of the caller's.
-    pub(crate) fn new(name: &str, shape: ImageShape, pixels: Vec<u8>) -> Self {
+    pub fn new(name: &str, shape: ImageShape, pixels: Vec<u8>) -> Self {
         Self { name: name.to_owned(), shape, pixels, labels: None, sha256: OnceLock::new() }
     }
 

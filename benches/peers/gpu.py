@@ -1,0 +1,345 @@
+"""What benches/gpu.sh measures on a GPU, section by section: Kiln's program `gpu` beside PyTorch, as Markdown.
+
+usage: gpu.py machine | parity | train | sample  --program bin/gpu --models DIR [--device cuda|cpu] [--quick] [--limit S]
+       gpu.py record FILE
+
+Every section prints its tables; the exit code is 1 if something of Kiln's did not work. What a peer cannot do is told in
+the table. `--limit` ends a section in time, with what it has measured by then. `--quick` measures as little as shows that
+everything works. `record` puts a file of such sections into benches/RESULTS.md, before the older ones.
+
+Every variant has a process of its own. They start together, wait stopped (`SIGSTOP`), and take turns in rounds, each
+round in another order.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import common
+import worker
+from gpu_report import Clock, Result, is_ours, name_of
+from sampling import milliseconds, quantile
+from worker import Worker
+
+NOTHING_YET = "No run on a GPU has been recorded yet.\n"
+# Network and batch; what is named first is measured first, should the time be too short.
+CONFIGURATIONS = [("digits", 64), ("dcgan-64", 64), ("dcgan-64", 128)]
+# What is measured of each side, as (kind, precision).
+OURS_TRAINING = [("kiln", "f32"), ("kiln", "bf16"), ("kiln", "f16")]
+KINDS = ["eager", "compile", "graph", "compile-graph"]
+# The precisions that PyTorch's users train in have all kinds, the others those that are the fastest.
+TORCH_TRAINING = [
+    *((kind, p) for p in ("tf32", "bf16") for kind in KINDS),
+    *((kind, p) for p in ("f32", "f16") for kind in ("eager", "compile-graph")),
+]
+OURS_SAMPLING = [("kiln", "f16"), ("kiln", "f32"), ("kiln-cpu", "f16"), ("kiln-cpu", "f32")]
+SAMPLING_KINDS = ["eager-nchw", "eager", "graph-nchw", "graph", "compile-graph"]
+TORCH_SAMPLING = [(kind, p) for p in ("f16", "tf32") for kind in SAMPLING_KINDS]
+# The file that has the same numbers.
+FILES = {"f16": "f16", "f32": "f32", "tf32": "f32"}
+# Of values in [-1, 1], as in benches/src/bin/gpu.rs.
+TOLERANCE = {"f16": 0.02, "f32": 0.01}
+PARITY_NOTES = """
+- 64 images of a seed, in batches of 1, 24 and 64, values in [-1, 1]; drawn again, they must be the same to the bit
+"""
+TRAINING_NOTES = """
+- medians of up to {rounds} rounds of {seconds} s; ratio: Kiln to the best of PyTorch in the same precision
+- two-stage steps on random pixels. `digits` is the default recipe; `dcgan-64` the paper's DCGAN of width 64 for
+  3 x 64 x 64, with batch normalisation in the discriminator. Kiln reads the losses after every step, PyTorch after the
+  last of a round; PyTorch's data set lies on the device
+- PyTorch: channels last, Adam fused (and capturable in graphs), cuDNN's search for the fastest algorithm; f32 without
+  TF32, tf32 with it; bf16 and f16 by autocast, f16 with a gradient scaler, too
+"""
+SAMPLING_NOTES = """
+- up to {rounds} rounds of {seconds} s a variant; Kiln on the CPU has {threads} threads
+- PyTorch: pinned memory on both sides, `graph` with both copies inside, channels last but for `-nchw`; `tf32` is f32
+  with TF32 allowed, as ONNX Runtime has it on a GPU
+- images of one latent differ from those of Kiln on the CPU by {farthest:.1e} at most (of [-1, 1])
+"""
+# A worker that compiles may take so long before it answers, in seconds.
+PATIENCE = 120
+
+
+def say(*words):
+    print(*words, file=sys.stderr, flush=True)
+
+
+def torch_command(args, *words):
+    script = str(common.FOLDER / "gpu_torch.py")
+    return [sys.executable, script, *words, "--device", args.device]
+
+
+def threads():
+    """Of Kiln on the CPU: more do not make images of this size faster."""
+    return str(min(8, os.cpu_count() or 1))
+
+
+def started(commands):
+    """A worker for each variant, all of them ready or failed. They get ready side by side, compilers among them."""
+    # Not a large pool of processes for each compiler: there are many compilers at once.
+    environment = {"TORCHINDUCTOR_COMPILE_THREADS": "2"}
+    workers = {variant: Worker(command, environment) for variant, command in commands.items()}
+    try:
+        for variant, each in workers.items():
+            each.wait_until_ready()
+            if each.failed:
+                say(*variant, each.failed)
+    except BaseException:
+        finish(workers)
+        raise
+    return workers
+
+
+def finish(workers):
+    for each in workers.values():
+        each.kill()
+
+
+def in_turn(workers, rounds, clock, turn):
+    """Rounds of turns of all that have not failed, while there is time."""
+    order, done = random.Random(0), 0
+    while done < rounds and (done == 0 or clock.left() > 0):
+        turns = [each for each in workers.values() if not each.failed]
+        order.shuffle(turns)
+        for each in turns:
+            turn(each)
+        done += 1
+    return done
+
+
+# Training
+
+
+def training_command(variant, network, batch, args):
+    kind, precision = variant
+    words = ["--precision", precision, "--batch", str(batch)]
+    if is_ours(kind):
+        return [args.program, "train", "--network", network, *words, "--device", args.device, "--threads", threads()]
+    return torch_command(args, "train", network, "--kind", kind, *words)
+
+
+def training_turn(seconds, batch):
+    """One run of as many steps as fit into `seconds`; the first one finds out how many."""
+
+    def turn(each):
+        if each.latency is None:
+            each.rates = []
+            warm = each.ask("run 3")
+            each.latency = warm.get("seconds", 3.0) / 3
+        steps = max(1, int(seconds / each.latency))
+        answer = each.ask(f"run {steps}")
+        if "seconds" in answer:
+            each.rates.append(batch * steps / answer["seconds"])
+
+    return turn
+
+
+def train(args, clock):
+    configurations = [(network, 8) for network, _ in CONFIGURATIONS[:2]] if args.quick else CONFIGURATIONS
+    variants = [*OURS_TRAINING, *TORCH_TRAINING]
+    if args.quick:
+        variants = [("kiln", "f32"), ("eager", "f32"), ("compile", "f32"), ("graph", "f32"), ("eager", "bf16")]
+    rounds, seconds = (2, 0.2) if args.quick else (7, 0.25)
+    result = Result(
+        ["network", "batch", "precision", "**Kiln**", *(f"torch {kind}" for kind in KINDS), "ratio"], numeric_from=3
+    )
+    try:
+        for network, batch in configurations:
+            label = f"{network}, batch {batch}"
+            if not clock.allows_another():
+                result.fail(label, "left out for lack of time")
+                continue
+            workers = started({v: training_command(v, network, batch, args) for v in variants})
+            clock.measuring()
+            try:
+                done = in_turn(workers, rounds, clock, training_turn(seconds, batch))
+            finally:
+                finish(workers)
+            result.take(label, workers)
+            rates = {v: statistics.median(w.rates) for v, w in workers.items() if not w.failed and w.rates}
+            result.rows += training_rows(network, batch, variants, rates)
+            say(label, f"{done} rounds", {" ".join(v): f"{rate:,.0f}" for v, rate in rates.items()})
+    finally:
+        result.print("Training, images a second", TRAINING_NOTES.format(rounds=rounds, seconds=seconds))
+    return result.failed
+
+
+def training_rows(network, batch, variants, rates):
+    for precision in dict.fromkeys(p for _, p in variants):
+        ours = rates.get(("kiln", precision))
+        peers = {kind: rates[kind, precision] for kind in KINDS if (kind, precision) in rates}
+        best = max(peers.values(), default=None)
+        cells = [network, str(batch), precision, f"**{ours:,.0f}**" if ours else ""]
+        cells += [f"{peers[kind]:,.0f}" if kind in peers else "" for kind in KINDS]
+        yield [*cells, f"{ours / best:.2f}" if ours and best else ""]
+
+
+# Sampling
+
+
+def sampling_command(variant, model, batches, files, args):
+    kind, precision = variant
+    several = ["--batches", ",".join(map(str, batches))]
+    if is_ours(kind):
+        device = "cpu" if kind == "kiln-cpu" else args.device
+        path = str(args.models / f"{model}-{precision}.onnx")
+        return [args.program, "sample", "--model", path, *several, "--device", device, "--threads", threads()]
+    return torch_command(args, "sample", files[model], "--kind", kind, "--precision", precision, *several)
+
+
+def torch_files(models, args, folder):
+    """What PyTorch loads instead of the generator files."""
+    files = {}
+    for model in models:
+        files[model] = f"{folder}/{model}.pt"
+        source = str(args.models / f"{model}-f32.onnx")
+        command = [sys.executable, str(common.FOLDER / "torch_from_onnx.py"), source, files[model]]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+    return files
+
+
+def check(workers):
+    """Fails the workers whose image of a latent is not that of Kiln on the CPU; the largest difference of the others."""
+    largest = 0.0
+    references = {p: workers["kiln-cpu", p].ask("check") for p in TOLERANCE if ("kiln-cpu", p) in workers}
+    for (kind, precision), each in workers.items():
+        reference = references.get(FILES[precision], {})
+        if kind == "kiln-cpu" or each.failed or "values" not in reference:
+            continue
+        # Kiln's answer is of that latent without being told.
+        question = "check" if is_ours(kind) else f"check {json.dumps(reference['latent'])}"
+        values = each.ask(question).get("values", [])
+        differences = [abs(a - b) for a, b in zip(values, reference["values"])]
+        # Not by the maximum: a NaN must count.
+        if not each.failed and not (values and all(d <= TOLERANCE[FILES[precision]] for d in differences)):
+            each.fail(f"draws another image: values differ by {max(differences, default='all')}")
+        elif not each.failed:
+            largest = max(largest, *differences)
+    return largest
+
+
+def sample(args, clock):
+    models = ["digits", "dcgan-64"]
+    batches, rounds, seconds = ([1, 4], 2, 0.1) if args.quick else ([1, 16, 64, 256], 8, 0.1)
+    variants = [*OURS_SAMPLING, *TORCH_SAMPLING]
+    if args.quick:
+        variants = [("kiln", "f16"), ("kiln-cpu", "f16"), ("kiln-cpu", "f32"), ("eager", "tf32"), ("graph", "tf32")]
+    columns = ["model", "batch", "what", "numbers", "p50, ms", "p99", "images/s", "to the best of torch", "calls"]
+    result, farthest = Result(columns, numeric_from=4), 0.0
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            files = torch_files(models, args, folder)
+            for at, model in enumerate(models):
+                if not clock.allows_another():
+                    result.fail(model, "left out for lack of time")
+                    continue
+                # The later ones have a right to the rest of the time.
+                share = Clock(clock.left() / (len(models) - at))
+                workers = started({v: sampling_command(v, model, batches, files, args) for v in variants})
+                clock.measuring()
+                try:
+                    farthest = max(farthest, check(workers))
+                    for left, batch in zip(range(len(batches), 0, -1), batches):
+                        until = Clock(share.left() / left)
+                        result.rows += sampling_rows(model, batch, workers, rounds, seconds, until)
+                finally:
+                    finish(workers)
+                result.take(model, workers)
+    finally:
+        notes = SAMPLING_NOTES.format(rounds=rounds, seconds=seconds, threads=threads(), farthest=farthest)
+        result.print("Sampling, from latents on the host to images on the host", notes)
+    return result.failed
+
+
+def sampling_rows(model, batch, workers, rounds, seconds, clock):
+    """The rows of one batch size, fastest first."""
+    for each in workers.values():
+        each.times, each.latency = [], None
+        each.ask(f"batch {batch}")
+        each.warm_up(seconds)
+    in_turn(workers, rounds, clock, lambda each: each.turn(seconds, rounds))
+    found = {v: w for v, w in workers.items() if w.times and not w.failed}
+    best = min((w.median() for (kind, _), w in found.items() if not is_ours(kind)), default=None)
+    say(model, batch, {" ".join(v): milliseconds(w.median()) for v, w in found.items()})
+    for (kind, precision), each in sorted(found.items(), key=lambda item: item[1].median()):
+        cells = [model, str(batch), name_of(kind), precision, milliseconds(each.median())]
+        cells += [milliseconds(quantile(each.times, 0.99)), f"{batch * 1e6 / statistics.fmean(each.times):,.0f}"]
+        yield [*cells, f"{each.median() / best:.2f}" if best else "", str(len(each.times))]
+
+
+# Parity, and the circumstances
+
+
+def parity(args, _clock):
+    models = sorted(map(str, args.models.glob("*.onnx")))
+    done = subprocess.run(
+        [args.program, "parity", "--device", args.device, *models], stdout=subprocess.PIPE, text=True, check=False
+    )
+    columns = ["model", "image", "runs on", "", "largest difference", "mean", "allowed"]
+    result = Result(columns, numeric_from=4)
+    for line in done.stdout.splitlines():
+        found = json.loads(line)
+        if "failed" in found:
+            result.fail(found["model"], found["failed"])
+            continue
+        image = " x ".join(map(str, found["image"]))
+        verdict = "ok" if found["ok"] else "FAILED" if found["repeats"] else "FAILED: others when drawn again"
+        cells = [found["model"], image, found["device"], verdict]
+        # A NaN comes as null.
+        cells += ["NaN" if found[key] is None else f"{found[key]:.1e}" for key in ("largest", "mean", "tolerance")]
+        result.rows.append(cells)
+    result.print("Parity with the CPU", PARITY_NOTES)
+    return done.returncode != 0 or result.failed or not models
+
+
+def machine(args, _clock):
+    print(f"- commit {common.commit()}; {datetime.date.today().isoformat()}")
+    fields = "name,driver_version,memory.total,clocks.max.sm,power.limit"
+    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        found = f"no GPU that nvidia-smi knows of: {error}"
+    cards = "; ".join(line.strip() for line in found.splitlines() if line.strip())
+    print(f"- {cards} ({fields})\n- {common.machine()}\n")
+    return False
+
+
+def record(path):
+    """Puts a file of results into RESULTS.md, newest first."""
+    text = pathlib.Path(path).read_text(encoding="utf-8").strip()
+    before, inside, after = common.section("gpu")
+    older = inside.replace(NOTHING_YET, "").strip()
+    inside = f"\n{text}\n\n{older}\n\n" if older else f"\n{text}\n\n"
+    common.RESULTS.write_text(before + inside + after, encoding="utf-8")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    sections = {"machine": machine, "parity": parity, "train": train, "sample": sample}
+    parser.add_argument("section", choices=[*sections, "record"])
+    parser.add_argument("file", nargs="?", help="for record")
+    parser.add_argument("--program", help="Kiln's program `gpu`")
+    parser.add_argument("--models", type=pathlib.Path, help="the folder of NAME-PRECISION.onnx")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--limit", type=float, default=240, help="seconds")
+    args = parser.parse_args()
+    if args.section == "record":
+        return record(args.file or parser.error("record needs a file"))
+    # `timeout` ends this so; stopped processes must not stay behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended: out of time"))
+    worker.PATIENCE = PATIENCE
+    sys.exit(1 if sections[args.section](args, Clock(args.limit)) else 0)
+
+
+if __name__ == "__main__":
+    main()

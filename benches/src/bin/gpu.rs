@@ -1,0 +1,270 @@
+//! What `benches/gpu.sh` runs of Kiln's on a machine with a GPU, as one program: `benches/peers/gpu.py` tells it what to do,
+//! reads its lines of JSON and times other frameworks beside it. With `--device cpu` everything works without a GPU, too.
+
+use benches::generators;
+use benches::protocol;
+use benches::sampling::{Call, Sampler, versions};
+use benches::stats::rounded;
+use benches::training::{PRECISIONS, Training, noise};
+use clap::{Args, Parser, Subcommand};
+use runtime::{Generator, ImageShape, Options, Precision, Provider};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+use trainer::recipe::{Override, Recipe};
+
+/// As the trainer has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// `mi_option_purge_delay`, as the trainer has it.
+const PURGE_DELAY: i32 = 15;
+
+const SEED: u64 = 7;
+/// Images that both providers draw of every model.
+const PARITY_IMAGES: usize = 64;
+/// In batches of these sizes: one that is often asked for, one that does not divide the number of images.
+const PARITY_BATCHES: [usize; 3] = [1, 24, 64];
+
+/// Check, train and sample on a GPU
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Draw the same images on the CPU and on the device, and compare them: a line of JSON for each model
+    Parity(Parity),
+    /// Time training: `run N` on the standard input is answered by the seconds of N steps
+    Train(Train),
+    /// Time sampling, from latents to numbers: `batch N` and `run N` on the standard input
+    Sample(Sample),
+    /// Write generator files to measure with, in both precisions
+    Generators(Generators),
+}
+
+#[derive(Args)]
+struct Parity {
+    /// Generator files
+    #[arg(value_name = "MODEL", required = true)]
+    models: Vec<PathBuf>,
+
+    /// What is compared with the CPU: cuda, or cpu to try this program
+    #[arg(long, value_name = "DEVICE", default_value_t = Provider::Cuda)]
+    device: Provider,
+}
+
+#[derive(Args)]
+struct Train {
+    /// The networks: `digits` is the default recipe, 28 x 28; `dcgan-64` the DCGAN of width 64 for 64 x 64 in colour
+    #[arg(long, value_name = "NAME", value_parser = ["digits", "dcgan-64"])]
+    network: String,
+
+    /// Images a step
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    batch: u32,
+
+    /// Numbers to compute with
+    #[arg(long, value_name = "NAME", default_value = PRECISIONS[0], value_parser = PRECISIONS)]
+    precision: String,
+
+    /// Where: cuda or cpu
+    #[arg(long, value_name = "DEVICE", default_value_t = Provider::Cuda)]
+    device: Provider,
+
+    /// Threads to compute with
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    threads: usize,
+}
+
+#[derive(Args)]
+struct Sample {
+    /// The generator
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+
+    /// Images a call, several sizes; the first is what it begins with
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1")]
+    batches: Vec<usize>,
+
+    /// Where: cuda or cpu
+    #[arg(long, value_name = "DEVICE", default_value_t = Provider::Cuda)]
+    device: Provider,
+
+    /// Threads to compute with, on the CPU
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threads: usize,
+}
+
+#[derive(Args)]
+struct Generators {
+    /// Which: dcgan-64, dcgan-128 (random weights)
+    #[arg(value_name = "NAME", required = true, value_parser = ["dcgan-64", "dcgan-128"])]
+    names: Vec<String>,
+
+    /// Where to
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+fn main() -> ExitCode {
+    // SAFETY: nothing has started a thread yet; the option is a number that the allocator reads when it frees.
+    unsafe {
+        trainer::ops::prepare_candle();
+        libmimalloc_sys::mi_option_set(PURGE_DELAY, -1);
+    }
+    let done = match Cli::parse().command {
+        Command::Parity(args) => parity(&args),
+        Command::Train(args) => train(&args),
+        Command::Sample(args) => sample(&args),
+        Command::Generators(args) => write_generators(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How far values in [-1, 1] may lie apart on two providers. ONNX Runtime multiplies f32 in TF32 on the GPUs that have it,
+/// which has the mantissa of f16.
+fn tolerance(precision: Precision) -> f32 {
+    match precision {
+        Precision::F16 => 0.02,
+        Precision::F32 => 0.01,
+    }
+}
+
+fn parity(args: &Parity) -> Result<(), String> {
+    let mut different = 0;
+    for model in &args.models {
+        let name = model.file_stem().unwrap_or_default().to_string_lossy();
+        let result = match compare(model, args.device) {
+            Ok(result) => result,
+            Err(error) => json!({ "model": name, "device": args.device.to_string(), "failed": error.to_string() }),
+        };
+        different += usize::from(result["ok"] != true);
+        println!("{result}");
+    }
+    match different {
+        0 => Ok(()),
+        n => Err(format!("{n} of {} models draw other images on {}", args.models.len(), args.device)),
+    }
+}
+
+/// The same images by the CPU and by the device: how far they lie apart, whether they are the same in batches of any size
+/// as far as the tolerance goes, and to the bit when they are drawn again.
+fn compare(model: &Path, device: Provider) -> runtime::Result<Value> {
+    let open = |provider| Generator::open(model, &Options { provider, max_batch: PARITY_IMAGES, ..Options::default() });
+    let (mut reference, mut generator) = (open(Provider::Cpu)?, open(device)?);
+    let (image, precision) = (reference.info().image, reference.info().precision);
+    let mut expected = vec![0f32; PARITY_IMAGES * image.len()];
+    let (mut found, mut again) = (expected.clone(), expected.clone());
+    reference.sample(SEED, 0, &mut expected)?;
+    let (mut largest, mut mean, mut repeats) = (0f32, 0f64, true);
+    for batch in PARITY_BATCHES {
+        generator.warm_up(batch)?;
+        for out in [&mut found, &mut again] {
+            out.fill(f32::NAN);
+            for (out, first) in out.chunks_mut(batch * image.len()).zip((0..).step_by(batch)) {
+                generator.sample(SEED, first, out)?;
+            }
+        }
+        repeats &= found == again;
+        let differences = found.iter().zip(&expected).map(|(a, b)| (a - b).abs());
+        // Not the maximum of the standard library, which passes over NaN.
+        largest = differences.clone().fold(largest, |a, b| if b > a || b.is_nan() { b } else { a });
+        mean = mean.max(differences.map(f64::from).sum::<f64>() / expected.len() as f64);
+    }
+    let tolerance = tolerance(precision);
+    Ok(json!({
+        "model": model.file_stem().unwrap_or_default().to_string_lossy(),
+        "image": [image.channels, image.height, image.width],
+        "precision": precision.to_string(),
+        "device": generator.provider().to_string(),
+        "batches": PARITY_BATCHES,
+        "largest": largest,
+        "mean": mean,
+        "tolerance": tolerance,
+        "repeats": repeats,
+        "ok": largest <= tolerance && repeats && (device == Provider::Auto || generator.provider() == device),
+    }))
+}
+
+/// The shape of a network's images, how many there are, and what its recipe has other than `digits`.
+fn workload(args: &Train) -> trainer::Result<(Recipe, ImageShape, usize)> {
+    let mut overrides: Vec<Override> = vec![("training.batch".to_owned(), args.batch.into())];
+    if args.network == "digits" {
+        let shape = ImageShape { channels: 1, height: 28, width: 28 };
+        return Ok((Recipe::load("digits", &overrides)?, shape, 60_000));
+    }
+    // As in the paper; `NETWORKS` in benches/peers/gpu_torch.py has the same.
+    let paper = [
+        ("generator.latent", 100.into()),
+        ("generator.width", 64.into()),
+        ("discriminator.width", 64.into()),
+        ("discriminator.batch_norm", true.into()),
+        ("optimizer.generator_lr", 2e-4.into()),
+        ("optimizer.discriminator_lr", 2e-4.into()),
+        ("optimizer.beta1", 0.5.into()),
+        ("optimizer.beta2", 0.999.into()),
+    ];
+    overrides.extend(paper.map(|(key, value)| (key.to_owned(), value)));
+    Ok((Recipe::load("digits", &overrides)?, ImageShape { channels: 3, height: 64, width: 64 }, 8_192))
+}
+
+fn train(args: &Train) -> Result<(), String> {
+    // As the trainer does it.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(args.threads).use_current_thread().build_global();
+    let mut training = workload(args)
+        .and_then(|(recipe, shape, count)| {
+            Training::start(recipe, &Arc::new(noise(shape, count, SEED)), args.device, &args.precision)
+        })
+        .map_err(|e| e.to_string())?;
+    let mut run = move |steps: usize| -> trainer::Result<Value> {
+        training.synchronise()?;
+        let (start, mut losses) = (Instant::now(), [0.; 2]);
+        for _ in 0..steps {
+            let found = training.step()?;
+            losses = [found.discriminator, found.generator];
+        }
+        training.synchronise()?;
+        let seconds = start.elapsed().as_secs_f64();
+        Ok(json!({ "seconds": seconds, "losses": losses.map(|loss| rounded(f64::from(loss), 4)).to_vec() }))
+    };
+    // The first step allocates, and compiles kernels.
+    run(1).map_err(|e| e.to_string())?;
+    let versions = json!({ "kiln": env!("CARGO_PKG_VERSION") });
+    protocol::serve(&versions, |line| match protocol::number(line, "run") {
+        Some(steps) => run(steps).map_err(|e| e.to_string()),
+        None => Err(format!("{line:?} is no command, allowed is `run N`")),
+    })
+}
+
+fn sample(args: &Sample) -> Result<(), String> {
+    let options = Options { provider: args.device, threads: args.threads, ..Options::default() };
+    let sampler = Sampler::open(&args.model, options, &args.batches, Call::LatentsToValues);
+    let mut sampler = sampler.map_err(|e| e.to_string())?;
+    if args.device != Provider::Auto && sampler.provider() != args.device {
+        return Err(format!("asked for {}, it runs on {}", args.device, sampler.provider()));
+    }
+    protocol::serve(&versions().map_err(|e| e.to_string())?, |line| sampler.answer(line))
+}
+
+fn write_generators(args: &Generators) -> Result<(), String> {
+    for name in &args.names {
+        let side = name.rsplit('-').next().and_then(|side| side.parse().ok()).unwrap_or(0);
+        let source = generators::Source::dcgan(side).map_err(|e| e.to_string())?;
+        for precision in [Precision::F16, Precision::F32] {
+            println!("{}", source.write(precision, &args.out).map_err(|e| e.to_string())?.display());
+        }
+    }
+    Ok(())
+}
