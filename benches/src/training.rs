@@ -5,11 +5,12 @@ use runtime::{ImageShape, Provider};
 use std::sync::Arc;
 use trainer::Result;
 use trainer::data::{Batches, Dataset};
+use trainer::device::{self, Choice};
 use trainer::recipe::Recipe;
-use trainer::state::{Losses, State};
+use trainer::state::{Found, Losses, State};
 
-/// The numbers that training can compute with.
-pub const PRECISIONS: [&str; 3] = ["f32", "bf16", "f16"];
+/// The arithmetic that training can compute with.
+pub const PRECISIONS: [&str; 3] = ["f32", "tf32", "bf16"];
 
 /// A state, and the batches that it learns from.
 #[derive(Debug)]
@@ -19,34 +20,41 @@ pub struct Training {
     device: Device,
 }
 
-/// THE ONE PLACE where the device and the precision of training are chosen.
-fn state_on(device: Provider, precision: &str, recipe: Recipe, data: &Dataset) -> Result<(State, Device)> {
-    match (device, precision) {
-        (Provider::Cpu | Provider::Auto, "f32") => Ok((State::new(recipe, data)?, Device::Cpu)),
-        _ => {
-            let what = format!("training on {device} in {precision} is not in this version, only on the CPU in f32");
-            Err(candle_core::Error::msg(what).into())
-        }
-    }
-}
-
 impl Training {
     /// The state before the first step.
     ///
     /// # Errors
     /// Images that the recipe's networks cannot make; a device or precision that does not work.
     pub fn start(recipe: Recipe, data: &Arc<Dataset>, device: Provider, precision: &str) -> Result<Self> {
-        let batches = Batches::new(data.clone(), recipe.seed, 0, recipe.training.batch, recipe.latent());
-        let (state, device) = state_on(device, precision, recipe, data)?;
-        Ok(Self { state, batches, device })
+        let choice = match device {
+            Provider::Cuda => Choice::Cuda,
+            Provider::Cpu => Choice::Cpu,
+            Provider::Auto => Choice::Auto,
+        };
+        let (device, _) = device::open(choice)?;
+        let recipe =
+            Recipe::parse(&recipe.to_toml()?, &recipe.name, &[("training.precision".into(), precision.into())])?;
+        let (seed, count, latent) = (recipe.seed, recipe.training.batch, recipe.latent());
+        let state = State::new(recipe, data, &device)?;
+        Ok(Self { state, batches: Batches::new(data.clone(), &device, seed, 0, count, latent)?, device })
     }
 
-    /// One step with the next batch.
+    /// One step with the next batch, of which nothing is read: a GPU is not waited for.
     ///
     /// # Errors
-    /// Losses that are no longer finite.
-    pub fn step(&mut self) -> Result<Losses> {
+    /// On the CPU, losses that are no longer finite.
+    pub fn step(&mut self) -> Result<Found> {
         self.state.step(&self.batches.next_batch()?)
+    }
+
+    /// The losses of a step; waits for the device.
+    ///
+    /// # Errors
+    /// Losses that are not finite.
+    pub fn losses(&self, step: Found) -> Result<Losses> {
+        let losses = Found::read(&[step])?[0];
+        self.state.check(&losses)?;
+        Ok(losses)
     }
 
     /// Waits until the device has done all that it was given: before a clock is read.

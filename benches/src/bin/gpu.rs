@@ -230,13 +230,14 @@ fn train(args: &Train) -> Result<(), String> {
         .map_err(|e| e.to_string())?;
     let mut run = move |steps: usize| -> trainer::Result<Value> {
         training.synchronise()?;
-        let (start, mut losses) = (Instant::now(), [0.; 2]);
+        let (start, mut last) = (Instant::now(), None);
         for _ in 0..steps {
-            let found = training.step()?;
-            losses = [found.discriminator, found.generator];
+            last = Some(training.step()?);
         }
         training.synchronise()?;
         let seconds = start.elapsed().as_secs_f64();
+        let found = last.map(|step| training.losses(step)).transpose()?;
+        let losses = found.map_or([0.; 2], |found| [found.discriminator, found.generator]);
         Ok(json!({ "seconds": seconds, "losses": losses.map(|loss| rounded(f64::from(loss), 4)).to_vec() }))
     };
     // The first step allocates, and compiles kernels.

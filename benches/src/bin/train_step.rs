@@ -108,9 +108,10 @@ impl Variant {
         let mut times = Vec::new();
         loop {
             let start = Instant::now();
-            let losses = training.step()?;
+            let step = training.step()?;
             times.push(start.elapsed().as_secs_f64() * 1000.);
             if times.len() == args.steps as usize {
+                let losses = training.losses(step)?;
                 return Ok(Measured { times, losses, memory_before });
             }
         }

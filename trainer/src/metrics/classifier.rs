@@ -15,7 +15,7 @@ use crate::ops::{Activation, Adam, Geometry};
 use crate::optim::Learner;
 use crate::random;
 use crate::report::{Bar, duration};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use runtime::ImageShape;
 use std::time::Instant;
 
