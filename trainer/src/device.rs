@@ -44,7 +44,10 @@ fn cuda() -> std::result::Result<Device, String> {
     // Without a driver candle panics or fails, depending on what is missing.
     let device = std::panic::catch_unwind(|| Device::new_cuda(0))
         .map_err(|_| "the CUDA libraries cannot be loaded".to_owned())?
-        .map_err(|e| format!("there is no CUDA GPU that can be used: {}", first_line(&e)))?;
+        .map_err(|e| match first_line(&e) {
+            line if line.contains("CUDA_ERROR_NO_DEVICE") => "no NVIDIA GPU, or no driver for it, was found".to_owned(),
+            line => format!("the GPU cannot be used: {line}"),
+        })?;
     let probe = || -> candle_core::Result<Vec<f32>> {
         crate::ops::relu(&candle_core::Tensor::new(&[-1f32, 2.], &device)?)?.to_vec1()
     };
