@@ -52,6 +52,7 @@ struct Linear {
 struct Product {
     transposed: Transposed,
     /// Whether the result of operands in half precision is wanted in `f32`.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "the CPU has no operands in half precision"))]
     wide: bool,
 }
 

@@ -68,6 +68,7 @@ pub(super) fn alike<'a, T: Real>(
 }
 
 /// A function of each element of a tensor. `at` is to be `#[inline(always)]`.
+#[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "what a GPU is told of the function"))]
 pub(super) trait Unary: Copy + Send + Sync + 'static {
     const NAME: &str;
     /// Its number in the GPU's kernel.
@@ -86,6 +87,7 @@ pub(super) trait Unary: Copy + Send + Sync + 'static {
 
 /// A function of each pair of elements of two tensors of one shape, linear in the second. `at` is to be
 /// `#[inline(always)]`.
+#[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "what a GPU is told of the function"))]
 pub(super) trait Binary: Copy + Send + Sync + 'static {
     const NAME: &str;
     /// Its number in the GPU's kernel.
