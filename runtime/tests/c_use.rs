@@ -1,0 +1,170 @@
+//! The C interface, used as it is meant to be: it gives what the crate gives.
+
+#[path = "common/c_calls.rs"]
+mod c_calls;
+
+use c_calls::*;
+use half::f16;
+use runtime::capi::*;
+use runtime::{Generator, Options, Request, Walk};
+use std::ffi::{CStr, CString};
+
+#[test]
+fn everything_that_is_right_gives_what_the_crate_gives() {
+    let _turn = turn();
+    let name = "dcgan-f16.onnx";
+    let generator = opened(name);
+    let found = info(generator);
+    assert_eq!((found.image.channels, found.image.height, found.image.width), (3, 20, 12));
+    assert_eq!((found.image_len, found.image_in_len, found.image_in), (LEN, 0, KilnImageShape::default()));
+    assert_eq!((found.latent_dim, found.classes, found.max_batch, found.images_seen), (48, 0, 64, 0));
+    assert_eq!((found.precision, found.provider), (KILN_ELEMENT_F16, KILN_PROVIDER_CPU));
+    assert_eq!(found.struct_size, size_of::<KilnInfo>());
+
+    ok(kiln_warm_up(generator, 4));
+    let mut out = vec![0u8; 4 * LEN];
+    ok(sample(generator, 7, 100, &mut out));
+    assert_eq!(out, expected::<u8>(name, &Request::seed(7).first(100), 4));
+
+    // All requests, in all types.
+    let latents: Vec<f32> = (0..4 * 48).map(|i| (i as f32).sin()).collect();
+    let walk = Walk { seed: 5, first_index: 2, steps: 10 };
+    let walks = KilnRequest { latents: KILN_LATENTS_WALK, seed: 5, walk_first_index: 2, walk_steps: 10, ..request() };
+    let given = KilnRequest { given: latents.as_ptr(), given_len: latents.len(), ..request() };
+    let cases = [
+        (KilnRequest { seed: 3, first: 9, ..request() }, Request::seed(3).first(9)),
+        (KilnRequest { seed: 3, truncation: 0.5, ..request() }, Request::seed(3).truncation(0.5)),
+        (KilnRequest { first: 12, ..walks }, Request::walk(walk).first(12)),
+        (KilnRequest { truncation: 0.7, ..walks }, Request::walk(walk).truncation(0.7)),
+        (KilnRequest { latents: KILN_LATENTS_GIVEN, ..given }, Request::latents(&latents)),
+    ];
+    for (from, to) in cases {
+        let (mut bytes, mut halves, mut singles) = (vec![0u8; 4 * LEN], vec![f16::ZERO; 4 * LEN], vec![0f32; 4 * LEN]);
+        ok(draw(generator, &from, &mut bytes));
+        ok(draw(generator, &from, &mut halves));
+        ok(draw(generator, &from, &mut singles));
+        assert_eq!(bytes, expected::<u8>(name, &to, 4), "{to:?}");
+        assert_eq!(halves, expected::<f16>(name, &to, 4), "{to:?}");
+        assert_eq!(singles, expected::<f32>(name, &to, 4), "{to:?}");
+    }
+
+    // A clone is the same generator, and outlives it.
+    let mut clone = KilnGenerator::default();
+    // SAFETY: alive.
+    ok(unsafe { kiln_clone(generator, &mut clone) });
+    assert_ne!(clone, generator);
+    ok(kiln_close(generator));
+    ok(sample(clone, 7, 100, &mut out));
+    assert_eq!(out, expected::<u8>(name, &Request::seed(7).first(100), 4));
+    ok(kiln_close(clone));
+
+    // SAFETY: never null, ends in NUL.
+    let version = unsafe { CStr::from_ptr(kiln_version()) };
+    assert_eq!(version.to_str(), Ok(env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn classes_images_and_swapped_weights_give_what_the_crate_gives() {
+    let _turn = turn();
+    let (name, each) = ("conditional.onnx", [2u32, 9]);
+    let generator = opened(name);
+    assert_eq!(info(generator).classes, 10);
+    let mut out = vec![0f32; 12];
+    ok(draw(generator, &KilnRequest { classes: KILN_CLASSES_ONE, one_class: 4, ..request() }, &mut out));
+    assert_eq!(out, expected::<f32>(name, &Request::seed(0).class(4), 2));
+    let classes = KilnRequest { classes: KILN_CLASSES_EACH, each_class: each.as_ptr(), each_class_len: 2, ..request() };
+    ok(draw(generator, &classes, &mut out));
+    assert_eq!(out, expected::<f32>(name, &Request::seed(0).classes(&each), 2));
+    let wrong = KilnRequest { classes: KILN_CLASSES_ONE, one_class: 10, ..request() };
+    fails(draw(generator, &wrong, &mut out), KilnStatus::Argument, "allowed is 0 to 9");
+    ok(kiln_close(generator));
+
+    let name = "conditional-image-to-image.onnx";
+    let generator = opened(name);
+    let found = info(generator);
+    assert_eq!((found.image_in_len, found.image_in), (6, KilnImageShape { channels: 1, height: 2, width: 3 }));
+    let (values, bytes) =
+        ([0.1f32, 0.2, -0.3, 0.4, -0.5, 0.6, 0., 0.1, 0.2, 0.3, 0.4, 0.5], [0u8, 50, 100, 150, 200, 250]);
+    let images = KilnRequest { images: KILN_IMAGES_F32, image: values.as_ptr().cast(), image_len: 12, ..request() };
+    ok(draw(generator, &images, &mut out));
+    assert_eq!(out, expected::<f32>(name, &Request::seed(0).image(&values), 2));
+    ok(draw(generator, &KilnRequest { image_len: 6, ..images }, &mut out));
+    assert_eq!(out, expected::<f32>(name, &Request::seed(0).image(&values[..6]), 2));
+    let image = KilnRequest { images: KILN_IMAGES_U8, image: bytes.as_ptr().cast(), image_len: 6, ..request() };
+    ok(draw(generator, &image, &mut out));
+    assert_eq!(out, expected::<f32>(name, &Request::seed(0).image_bytes(&bytes), 2));
+    fails(draw(generator, &request(), &mut out), KilnStatus::Argument, "images from images");
+    fails(draw(generator, &KilnRequest { image_len: 5, ..images }, &mut out), KilnStatus::Argument, "5 values");
+
+    // Streams have copies of the image.
+    let one_class = KilnRequest { classes: KILN_CLASSES_ONE, one_class: 2, ..request() };
+    for (kind, size) in [(KILN_IMAGES_F32, 4), (KILN_IMAGES_U8, 1)] {
+        let source = if kind == KILN_IMAGES_F32 { values.as_ptr().cast::<u8>() } else { bytes.as_ptr() };
+        let mut given = vec![0u32; 6];
+        // SAFETY: there are six elements in both.
+        unsafe { source.copy_to_nonoverlapping(given.as_mut_ptr().cast(), 6 * size) };
+        let from = KilnRequest { images: kind, image: given.as_ptr().cast(), image_len: 6, ..one_class };
+        let frames = stream(generator, &from, 2).unwrap_or_else(|status| panic!("{status:?}: {}", text()));
+        given.fill(u32::MAX);
+        drop(given);
+        let base = Request::seed(0).class(2);
+        let to = if kind == KILN_IMAGES_F32 { base.image(&values[..6]) } else { base.image_bytes(&bytes) };
+        let mut frame = [0u8; 6];
+        for expected in expected::<u8>(name, &to, 30).chunks_exact(6) {
+            ok(next(frames, &mut frame));
+            assert_eq!(frame, expected);
+        }
+        ok(kiln_stream_close(frames));
+    }
+    ok(kiln_close(generator));
+
+    let (generator, weights) = (opened("dcgan-f32.onnx"), fixture("pair.safetensors"));
+    let path = |name: &CString| name.to_str().expect("UTF-8").to_owned();
+    let mut reference = Generator::open(path(&fixture("dcgan-f32.onnx")), &Options::default()).expect("opens");
+    reference.swap_weights(path(&weights)).unwrap_or_else(|e| panic!("{e}"));
+    let (mut ours, mut theirs) = (vec![0u8; LEN], vec![0u8; LEN]);
+    // SAFETY: ends in NUL.
+    ok(unsafe { kiln_swap_weights(generator, weights.as_ptr()) });
+    ok(sample(generator, 1, 2, &mut ours));
+    reference.sample(1, 2, &mut theirs).expect("draws");
+    assert_eq!(ours, theirs);
+    ok(kiln_close(generator));
+}
+
+#[test]
+fn streams_give_the_frames_that_the_crate_gives() {
+    let _turn = turn();
+    let name = "dcgan-f16.onnx";
+    let generator = opened(name);
+    let walks = KilnRequest { latents: KILN_LATENTS_WALK, seed: 5, walk_steps: 10, first: 3, ..request() };
+    let frames = stream(generator, &walks, 4).unwrap_or_else(|status| panic!("{status:?}: {}", text()));
+    // It draws with a generator of its own.
+    ok(kiln_close(generator));
+    let film = expected::<u8>(name, &Request::walk(Walk { seed: 5, first_index: 0, steps: 10 }).first(3), 20);
+    let (mut out, mut ready, mut none) = (vec![0u8; LEN], false, 0);
+    for expected in film.chunks_exact(2 * LEN) {
+        ok(next(frames, &mut out));
+        assert!(out == expected[..LEN]);
+        loop {
+            out.fill(99);
+            ok(try_next(frames, &mut out, &mut ready));
+            if ready {
+                break;
+            }
+            assert!(out.iter().all(|&v| v == 99), "nothing is written");
+            none += 1;
+        }
+        assert!(out == expected[LEN..]);
+        // A wrong length loses no frame.
+        fails(next(frames, &mut out[1..]), KilnStatus::Argument, "len is 719 bytes, allowed is one image of 720 bytes");
+        let mut long = vec![0; 2 * LEN];
+        fails(try_next(frames, &mut long, &mut ready), KilnStatus::Argument, "720");
+        assert!(!ready);
+    }
+    assert_eq!(missed(frames), Ok(none));
+    ok(kiln_stream_close(frames));
+    fails(kiln_stream_close(frames), KilnStatus::Handle, "closed");
+    fails(next(frames, &mut out), KilnStatus::Handle, "closed");
+    fails(try_next(frames, &mut out, &mut ready), KilnStatus::Handle, "closed");
+    assert_eq!(missed(frames), Err(KilnStatus::Handle));
+}
