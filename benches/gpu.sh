@@ -67,11 +67,11 @@ options=(--program "$folder/bin/gpu" --models "$scratch/models" --device "$devic
 [ "$device" != cpu ] || options+=(--quick)
 
 tests() {
-  # The operators' tests, on the device, and those that are about it.
+  # The tests of operators, training and resuming, on the device.
   echo "#### Tests"
   echo
   local code=0 said=$scratch/tests.txt
-  KILN_TEST_DEVICE=$device timeout --kill-after=10 "$1" "$folder/bin/trainer-tests" ops:: cuda >"$said" 2>&1 || code=$?
+  KILN_TEST_DEVICE=$device timeout --kill-after=10 "$1" "$folder/bin/trainer-tests" ops:: state:: checkpoint:: data:: device:: game:: objective:: >"$said" 2>&1 || code=$?
   cat "$said" >&2
   grep -E '^test .* FAILED$|^test result:' "$said" | sed 's/^/- /' || true
   [ "$code" -eq 0 ] || echo "- exit code $code"

@@ -5,9 +5,9 @@ usage: compare.py [--rounds N] [--networks NAMES] [--schedules NAMES] [--peers W
 Run it with the Python that has the frameworks (torch, tensorflow-cpu, numpy: what is missing is left out with a word),
 on a machine that does nothing else:
 
-    python -m venv /tmp/peers && /tmp/peers/bin/pip install numpy torch tensorflow-cpu
-    /tmp/peers/bin/python benches/peers/compare.py --write
-    /tmp/peers/bin/python benches/peers/compare.py --rounds 1 --networks dcgan-32     # a quick look
+    python -m venv target/peers && target/peers/bin/pip install numpy torch tensorflow-cpu
+    target/peers/bin/python benches/peers/compare.py --write
+    target/peers/bin/python benches/peers/compare.py --rounds 1 --networks dcgan-32     # a quick look
 
 It builds `train_step` of the crate `benches`, then runs every variant in a process of its own, once a round, each round
 in another order; a number of the table is the median over the rounds of the medians of their steps. `--write` puts the

@@ -43,8 +43,8 @@ pub fn save(state: &State, path: &Path) -> Result<()> {
     files::write_atomically(path, &files::safetensors_bytes(named, metadata)?)
 }
 
-/// The state in the file at `path`, on `device`, for a run of `recipe`, which may differ from the recorded one in its length, rhythm
-/// and export only.
+/// The state in the file at `path`, on `device`, for a run of `recipe`, which may differ from the recorded one in its
+/// length, rhythm and export only.
 ///
 /// # Errors
 /// A file that is damaged, of another version, or of another recipe.

@@ -41,22 +41,26 @@ pub fn name(device: &Device) -> String {
 /// The first GPU, if a kernel of ours compiles and runs on it and gives the right numbers.
 #[cfg(feature = "cuda")]
 fn cuda() -> std::result::Result<Device, String> {
-    // Without a driver candle panics or fails, depending on what is missing.
-    let device = std::panic::catch_unwind(|| Device::new_cuda(0))
-        .map_err(|_| "the CUDA libraries cannot be loaded".to_owned())?
-        .map_err(|e| match first_line(&e) {
-            line if line.contains("CUDA_ERROR_NO_DEVICE") => "no NVIDIA GPU, or no driver for it, was found".to_owned(),
-            line => format!("the GPU cannot be used: {line}"),
-        })?;
+    let device = Device::new_cuda(0).map_err(|e| match first_line(&e) {
+        line if line.contains("CUDA_ERROR_NO_DEVICE") => {
+            "no NVIDIA GPU, or no driver for it, was found; `nvidia-smi` tells what the system knows of".to_owned()
+        }
+        line => format!("the GPU cannot be used: {line}; {LIBRARIES}"),
+    })?;
     let probe = || -> candle_core::Result<Vec<f32>> {
         crate::ops::relu(&candle_core::Tensor::new(&[-1f32, 2.], &device)?)?.to_vec1()
     };
     match probe() {
         Ok(found) if found == [0., 2.] => Ok(device),
         Ok(found) => Err(format!("the GPU computes wrongly: the ReLU of -1 and 2 is {found:?}")),
-        Err(e) => Err(format!("the GPU is there, but cannot run kernels: {}", first_line(&e))),
+        Err(e) => Err(format!("the GPU is there, but cannot run kernels: {}; {LIBRARIES}", first_line(&e))),
     }
 }
+
+/// What is missing most often.
+#[cfg(feature = "cuda")]
+const LIBRARIES: &str =
+    "libcublas, libcurand and libnvrtc of the driver's CUDA version must be found (LD_LIBRARY_PATH)";
 
 #[cfg(feature = "cuda")]
 fn first_line(error: &candle_core::Error) -> String {

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::net::{Init, dcgan};
     use crate::objective::Loss;
-    use candle_core::Device;
+    use crate::ops::testing::device;
     use runtime::ImageShape;
 
     const RULES: Objective = Objective { loss: Loss::NonSaturating, r1_gamma: 0. };
@@ -141,7 +141,7 @@ mod tests {
     fn network(scale: f64) -> Result<Network> {
         let image = ImageShape { channels: 1, height: 12, width: 12 };
         let recipe = dcgan::Discriminator { width: 8, batch_norm: false };
-        dcgan::discriminator(&recipe, image, &mut Init::new(1))?.map(|t| t * scale)
+        dcgan::discriminator(&recipe, image, &mut Init::new(1))?.map(|t| t.to_device(&device())? * scale)
     }
 
     fn assert_close(a: &Tensor, b: &Tensor, what: &str) -> Result<()> {
@@ -153,7 +153,8 @@ mod tests {
     #[test]
     fn one_stage_gives_the_gradients_of_two() -> Result<()> {
         let mut init = Init::new(2);
-        let (real, fake) = (init.normal(&[6, 12, 12, 1], 0., 1.)?, init.normal(&[6, 12, 12, 1], 0.5, 1.)?);
+        let mut images = |mean| init.normal(&[6, 12, 12, 1], mean, 1.)?.to_device(&device());
+        let (real, fake) = (images(0.)?, images(0.5)?);
         // The second network is sure of itself: its logits are large.
         for scale in [1., 20.] {
             let network = network(scale)?;
@@ -183,7 +184,7 @@ mod tests {
             at += 1;
             if at - 1 == last { t.affine(1., -300.) } else { Ok(t.clone()) }
         })?;
-        let fake = Init::new(2).normal(&[3, 12, 12, 1], 0., 1.)?;
+        let fake = Init::new(2).normal(&[3, 12, 12, 1], 0., 1.)?.to_device(&device())?;
         let (_, advice) = one_stage(&sure, &RULES, &fake, &fake)?;
         assert_close(&advice.gradient, &generator(&sure, &RULES, &fake)?.gradient, "saturated")
     }
@@ -193,7 +194,7 @@ mod tests {
         let image = ImageShape { channels: 1, height: 12, width: 12 };
         let network =
             dcgan::discriminator(&dcgan::Discriminator { width: 8, batch_norm: true }, image, &mut Init::new(1))?;
-        let x = Tensor::zeros((2, 12, 12, 1), candle_core::DType::F32, &Device::Cpu)?;
+        let x = Tensor::zeros((2, 12, 12, 1), candle_core::DType::F32, &candle_core::Device::Cpu)?;
         assert!(one_stage(&network, &RULES, &x, &x).is_err());
         Ok(())
     }

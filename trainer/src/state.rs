@@ -75,9 +75,10 @@ impl State {
     pub fn new(recipe: Recipe, data: &Dataset, device: &Device) -> Result<Self> {
         let precision = recipe.training.precision;
         if device.is_cpu() && precision != Arithmetic::F32 {
-            let what = "training.precision is another than f32, which needs a GPU: allowed is f32, or --device cuda";
+            let what = "training.precision is another than f32, which needs a GPU; allowed on the CPU is f32";
             return Err(Error::Recipe { origin: recipe.name, what: what.into() });
         }
+        // One setting a process: its runs have one arithmetic.
         #[cfg(feature = "cuda")]
         candle_core::cuda_backend::set_gemm_reduced_precision_f32(precision == Arithmetic::Tf32);
         let dtype = precision.dtype();

@@ -29,7 +29,8 @@ pub fn penalty(network: &Network, real: &Tensor, gamma: f64) -> Result<(Tensor, 
 mod tests {
     use super::*;
     use crate::net::{Init, dcgan};
-    use candle_core::{DType, Device};
+    use crate::ops::testing::device;
+    use candle_core::DType;
     use runtime::ImageShape;
 
     /// The penalty by its definition, with the slope from one pass and back in f64.
@@ -47,8 +48,8 @@ mod tests {
         for batch_norm in [false, true] {
             let recipe = dcgan::Discriminator { width: 3, batch_norm };
             let network = dcgan::discriminator(&recipe, image, &mut Init::new(1))?;
-            let network = network.map(|t| t.to_dtype(DType::F64)? * 5.)?;
-            let real = Init::new(2).normal(&[3, 8, 12, 2], 0., 1.)?.to_dtype(DType::F64)?;
+            let network = network.map(|t| t.to_device(&device())?.to_dtype(DType::F64)? * 5.)?;
+            let real = Init::new(2).normal(&[3, 8, 12, 2], 0., 1.)?.to_device(&device())?.to_dtype(DType::F64)?;
             // The value is read in f32 by training; its gradients are wanted in full here.
             let (tracked, x) = (network.map(|t| Ok(Var::from_tensor(t)?.into_inner()))?, Var::from_tensor(&real)?);
             let slopes = tracked.forward(&x)?.sum_all()?.backward()?;
@@ -69,7 +70,7 @@ mod tests {
                             }
                             let mut values = values.clone();
                             values[i] += delta;
-                            Tensor::from_vec(values, t.shape(), &Device::Cpu)
+                            Tensor::from_vec(values, t.shape(), t.device())
                         })?;
                         reference(&network, &real, 10.)
                     };
@@ -89,8 +90,8 @@ mod tests {
     fn training_gets_the_same_in_single_precision() -> Result<()> {
         let image = ImageShape { channels: 1, height: 8, width: 8 };
         let recipe = dcgan::Discriminator { width: 4, batch_norm: false };
-        let network = dcgan::discriminator(&recipe, image, &mut Init::new(1))?;
-        let real = Init::new(2).normal(&[5, 8, 8, 1], 0., 1.)?;
+        let network = dcgan::discriminator(&recipe, image, &mut Init::new(1))?.map(|t| t.to_device(&device()))?;
+        let real = Init::new(2).normal(&[5, 8, 8, 1], 0., 1.)?.to_device(&device())?;
         let (value, gradients) = penalty(&network, &real, 10.)?;
         let value = value.to_scalar::<f32>()?;
         let wide = network.map(|t| t.to_dtype(DType::F64))?;

@@ -8,6 +8,8 @@ use std::time::Instant;
 pub struct Progress {
     bar: Bar,
     total: u64,
+    /// The losses that were read last, of discriminator and generator: a GPU is not asked for them between ticks.
+    losses: Option<[f64; 2]>,
     /// Images already shown when this process began, and when that was.
     start: (u64, Instant),
 }
@@ -15,21 +17,23 @@ pub struct Progress {
 impl Progress {
     /// Begins at `shown` of `total` images.
     pub fn new(shown: u64, total: u64) -> Self {
-        Self { bar: Bar::new(shown, total), total, start: (shown, Instant::now()) }
+        Self { bar: Bar::new(shown, total), total, losses: None, start: (shown, Instant::now()) }
     }
 
-    /// Shows the averages of the tick so far.
+    /// Shows the averages of the tick so far, or those of the last one where nothing of this one has been read.
     pub fn update(&mut self, shown: u64, tick: &Tick) {
+        if !tick.is_empty() {
+            self.losses = Some([tick.discriminator_loss, tick.generator_loss]);
+        }
+        let losses = self.losses.map_or_else(String::new, |[d, g]| format!("loss D {d:.3} G {g:.3}  "));
         let elapsed = self.start.1.elapsed().as_secs_f64();
         let rate = (shown - self.start.0) as f64 / elapsed.max(1e-9);
         let left = (self.total - shown.min(self.total)) as f64 / rate;
         self.bar.update(shown, || {
             format!(
-                "{:.1}/{:.1} kimg  {rate:.0} img/s  loss D {:.3} G {:.3}  {} left",
+                "{:.1}/{:.1} kimg  {rate:.0} img/s  {losses}{} left",
                 shown as f64 / 1000.,
                 self.total as f64 / 1000.,
-                tick.discriminator_loss,
-                tick.generator_loss,
                 duration(left)
             )
         });

@@ -1,12 +1,12 @@
 //! Kernels: compiled by nvrtc for the card at hand when they are first used, kept, and launched.
 
 use super::{Element, type_name};
-use candle_core::cuda_backend::cudarc::driver::{CudaFunction, LaunchConfig};
-use candle_core::cuda_backend::cudarc::nvrtc::{CompileError, CompileOptions, compile_ptx_with_opts};
+use candle_core::cuda_backend::cudarc::driver::{CudaFunction, CudaModule, LaunchConfig};
+use candle_core::cuda_backend::cudarc::nvrtc::{CompileError, CompileOptions, Ptx, compile_ptx_with_opts};
 use candle_core::cuda_backend::{CudaDevice, WrapErr};
 use candle_core::{Error, Result};
 use std::collections::HashMap;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A source file of kernels.
 pub(in crate::ops) struct Module {
@@ -31,27 +31,39 @@ const PRELUDE: &str = include_str!("kernels/prelude.cu");
 /// Threads of a block.
 pub(super) const THREADS: u32 = 256;
 
-/// What a kernel is known by: device, module, element type, name.
-type Key = (usize, &'static str, &'static str, &'static str);
+/// A module on a device: the device's number, the module's name, the element type. The contexts that a process opens on one
+/// device are the same, so that its modules serve all of them.
+type Key = (usize, &'static str, &'static str);
+
+/// What has been compiled and looked up so far.
+#[derive(Default)]
+struct Known {
+    modules: HashMap<Key, Arc<CudaModule>>,
+    functions: HashMap<(Key, &'static str), CudaFunction>,
+}
 
 /// The kernel `name` of `module` for elements of type `T`.
 pub(super) fn function<T: Element>(device: &CudaDevice, module: &Module, name: &'static str) -> Result<CudaFunction> {
-    static KNOWN: OnceLock<Mutex<HashMap<Key, CudaFunction>>> = OnceLock::new();
-    let key = (device.cuda_stream().context().ordinal(), module.name, type_name(T::DTYPE), name);
+    static KNOWN: OnceLock<Mutex<Known>> = OnceLock::new();
+    let key = (device.cuda_stream().context().ordinal(), module.name, type_name(T::DTYPE));
     let mut known = KNOWN.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(function) = known.get(&key) {
+    if let Some(function) = known.functions.get(&(key, name)) {
         return Ok(function.clone());
     }
-    let full_name = format!("kiln-{}-{}", module.name, type_name(T::DTYPE));
-    // candle keeps modules by name, and looks at the text only of one that it does not have.
-    let have_module = known.keys().any(|k| (k.0, k.1, k.2) == (key.0, key.1, key.2));
-    let ptx = if have_module { String::new() } else { compile::<T>(device, module)? };
-    let function = device.get_or_load_custom_func(name, &full_name, &ptx)?.into_cuda_function();
-    known.insert(key, function.clone());
+    let loaded = match known.modules.get(&key) {
+        Some(loaded) => loaded.clone(),
+        None => {
+            let loaded = device.cuda_stream().context().load_module(compile::<T>(device, module)?).w()?;
+            known.modules.insert(key, loaded.clone());
+            loaded
+        }
+    };
+    let function = loaded.load_function(name).w()?;
+    known.functions.insert((key, name), function.clone());
     Ok(function)
 }
 
-fn compile<T: Element>(device: &CudaDevice, module: &Module) -> Result<String> {
+fn compile<T: Element>(device: &CudaDevice, module: &Module) -> Result<Ptx> {
     let (major, minor) = device.cuda_stream().context().compute_capability().w()?;
     let options = CompileOptions {
         options: vec![format!("--gpu-architecture=compute_{major}{minor}"), "--std=c++17".into()],
@@ -60,7 +72,7 @@ fn compile<T: Element>(device: &CudaDevice, module: &Module) -> Result<String> {
     };
     let source = format!("#define KILN_{}\n{PRELUDE}\n{}", type_name(T::DTYPE), module.source);
     match compile_ptx_with_opts(source, options) {
-        Ok(ptx) => Ok(ptx.to_src()),
+        Ok(ptx) => Ok(ptx),
         Err(CompileError::CompileError { log, .. }) => Err(Error::Msg(format!(
             "the kernels in {}.cu do not compile for compute capability {major}.{minor}: {}",
             module.name,

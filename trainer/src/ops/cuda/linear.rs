@@ -1,6 +1,6 @@
 //! Dense layers.
 
-use super::conv::finish;
+use super::epilogue::finish;
 use super::gemm::{Matrix, Target, multiply};
 use super::{Element, Operand, done, unwritten, view, with_element};
 use crate::ops::Activation;

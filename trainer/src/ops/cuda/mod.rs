@@ -2,11 +2,12 @@
 //!
 //! Each operator computes what it computes on the CPU, on the same layouts. Sums are added in an order that depends on
 //! shapes only, without atomics: the same inputs give the same bits on the same card. Beside `f32` and `f64` the layers
-//! take `f16` and `bf16` images and weights; arithmetic, biases and gradients of weights are then `f32`.
+//! take `bf16` images and weights; arithmetic, biases and gradients of weights are then `f32`.
 
 mod adam;
 mod channel;
 mod conv;
+mod epilogue;
 mod gemm;
 mod images;
 mod launch;
@@ -14,6 +15,8 @@ mod linear;
 mod map;
 mod norm;
 mod normalise;
+#[cfg(test)]
+mod tests;
 
 pub(super) use adam::adam;
 pub(super) use channel::{broadcast, dot, map_channels, sum};
@@ -26,10 +29,10 @@ pub(super) use normalise::normalise;
 
 use super::Activation;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DeviceRepr, ValidAsZeroBits};
-use candle_core::cuda_backend::{CudaDType, CudaDevice, WrapErr};
+use candle_core::cuda_backend::{CudaDType, CudaDevice};
 use candle_core::op::BackpropOp;
 use candle_core::{CudaStorage, DType, Layout, Result, Shape, Storage, Tensor, WithDType, bail};
-use half::{bf16, f16};
+use half::bf16;
 
 /// What tensors on the device are made of.
 pub(super) trait Element: WithDType + CudaDType + DeviceRepr + ValidAsZeroBits {
@@ -51,7 +54,7 @@ macro_rules! element {
         }
     )*};
 }
-element!(f32 => f32, f64 => f64, f16 => f32, bf16 => f32);
+element!(f32 => f32, f64 => f64, bf16 => f32);
 
 /// Calls `$body` with `$t` standing for the element type of `$storage`.
 macro_rules! with_element {
@@ -65,15 +68,11 @@ macro_rules! with_element {
                 type $t = f64;
                 $body
             }
-            candle_core::DType::F16 => {
-                type $t = half::f16;
-                $body
-            }
             candle_core::DType::BF16 => {
                 type $t = half::bf16;
                 $body
             }
-            other => candle_core::bail!("{}: takes f32 or f64, f16 or bf16, got {other:?}", $op),
+            other => candle_core::bail!("{}: takes f32, f64 or bf16, got {other:?}", $op),
         }
     };
 }
@@ -94,7 +93,8 @@ fn view<'a, T: Element>(op: &str, (storage, layout): Operand<'a>) -> Result<Cuda
 fn unwritten<T: Element>(device: &CudaDevice, len: usize) -> Result<CudaSlice<T>> {
     // SAFETY: all bits are valid for these types; whoever calls this launches a kernel that writes all of it, after which,
     // in the order of the stream, everything reads.
-    unsafe { device.alloc::<T>(len) }
+    // The driver refuses a length of 0.
+    unsafe { device.alloc::<T>(len.max(1)) }
 }
 
 /// `values` as the result of an operator.
@@ -125,19 +125,10 @@ fn activation_code(activation: Activation) -> (i32, f64) {
     }
 }
 
-/// Waits until the device has done all that was asked of it.
-///
-/// # Errors
-/// What went wrong on the device since it was last asked.
-pub fn synchronize(device: &CudaDevice) -> Result<()> {
-    device.cuda_stream().synchronize().w()
-}
-
 /// The short name of an element type, for modules.
 fn type_name(dtype: DType) -> &'static str {
     match dtype {
         DType::F64 => "F64",
-        DType::F16 => "F16",
         DType::BF16 => "BF16",
         _ => "F32",
     }

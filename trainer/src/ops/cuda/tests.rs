@@ -1,0 +1,100 @@
+use crate::ops::testing::{device, distance, values};
+use crate::ops::*;
+use candle_core::{DType, Device, Result, Tensor};
+
+/// Values that `bf16` has, small enough for the hyperbolic tangent not to be flat at their products.
+fn rounded(shape: &[usize], seed: u64) -> Result<Tensor> {
+    (values(shape, seed)? * 0.25)?.to_dtype(DType::BF16)?.to_dtype(DType::F64)?.to_device(&Device::Cpu)
+}
+
+/// What a layer makes of its tensors, and the gradients of them, in this order.
+type Case<'a> = (&'static str, Vec<Tensor>, &'a dyn Fn(&[Tensor]) -> Result<Vec<Tensor>>);
+
+/// Images and weights in `bf16` on a GPU against the same numbers in `f64` on the CPU. Of numbers of one tensor the largest
+/// may be wrong by a few roundings to 8 bits; what is `f32` must be so by type.
+#[test]
+fn half_precision_agrees_with_double() -> Result<()> {
+    if !device().is_cuda() {
+        println!("nothing to test: KILN_TEST_DEVICE is not cuda");
+        return Ok(());
+    }
+    const WANTED: Wanted = Wanted { input: true, weight: true, bias: true };
+    let (g, activation) = (Geometry::square(2, 1), Activation::LeakyRelu(0.2));
+    let all = |y: Tensor, grads: Grads| {
+        [Some(y), grads.input, grads.weight, grads.bias].into_iter().flatten().collect::<Vec<_>>()
+    };
+    let conv = |t: &[Tensor]| {
+        let y = conv2d(&t[0], &t[1], Some(&t[2]), activation, g)?;
+        let grads = conv2d_backward([&t[0], &t[1], &y, &t[3]], activation, g, WANTED)?;
+        Ok(all(y, grads))
+    };
+    let transposed = |t: &[Tensor]| {
+        let y = conv_transpose2d(&t[0], &t[1], Some(&t[2]), Activation::Tanh, g)?;
+        let grads = conv_transpose2d_backward([&t[0], &t[1], &y, &t[3]], Activation::Tanh, g, WANTED)?;
+        Ok(all(y, grads))
+    };
+    let dense = |t: &[Tensor]| {
+        let y = linear(&t[0], &t[1], Some(&t[2]), activation)?;
+        Ok(all(y.clone(), linear_backward([&t[0], &t[1], &y, &t[3]], activation, WANTED)?))
+    };
+    let norm = |t: &[Tensor]| {
+        let (y, found) = batch_norm(&t[0], &t[1], &t[2], 1e-5, activation)?;
+        let [x, gamma, beta] = batch_norm_backward([&t[0], &t[1], &t[2], &t[3]], &found, 1e-5, activation)?;
+        Ok(vec![y, x, gamma, beta])
+    };
+    let four = |a: &[usize], b: &[usize], c: &[usize], d: &[usize]| -> Result<Vec<Tensor>> {
+        [a, b, c, d].iter().zip(1..).map(|(shape, seed)| rounded(shape, seed)).collect()
+    };
+    let cases: [Case<'_>; 6] = [
+        ("conv", four(&[3, 8, 6, 8], &[5, 4, 4, 8], &[5], &[3, 4, 3, 5])?, &conv),
+        ("conv, odd channels", four(&[3, 8, 6, 3], &[5, 4, 4, 3], &[5], &[3, 4, 3, 5])?, &conv),
+        ("transposed", four(&[3, 4, 3, 5], &[5, 4, 4, 8], &[8], &[3, 8, 6, 8])?, &transposed),
+        ("transposed, one channel", four(&[3, 4, 3, 5], &[5, 4, 4, 1], &[1], &[3, 8, 6, 1])?, &transposed),
+        ("linear", four(&[7, 12], &[9, 12], &[9], &[7, 9])?, &dense),
+        ("batch norm", four(&[6, 5, 4, 10], &[10], &[10], &[6, 5, 4, 10])?, &norm),
+    ];
+    for (name, tensors, layer) in cases {
+        // Biases and scales, of one axis, are single precision.
+        let half = |t: &Tensor| t.to_dtype(if t.rank() > 1 { DType::BF16 } else { DType::F32 })?.to_device(&device());
+        let expected = layer(&tensors)?;
+        let found = layer(&tensors.iter().map(half).collect::<Result<Vec<_>>>()?)?;
+        assert_eq!((expected.len(), found.len()), (4, 4), "{name}");
+        for (i, (expected, found)) in expected.iter().zip(&found).enumerate() {
+            let of_parameter = i > 1;
+            assert_eq!(found.dtype(), if of_parameter { DType::F32 } else { DType::BF16 }, "{name}, {i}");
+            let size = expected.abs()?.max_all()?.to_scalar::<f64>()?;
+            let far = distance(expected, found)?;
+            println!("{name}, {i}: {:.4}", far / size);
+            assert!(far < 0.02 * size, "{name}, {i}: differs by {far} of {size}");
+        }
+    }
+    Ok(())
+}
+
+/// A tensor that begins where four elements do not: the kernels must not read words across.
+#[test]
+fn images_may_begin_anywhere() -> Result<()> {
+    let (g, x) = (Geometry::square(2, 1), values(&[2 * 6 * 6 * 4 + 1], 1)?.to_dtype(DType::F32)?);
+    let x = x.narrow(0, 1, 2 * 6 * 6 * 4)?.reshape((2, 6, 6, 4))?;
+    let w = values(&[3, 4, 4, 4], 2)?.to_dtype(DType::F32)?;
+    let expected = conv2d(&(&x * 1.)?, &w, None, Activation::None, g)?;
+    assert!(distance(&conv2d(&x, &w, None, Activation::None, g)?, &expected)? < 1e-5);
+    Ok(())
+}
+
+/// Two handles of one device, as a program gets that opens it twice, share the compiled kernels.
+#[test]
+fn a_device_may_be_opened_twice() -> Result<()> {
+    if device().is_cuda() {
+        let again = Device::new_cuda(0)?;
+        for _ in 0..2 {
+            assert_eq!(relu(&Tensor::new(&[-1f64, 2.], &again)?)?.to_vec1::<f64>()?, [0., 2.]);
+            assert_eq!(
+                tanh_grad(&Tensor::new(&[0.5f64], &again)?, &Tensor::new(&[2f64], &again)?)?.to_vec1::<f64>()?,
+                [1.5]
+            );
+            assert_eq!(relu(&Tensor::new(&[-1f64, 2.], &device())?)?.to_vec1::<f64>()?, [0., 2.]);
+        }
+    }
+    Ok(())
+}
