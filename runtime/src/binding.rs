@@ -1,72 +1,98 @@
 //! Buffers bound to a session once for a batch size, by ONNX Runtime's C interface: running them allocates nothing on
 //! Rust's heap, and is the quickest of the ways to call.
 
-use crate::model::Precision;
-use half::f16;
+use crate::buffer::Raw;
 use ort::session::Session;
 use ort::{AsPointer, sys};
-use std::ffi::{CStr, c_void};
+use std::ffi::CStr;
 use std::ptr::{NonNull, null, null_mut};
 
 /// Most inputs of a generator: latent, class, image.
-const MAX_INPUTS: usize = 3;
+pub(crate) const MAX_INPUTS: usize = 3;
 
-/// Memory that ONNX Runtime reads or writes.
-#[derive(Debug)]
-pub(crate) enum Buffer {
-    F16(Box<[f16]>),
-    F32(Box<[f32]>),
-    I64(Box<[i64]>),
-}
+/// Batch sizes whose bindings are kept; another one takes the place of the oldest.
+pub const MAX_BINDINGS: usize = 8;
 
-impl Buffer {
-    pub(crate) fn new(precision: Precision, len: usize) -> Self {
-        match precision {
-            Precision::F16 => Self::F16(vec![f16::ZERO; len].into()),
-            Precision::F32 => Self::F32(vec![0.; len].into()),
-        }
-    }
-
-    fn raw(&mut self) -> (*mut c_void, usize, usize, sys::ONNXTensorElementDataType) {
-        use sys::ONNXTensorElementDataType as Type;
-        match self {
-            Self::F16(b) => (b.as_mut_ptr().cast(), b.len(), 2, Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16),
-            Self::F32(b) => (b.as_mut_ptr().cast(), b.len(), 4, Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT),
-            Self::I64(b) => (b.as_mut_ptr().cast(), b.len(), 8, Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64),
-        }
-    }
+/// Where ONNX Runtime reads and writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Host,
+    #[cfg(feature = "cuda")]
+    Cuda,
 }
 
 /// An input or output: its name, its memory, and the shape of one sample in it.
 pub(crate) struct Port<'a> {
     pub(crate) name: &'static CStr,
-    pub(crate) buffer: &'a mut Buffer,
+    pub(crate) memory: Raw,
     pub(crate) sample: &'a [usize],
 }
 
 impl Port<'_> {
+    /// Bytes of the first `batch` samples.
+    ///
+    /// # Errors
+    /// More than the memory has.
+    pub(crate) fn bytes(&self, batch: usize) -> Result<usize, String> {
+        let needed = batch * self.sample.iter().product::<usize>();
+        if needed <= self.memory.len {
+            return Ok(needed * self.memory.size);
+        }
+        Err(format!("{batch} samples of shape {:?} do not fit a buffer of {} elements", self.sample, self.memory.len))
+    }
+
     /// The first `batch` samples as a tensor.
     ///
     /// # Safety
     /// As [`Value::new`].
-    unsafe fn value(&mut self, batch: usize) -> Result<Value, String> {
+    unsafe fn value(&self, batch: usize, place: Place) -> Result<Value, String> {
         let mut shape: heapless::Vec<i64, 4> = heapless::Vec::new();
         for &n in std::iter::once(&batch).chain(self.sample) {
             shape.push(n as i64).map_err(|_| "a sample of more than three dimensions")?;
         }
-        let (data, len, size, element) = self.buffer.raw();
-        let needed = batch * self.sample.iter().product::<usize>();
-        if needed > len {
-            return Err(format!("a tensor of shape {shape:?} does not fit a buffer of {len} elements"));
-        }
-        // SAFETY: the memory holds `needed` elements of this type; the rest is the caller's promise.
-        unsafe { Value::new(data, needed * size, &shape, element) }
+        let len = self.bytes(batch)? / self.memory.size;
+        // SAFETY: the memory holds `len` elements of this type; the rest is the caller's promise.
+        unsafe { Value::new(Raw { len, ..self.memory }, &shape, place) }
+    }
+}
+
+/// The bindings of the batch sizes that were asked for last.
+#[derive(Default)]
+pub(crate) struct Bindings(heapless::Deque<Binding, MAX_BINDINGS>);
+
+impl Bindings {
+    /// The binding for `batch`; `make` makes it if there is none.
+    pub(crate) fn of(
+        &mut self,
+        batch: usize,
+        make: impl FnOnce() -> Result<Binding, String>,
+    ) -> Result<&mut Binding, String> {
+        let at = match self.0.iter().position(|binding| binding.batch == batch) {
+            Some(at) => at,
+            None => {
+                let binding = make()?;
+                if self.0.is_full() {
+                    self.0.pop_front();
+                }
+                // There is room: one was taken out.
+                let _ = self.0.push_back(binding);
+                self.0.len() - 1
+            }
+        };
+        self.0.iter_mut().nth(at).ok_or_else(|| "no binding".into())
+    }
+
+    /// Takes out the binding for `batch`.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn take(&mut self, batch: usize) -> Option<Binding> {
+        let at = self.0.iter().position(|binding| binding.batch == batch)?;
+        self.0.swap_remove_front(at)
     }
 }
 
 /// The first samples of buffers, bound to a session's inputs and output.
 pub(crate) struct Binding {
-    pub(crate) batch: usize,
+    batch: usize,
     binding: NonNull<sys::OrtIoBinding>,
     _values: heapless::Vec<Value, { MAX_INPUTS + 1 }>,
 }
@@ -82,7 +108,7 @@ impl Drop for Binding {
 }
 
 impl Binding {
-    /// Binds the first `batch` samples of every input, and of the output.
+    /// Binds the first `batch` samples of every input, and of the output, which all lie in `place`.
     ///
     /// # Safety
     /// Buffers and session must outlive the binding, the buffers must not be replaced, and no reference into them may
@@ -90,36 +116,77 @@ impl Binding {
     pub(crate) unsafe fn new<'a>(
         session: &Session,
         batch: usize,
+        place: Place,
         inputs: impl IntoIterator<Item = Port<'a>>,
-        mut output: Port<'_>,
+        output: Port<'_>,
     ) -> Result<Self, String> {
         let mut binding = null_mut();
         // SAFETY: the session is alive; the out pointer is valid.
         check(unsafe { (ort::api().CreateIoBinding)(session.ptr().cast_mut(), &mut binding) })?;
         let binding = NonNull::new(binding).ok_or("no binding")?;
         let mut bound = Self { batch, binding, _values: heapless::Vec::new() };
-        for mut input in inputs {
+        for input in inputs {
             // SAFETY: the caller's promise; names and values are alive, and ONNX Runtime keeps references of its own.
             unsafe {
-                let value = input.value(batch)?;
+                let value = input.value(batch, place)?;
                 check((ort::api().BindInput)(binding.as_ptr(), input.name.as_ptr(), value.0.as_ptr()))?;
                 bound._values.push(value).map_err(|_| "more inputs than a generator has")?;
             }
         }
         // SAFETY: as above.
         unsafe {
-            let value = output.value(batch)?;
+            let value = output.value(batch, place)?;
             check((ort::api().BindOutput)(binding.as_ptr(), output.name.as_ptr(), value.0.as_ptr()))?;
             bound._values.push(value).map_err(|_| "more inputs than a generator has")?;
         }
         Ok(bound)
     }
 
-    /// Runs the session on the bound buffers.
-    pub(crate) fn run(&mut self, session: &Session) -> Result<(), String> {
+    /// Runs the session on the bound buffers; without options, with the default ones.
+    pub(crate) fn run(&mut self, session: &Session, options: Option<&RunOptions>) -> Result<(), String> {
+        let options = options.map_or(null(), |options| options.0.as_ptr().cast_const());
         // SAFETY: `new` was promised that session and buffers are alive and the buffers unused meanwhile; a session may run
         // in several threads at once; null run options are the default ones.
-        check(unsafe { (ort::api().RunWithBinding)(session.ptr().cast_mut(), null(), self.binding.as_ptr()) })
+        check(unsafe { (ort::api().RunWithBinding)(session.ptr().cast_mut(), options, self.binding.as_ptr()) })
+    }
+
+    /// What [`Self::run`] runs with.
+    #[cfg(all(test, feature = "cuda", target_os = "linux"))]
+    pub(crate) fn arguments(
+        &mut self,
+        session: &Session,
+        options: &RunOptions,
+    ) -> (*mut sys::OrtSession, *const sys::OrtRunOptions, *const sys::OrtIoBinding) {
+        (session.ptr().cast_mut(), options.0.as_ptr(), self.binding.as_ptr())
+    }
+}
+
+/// How a session is to be run. On the CPU the default options do.
+pub(crate) struct RunOptions(NonNull<sys::OrtRunOptions>);
+
+// SAFETY: the pointer belongs to this value alone, and ONNX Runtime's objects are bound to no thread.
+unsafe impl Send for RunOptions {}
+
+impl RunOptions {
+    /// Options with these entries.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn new(entries: &[(&CStr, &CStr)]) -> Result<Self, String> {
+        let mut options = null_mut();
+        // SAFETY: the pointer is valid for writing.
+        check(unsafe { (ort::api().CreateRunOptions)(&mut options) })?;
+        let options = Self(NonNull::new(options).ok_or("no run options")?);
+        for (key, value) in entries {
+            // SAFETY: the options are alive, and copy both texts.
+            check(unsafe { (ort::api().AddRunConfigEntry)(options.0.as_ptr(), key.as_ptr(), value.as_ptr()) })?;
+        }
+        Ok(options)
+    }
+}
+
+impl Drop for RunOptions {
+    fn drop(&mut self) {
+        // SAFETY: the options were made by ONNX Runtime and are released once.
+        unsafe { (ort::api().ReleaseRunOptions)(self.0.as_ptr()) }
     }
 }
 
@@ -127,35 +194,32 @@ impl Binding {
 struct Value(NonNull<sys::OrtValue>);
 
 impl Value {
-    /// A tensor of this shape on the CPU, whose elements are the `bytes` bytes from `data` on.
+    /// A tensor of this shape, whose elements are those of `memory`, which lies in `place`.
     ///
     /// # Safety
     /// The memory must be as large as said, aligned for the element type, and outlive the value and every session and
     /// binding that it is given to; while those run, nobody else may touch it, or, if they only read it, write to it.
-    unsafe fn new(
-        data: *mut c_void,
-        bytes: usize,
-        shape: &[i64],
-        element: sys::ONNXTensorElementDataType,
-    ) -> Result<Self, String> {
-        let (mut memory, mut value) = (null_mut(), null_mut());
+    unsafe fn new(memory: Raw, shape: &[i64], place: Place) -> Result<Self, String> {
+        let (mut info, mut value) = (null_mut(), null_mut());
+        let allocator = sys::OrtAllocatorType::OrtDeviceAllocator;
+        let default = sys::OrtMemType::OrtMemTypeDefault;
         // SAFETY: all pointers are valid; the description of the memory is copied by the value and released after.
         unsafe {
-            check((ort::api().CreateCpuMemoryInfo)(
-                sys::OrtAllocatorType::OrtDeviceAllocator,
-                sys::OrtMemType::OrtMemTypeDefault,
-                &mut memory,
-            ))?;
+            check(match place {
+                Place::Host => (ort::api().CreateCpuMemoryInfo)(allocator, default, &mut info),
+                #[cfg(feature = "cuda")]
+                Place::Cuda => (ort::api().CreateMemoryInfo)(c"Cuda".as_ptr(), allocator, 0, default, &mut info),
+            })?;
             let made = check((ort::api().CreateTensorWithDataAsOrtValue)(
-                memory,
-                data,
-                bytes,
+                info,
+                memory.data,
+                memory.len * memory.size,
                 shape.as_ptr(),
                 shape.len(),
-                element,
+                memory.element,
                 &mut value,
             ));
-            (ort::api().ReleaseMemoryInfo)(memory);
+            (ort::api().ReleaseMemoryInfo)(info);
             made?;
         }
         NonNull::new(value).map(Self).ok_or_else(|| "no value".into())

@@ -1,28 +1,35 @@
 //! A generator: opened once, checked, and sampled from.
 
-use crate::binding::{Binding, Buffer, Port};
+use crate::binding::{Binding, Bindings, MAX_INPUTS, Place, Port};
+use crate::buffer::{Buffer, Host};
+use crate::cuda::backend;
 use crate::error::{Error, Result};
+#[cfg(feature = "cuda")]
+use crate::gpu::Ports;
 use crate::model::{CLASS, IMAGE, IMAGE_IN, LATENT, ModelInfo, Precision};
 use crate::options::{Options, Provider, Start};
 use crate::pixels::Pixel;
 use crate::request::{Inputs, Request};
-use crate::session::Model;
+use crate::session::{Model, Runner, Target};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(feature = "cuda")]
+mod record;
+#[cfg(all(test, feature = "cuda", target_os = "linux"))]
+mod tests;
+
 /// Most bytes in the buffers for inputs and images.
 pub const MAX_BUFFER_BYTES: usize = 1 << 30;
-/// Batch sizes whose bindings are kept; another one takes the place of the oldest.
-pub const MAX_BINDINGS: usize = 8;
 
 /// A generator file, open for sampling.
 ///
 /// It can be sent to another thread; to sample in several at once, give each a [`Self::try_clone`] or share a
 /// [`Pool`](crate::Pool).
 pub struct Generator {
-    // Dropped in this order: bindings refer to the buffers and to the model's session.
-    bindings: heapless::Deque<Binding, MAX_BINDINGS>,
+    // Dropped in this order: bindings refer to the buffers and to the model's session. On a GPU, that has them.
+    bindings: Bindings,
     inputs: Inputs,
     image: Buffer,
     model: Arc<Model>,
@@ -53,7 +60,24 @@ impl Generator {
     /// reproduce its self-test.
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self> {
         options.check()?;
-        Self::tested(Model::open(path.as_ref(), options)?, path.as_ref())
+        let path = path.as_ref();
+        let on = |target: Target| Self::tested(Model::open(path, options, target)?, path);
+        let on_cuda = || match backend()? {
+            #[cfg(feature = "cuda")]
+            backend => on(Target::Cuda(backend)),
+        };
+        let why = match options.provider {
+            Provider::Cpu => None,
+            Provider::Cuda => return on_cuda(),
+            Provider::Auto => match on_cuda() {
+                Err(Error::Provider { why, .. }) => Some(why),
+                Err(error @ Error::Engine { .. }) => return Err(error),
+                // If it is not CUDA's but the file's fault, the CPU will say so, too.
+                Err(error) => Some(error.to_string()),
+                opened => return opened,
+            },
+        };
+        on(Target::Cpu { why })
     }
 
     /// Puts the weights of the safetensors file at `weights`, a generator of the same architecture, under the graph of this
@@ -75,9 +99,9 @@ impl Generator {
     }
 
     fn tested(model: Model, path: &Path) -> Result<Self> {
-        let start = model.options().start;
         let mut generator = Self::on(Arc::new(model))?;
-        if start == Start::Steady {
+        // On a GPU always: by this it is known to work.
+        if generator.model.options().start == Start::Steady || generator.provider() == Provider::Cuda {
             generator.self_test().map_err(|what| Error::Model { path: path.to_owned(), what })?;
         }
         Ok(generator)
@@ -96,15 +120,20 @@ impl Generator {
             let what = format!("options.max_batch is {n}, images this large allow at most {most}");
             return Err(Error::Argument(what));
         }
-        let floats = |len: usize| Buffer::new(info.precision, n * len);
+        let host = match model.runner() {
+            Runner::Cpu { .. } => Host::Heap,
+            #[cfg(feature = "cuda")]
+            Runner::Cuda(gpu) => Host::Pinned(gpu.backend().cudart),
+        };
+        let floats = |len: usize| Buffer::floats(info.precision, n * len, host).map_err(Error::Run);
         Ok(Self {
-            bindings: heapless::Deque::new(),
+            bindings: Bindings::default(),
             inputs: Inputs {
-                latent: floats(info.latent_dim),
-                class: (info.classes > 0).then(|| Buffer::I64(vec![0; n].into())),
-                image: info.image_in.map(|image| floats(image.len())),
+                latent: floats(info.latent_dim)?,
+                class: (info.classes > 0).then(|| Buffer::labels(n, host)).transpose().map_err(Error::Run)?,
+                image: info.image_in.map(|image| floats(image.len())).transpose()?,
             },
-            image: floats(info.image.len()),
+            image: floats(info.image.len())?,
             scratch: vec![0.; 2 * info.latent_dim].into(),
             model,
         })
@@ -117,7 +146,20 @@ impl Generator {
 
     /// Where it really runs; never [`Provider::Auto`].
     pub fn provider(&self) -> Provider {
-        Provider::Cpu
+        match self.model.runner() {
+            Runner::Cpu { .. } => Provider::Cpu,
+            #[cfg(feature = "cuda")]
+            Runner::Cuda(_) => Provider::Cuda,
+        }
+    }
+
+    /// Why [`Provider::Auto`] did not take CUDA; `None` where it did, or was not asked to choose.
+    pub fn why_cpu(&self) -> Option<&str> {
+        match self.model.runner() {
+            Runner::Cpu { why, .. } => why.as_deref(),
+            #[cfg(feature = "cuda")]
+            Runner::Cuda(_) => None,
+        }
     }
 
     /// Most images a call.
@@ -163,7 +205,12 @@ impl Generator {
         Ok(())
     }
 
-    /// Runs a batch of this size twice, so that the first real call finds every buffer in place.
+    /// Runs a batch of this size a few times, so that the first real call finds every buffer in place.
+    ///
+    /// On a GPU the work of this batch size is also recorded, and from then on replayed as one piece, as a CUDA graph, by
+    /// this generator and all that share its session: clones and members of a [`Pool`](crate::Pool). At most
+    /// [`MAX_GRAPHS`](crate::MAX_GRAPHS) sizes are recorded, further ones run plainly. So does a size whose replay does not
+    /// give the images of the plain run, within the file's tolerance, or that cannot be recorded; [`Self::replays`] tells.
     ///
     /// # Errors
     /// A batch that [`Self::sample`] would not take, or a failure inside ONNX Runtime.
@@ -171,37 +218,46 @@ impl Generator {
         if !(1..=self.max_batch()).contains(&batch) {
             return Err(Error::Argument(format!("the batch is {batch}, allowed is 1 to {}", self.max_batch())));
         }
+        #[cfg(feature = "cuda")]
+        if self.provider() == Provider::Cuda {
+            return self.record(batch);
+        }
         self.run(batch)?;
         self.run(batch)
+    }
+
+    /// Whether batches of this size are replayed as a CUDA graph: after [`Self::warm_up`] on a GPU. Never on the CPU.
+    #[cfg_attr(not(feature = "cuda"), expect(unused_variables))]
+    pub fn replays(&self, batch: usize) -> bool {
+        match self.model.runner() {
+            Runner::Cpu { .. } => false,
+            #[cfg(feature = "cuda")]
+            Runner::Cuda(gpu) => gpu.replays(batch),
+        }
     }
 
     /// Runs the first `batch` samples of the inputs.
     fn run(&mut self, batch: usize) -> Result<()> {
         let model = &*self.model;
-        if let Some(binding) = self.bindings.iter_mut().find(|b| b.batch == batch) {
-            return binding.run(model.session()).map_err(Error::Run);
+        match model.runner() {
+            Runner::Cpu { session, .. } => {
+                let bind = || {
+                    let (info, inputs, image) = (model.info(), &mut self.inputs, &mut self.image);
+                    with_ports(info, inputs, image, |inputs, image| {
+                        // SAFETY: the binding is a field of the same struct as the buffers and the session, dropped before
+                        // them; the buffers are never replaced, and `run` is called with no borrow of them.
+                        unsafe { Binding::new(session, batch, Place::Host, inputs, image) }
+                    })
+                };
+                self.bindings.of(batch, bind).and_then(|binding| binding.run(session, None)).map_err(Error::Run)
+            }
+            #[cfg(feature = "cuda")]
+            Runner::Cuda(gpu) => with_ports(model.info(), &mut self.inputs, &mut self.image, |inputs, image| {
+                // SAFETY: the buffers are pinned, made for this model, and borrowed for the call.
+                unsafe { gpu.run(batch, &Ports { inputs, image }) }
+            })
+            .map_err(Error::Run),
         }
-        let info = model.info();
-        let (latent_dim, image) = ([info.latent_dim], info.image.sizes());
-        let image_in = info.image_in.map(|image| image.sizes());
-        let Inputs { latent, class, image: image_buffer } = &mut self.inputs;
-        let inputs = [
-            Some(Port { name: LATENT, buffer: latent, sample: &latent_dim }),
-            class.as_mut().map(|buffer| Port { name: CLASS, buffer, sample: &[] }),
-            image_buffer.as_mut().zip(image_in.as_ref()).map(|(buffer, s)| Port { name: IMAGE_IN, buffer, sample: s }),
-        ];
-        let output = Port { name: IMAGE, buffer: &mut self.image, sample: &image };
-        // SAFETY: the binding is a field of the same struct as the buffers and the session, dropped before them; the buffers
-        // are never replaced, and `run` is called with no borrow of them.
-        let binding = unsafe { Binding::new(model.session(), batch, inputs.into_iter().flatten(), output) };
-        let mut binding = binding.map_err(Error::Run)?;
-        let result = binding.run(model.session()).map_err(Error::Run);
-        if self.bindings.is_full() {
-            self.bindings.pop_front();
-        }
-        // There is room: one was taken out.
-        let _ = self.bindings.push_back(binding);
-        result
     }
 
     fn self_test(&mut self) -> std::result::Result<(), String> {
@@ -229,4 +285,25 @@ impl Generator {
         }
         Ok(())
     }
+}
+
+/// Calls `then` with the generator's inputs and its output.
+fn with_ports<R>(
+    info: &ModelInfo,
+    inputs: &mut Inputs,
+    image: &mut Buffer,
+    then: impl FnOnce(heapless::Vec<Port<'_>, MAX_INPUTS>, Port<'_>) -> R,
+) -> R {
+    let (latent_dim, sizes) = ([info.latent_dim], info.image.sizes());
+    let image_in = info.image_in.map(|image| image.sizes());
+    let ports = [
+        Some(Port { name: LATENT, memory: inputs.latent.raw(), sample: &latent_dim }),
+        inputs.class.as_mut().map(|buffer| Port { name: CLASS, memory: buffer.raw(), sample: &[] }),
+        inputs.image.as_mut().zip(image_in.as_ref()).map(|(buffer, sample)| Port {
+            name: IMAGE_IN,
+            memory: buffer.raw(),
+            sample,
+        }),
+    ];
+    then(ports.into_iter().flatten().collect(), Port { name: IMAGE, memory: image.raw(), sample: &sizes })
 }

@@ -40,12 +40,17 @@
 struct Readme;
 
 mod binding;
+mod buffer;
 #[cfg(feature = "capi")]
 pub mod capi;
 mod cuda;
+#[cfg(feature = "cuda")]
+mod device;
 mod engine;
 mod error;
 mod generator;
+#[cfg(feature = "cuda")]
+mod gpu;
 mod graph;
 mod latent;
 mod model;
@@ -59,10 +64,11 @@ mod stream;
 mod weights;
 mod wire;
 
-pub use cuda::cuda;
+pub use binding::MAX_BINDINGS;
+pub use cuda::{MAX_GRAPHS, cuda};
 pub use engine::{EngineInfo, engine_info, environment};
 pub use error::{Error, Result};
-pub use generator::{Generator, MAX_BINDINGS, MAX_BUFFER_BYTES};
+pub use generator::{Generator, MAX_BUFFER_BYTES};
 pub use latent::{Element, fill_latent, walk};
 pub use model::{
     FORMAT_VERSION, INPUT_CLASS, INPUT_IMAGE, INPUT_LATENT, ImageShape, InfoError, LatentDistribution, MAX_CHANNELS,

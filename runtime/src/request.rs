@@ -1,6 +1,6 @@
 //! What to draw: latents by seed, along a walk or of one's own; truncation; class labels; an image to begin with.
 
-use crate::binding::Buffer;
+use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::latent::{Element, fill_latent, fill_truncated, walk};
 use crate::model::ModelInfo;
@@ -253,7 +253,6 @@ impl<'a> Request<'a> {
 }
 
 /// The memory that a generator's inputs are read from.
-#[derive(Debug)]
 pub(crate) struct Inputs {
     pub(crate) latent: Buffer,
     pub(crate) class: Option<Buffer>,

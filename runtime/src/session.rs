@@ -1,11 +1,12 @@
 //! A model file loaded into ONNX Runtime: its graph, its weights in mapped memory, its description.
 
-use crate::cuda::cuda;
 use crate::engine::environment;
 use crate::error::{Error, Result};
+#[cfg(feature = "cuda")]
+use crate::gpu::{Backend, Gpu};
 use crate::graph::{self, Data, Element, Place, Weight};
 use crate::model::{CLASS, IMAGE, IMAGE_IN, LATENT, ModelInfo, Precision};
-use crate::options::{Options, Provider, Start};
+use crate::options::{Options, Start};
 use crate::rewrite;
 use crate::weights::{Tensors, beside, map};
 use memmap2::Mmap;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 /// What generators on the same weights share.
 pub(crate) struct Model {
-    session: Session,
+    runner: Runner,
     /// The model file.
     graph: Arc<Mmap>,
     path: PathBuf,
@@ -26,27 +27,50 @@ pub(crate) struct Model {
     options: Options,
 }
 
+/// What computes.
+pub(crate) enum Runner {
+    Cpu {
+        session: Session,
+        /// Why not CUDA, if that was tried.
+        why: Option<String>,
+    },
+    #[cfg(feature = "cuda")]
+    Cuda(Box<Gpu>),
+}
+
+/// What is to compute.
+#[derive(Clone)]
+pub(crate) enum Target {
+    Cpu {
+        /// Why not CUDA, if that was tried.
+        why: Option<String>,
+    },
+    #[cfg(feature = "cuda")]
+    Cuda(Backend),
+}
+
 impl Model {
     /// Loads the model at `path`, with the weights that it has or names.
-    pub(crate) fn open(path: &Path, options: &Options) -> Result<Self> {
+    pub(crate) fn open(path: &Path, options: &Options, target: Target) -> Result<Self> {
         let fail = |what: String| Error::Model { path: path.to_owned(), what };
-        if options.provider == Provider::Cuda {
-            cuda()?;
-        }
         let graph = Arc::new(map(path).map_err(fail)?);
-        let whole = match outside(&graph).map_err(fail)? {
+        let runner = match outside(&graph).map_err(fail)? {
             Some(name) => {
                 let path = beside(folder_of(path), name).map_err(fail)?;
-                on_tensors(&graph, &path, &Tensors::open(&path)?, options)?
+                on_tensors(&graph, &path, &Tensors::open(&path)?, options, target)?
             }
-            None => on_itself(&graph, path, options).map_err(fail)?,
+            None => on_itself(&graph, path, options, target)?,
         };
-        let info = described_by(&whole).map_err(fail)?;
-        check_ports(&whole, &info).map_err(fail)?;
-        Ok(Self { session: whole, graph, path: path.to_owned(), info, options: options.clone() })
+        let inspected = runner.inspect(|session| {
+            let info = described_by(session)?;
+            check_ports(session, &info)?;
+            Ok(info)
+        });
+        let info = inspected.map_err(fail)?;
+        Ok(Self { runner, graph, path: path.to_owned(), info, options: options.clone() })
     }
 
-    /// The same graph with the weights and the description of the safetensors file at `path`.
+    /// The same graph with the weights and the description of the safetensors file at `path`, where this one runs.
     pub(crate) fn with_weights(&self, path: &Path) -> Result<Self> {
         let fail = |what: String| Error::Model { path: path.to_owned(), what };
         let tensors = Tensors::open(path)?;
@@ -54,13 +78,13 @@ impl Model {
         if !same_architecture(&self.info, &info) {
             return Err(fail("describes a generator of another architecture than the open one".into()));
         }
-        let session = on_tensors(&self.graph, path, &tensors, &self.options)?;
+        let runner = on_tensors(&self.graph, path, &tensors, &self.options, self.runner.target())?;
         let (graph, options) = (self.graph.clone(), self.options.clone());
-        Ok(Self { session, graph, path: self.path.clone(), info, options })
+        Ok(Self { runner, graph, path: self.path.clone(), info, options })
     }
 
-    pub(crate) fn session(&self) -> &Session {
-        &self.session
+    pub(crate) fn runner(&self) -> &Runner {
+        &self.runner
     }
 
     pub(crate) fn info(&self) -> &ModelInfo {
@@ -73,6 +97,24 @@ impl Model {
 
     pub(crate) fn options(&self) -> &Options {
         &self.options
+    }
+}
+
+impl Runner {
+    fn target(&self) -> Target {
+        match self {
+            Self::Cpu { why, .. } => Target::Cpu { why: why.clone() },
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => Target::Cuda(gpu.backend()),
+        }
+    }
+
+    fn inspect<R>(&self, look: impl FnOnce(&Session) -> R) -> R {
+        match self {
+            Self::Cpu { session, .. } => look(session),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => gpu.inspect(look),
+        }
     }
 }
 
@@ -103,28 +145,31 @@ fn same_architecture(a: &ModelInfo, b: &ModelInfo) -> bool {
 }
 
 /// A session of `model` with its own weights.
-fn on_itself(model: &[u8], path: &Path, options: &Options) -> std::result::Result<Session, String> {
-    let file = File::at(path)?;
-    session(model, &file, options, |weight| match weight.place {
+fn on_itself(model: &[u8], path: &Path, options: &Options, target: Target) -> Result<Runner> {
+    session(model, path, options, target, |weight| match weight.place {
         Place::Inside(bytes) => Ok(Data { offset: bytes.as_ptr().addr() - model.as_ptr().addr(), bytes }),
         Place::Outside(_) => Err(format!("has no data for {weight}")),
     })
 }
 
 /// A session of `model` with the weights of the safetensors file at `path`.
-fn on_tensors<'a>(model: &'a [u8], path: &Path, tensors: &'a Tensors, options: &Options) -> Result<Session> {
+fn on_tensors<'a>(
+    model: &'a [u8],
+    path: &Path,
+    tensors: &'a Tensors,
+    options: &Options,
+    target: Target,
+) -> Result<Runner> {
     let fail = |what: String| Error::Model { path: path.to_owned(), what };
-    let file = File::at(path).map_err(fail)?;
     let has = graph::weights(model).map_err(fail)?;
     let used = has.iter().filter(|weight| !is_own(weight)).count();
     if used < tensors.len() {
         return Err(fail(format!("has {} tensors, of which the graph has {used}", tensors.len())));
     }
-    let session = session(model, &file, options, |weight| match weight.place {
+    session(model, path, options, target, |weight| match weight.place {
         Place::Inside(bytes) if is_own(weight) => Ok(Data { offset: 0, bytes }),
         _ => tensors.get(weight),
-    });
-    session.map_err(fail)
+    })
 }
 
 /// Whether a tensor is part of the graph whatever its weights are: sizes and the like.
@@ -149,23 +194,48 @@ impl File {
     }
 }
 
-/// A session of `model`, where `data` gives the weights, which lie in `file`.
+/// A session of `model`, where `data` gives the weights, which lie in the file at `path`.
 fn session<'a>(
     model: &'a [u8],
-    file: &File,
+    path: &Path,
     options: &Options,
+    target: Target,
     mut data: impl FnMut(&Weight<'a>) -> std::result::Result<Data<'a>, String>,
-) -> std::result::Result<Session, String> {
-    let is_worth_it = options.start == Start::Steady && rewrite::pays_here();
-    let faster = if is_worth_it { rewrite::faster(model, &mut data)? } else { None };
+) -> Result<Runner> {
+    let fail = |what: String| Error::Model { path: path.to_owned(), what };
+    let file = File::at(path).map_err(fail)?;
+    // What pays on a processor need not pay on a GPU, where transposed convolutions have kernels of their own.
+    let on_cpu = matches!(target, Target::Cpu { .. });
+    let is_worth_it = on_cpu && options.start == Start::Steady && rewrite::pays_here();
+    let faster = if is_worth_it { rewrite::faster(model, &mut data).map_err(fail)? } else { None };
     let model = match faster {
         Some(model) => model,
-        None => graph::with_weights(model, file.name(), data)?,
+        None => graph::with_weights(model, file.name(), data).map_err(fail)?,
     };
+    match target {
+        Target::Cpu { why } => {
+            let session = builder(&file, options)
+                .and_then(|mut builder| builder.commit_from_memory(&model).map_err(|e| e.to_string()));
+            let session = session.map_err(|e| fail(format!("ONNX Runtime refuses it: {e}")))?;
+            Ok(Runner::Cpu { session, why })
+        }
+        #[cfg(feature = "cuda")]
+        Target::Cuda(backend) => {
+            let opened = builder(&file, options).and_then(|builder| Gpu::open(backend, builder, &model));
+            opened.map(Box::new).map(Runner::Cuda).map_err(|e| {
+                let why = format!("ONNX Runtime refuses {} there: {e}; ask for cpu or auto", path.display());
+                Error::Provider { provider: "cuda", why }
+            })
+        }
+    }
+}
+
+/// What all sessions have in common.
+fn builder(file: &File, options: &Options) -> std::result::Result<SessionBuilder, String> {
     const FOLDER: &str = "session.model_external_initializers_file_folder_path";
     let text = |e: ort::Error<SessionBuilder>| e.to_string();
     let environment = environment().map_err(|e| e.to_string())?;
-    let mut builder = Session::builder(environment)
+    let builder = Session::builder(environment)
         .map_err(|e| e.to_string())?
         .with_optimization_level(GraphOptimizationLevel::All)
         .map_err(text)?
@@ -177,10 +247,10 @@ fn session<'a>(
         .map_err(text)?
         .with_prepacking(options.start == Start::Steady)
         .map_err(text)?;
-    if let Some(folder) = file.folder() {
-        builder = builder.with_config_entry(FOLDER, folder).map_err(text)?;
+    match file.folder() {
+        Some(folder) => builder.with_config_entry(FOLDER, folder).map_err(text),
+        None => Ok(builder),
     }
-    builder.commit_from_memory(&model).map_err(|e| format!("ONNX Runtime refuses it: {e}"))
 }
 
 /// What a session's model says of itself.

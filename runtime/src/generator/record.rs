@@ -1,0 +1,73 @@
+//! Recording a batch size as a CUDA graph, and the proof that its replay gives the same images.
+
+use super::{Generator, with_ports};
+use crate::buffer::Buffer;
+use crate::error::{Error, Result};
+use crate::gpu::Ports;
+use crate::pixels::Pixel;
+use crate::request::Request;
+use crate::session::Runner;
+
+impl Generator {
+    /// Records a batch of this size, unless that has been done. If that cannot be done, or replays give other images than
+    /// plain runs, the size is run plainly from then on.
+    ///
+    /// # Errors
+    /// What fails in a plain run.
+    pub(super) fn record(&mut self, batch: usize) -> Result<()> {
+        if self.replays(batch) {
+            return self.run(batch);
+        }
+        // Two, so that a replay that does nothing is not taken for one that draws the image already there.
+        let plain = [self.ends(0, batch)?, self.ends(1, batch)?];
+        let model = self.model.clone();
+        let Runner::Cuda(gpu) = model.runner() else { return Ok(()) };
+        let recorded = with_ports(model.info(), &mut self.inputs, &mut self.image, |inputs, image| {
+            // SAFETY: the buffers are pinned, made for this model, and borrowed for the call.
+            unsafe { gpu.record(batch, &Ports { inputs, image }) }
+        });
+        let replay = |generator: &mut Self| Ok::<_, Error>([generator.ends(0, batch)?, generator.ends(1, batch)?]);
+        let tolerance = model.info().self_test.tolerance;
+        let proved = recorded.is_ok() && replay(self).is_ok_and(|replayed| are_close(&plain, &replayed, tolerance));
+        if !proved {
+            gpu.forget(batch);
+        }
+        self.run(batch)
+    }
+
+    /// The first and the last image of a batch of the seed.
+    fn ends(&mut self, seed: u64, batch: usize) -> Result<Vec<f32>> {
+        let (info, len) = (self.model.info(), self.model.info().image.len());
+        let grey = vec![0f32; info.image_in.map_or(0, |image| image.len())];
+        let request = Request::seed(seed);
+        let request = if info.image_in.is_some() { request.image(&grey) } else { request };
+        request.write(info, batch, &mut self.inputs, &mut self.scratch)?;
+        self.run(batch)?;
+        let mut ends = vec![0f32; 2 * len];
+        for (end, at) in ends.chunks_exact_mut(len).zip([0, batch - 1]) {
+            match &self.image {
+                Buffer::F16(image) => f32::from_f16(&image[at * len..][..len], end),
+                Buffer::F32(image) => f32::from_f32(&image[at * len..][..len], end),
+                Buffer::I64(_) => (),
+            }
+        }
+        Ok(ends)
+    }
+}
+
+/// Whether no value differs by more than `tolerance`. A NaN is close to nothing.
+fn are_close(a: &[Vec<f32>; 2], b: &[Vec<f32>; 2], tolerance: f32) -> bool {
+    a.iter().flatten().zip(b.iter().flatten()).all(|(a, b)| (a - b).abs() <= tolerance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::are_close;
+
+    #[test]
+    fn closeness_counts_every_value_and_refuses_nan() {
+        let of = |a: f32, b: f32| [vec![0.5, a], vec![-1., b]];
+        assert!(are_close(&of(0., 1.), &of(0.01, 0.99), 0.02) && are_close(&of(1., 1.), &of(1., 1.), 0.));
+        assert!(!are_close(&of(0., 1.), &of(0., 0.97), 0.02) && !are_close(&of(f32::NAN, 0.), &of(f32::NAN, 0.), 2.));
+    }
+}

@@ -1,0 +1,228 @@
+//! Generators on a GPU, without one: ONNX Runtime's CPU provider computes, on memory of a library that stands in for CUDA's.
+
+use super::*;
+use crate::cuda::MAX_GRAPHS;
+use crate::device::standin::StandIn;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+/// An allocator that counts for each thread.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes on to the system's allocator as it came; the counter has no destructor and allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn fixture(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+fn open_with(stand_in: &StandIn, name: &str, options: &Options) -> Result<Generator> {
+    let path = fixture(name);
+    Generator::tested(Model::open(&path, options, Target::Cuda(stand_in.backend()))?, &path)
+}
+
+fn open(stand_in: &StandIn, name: &str) -> Generator {
+    open_with(stand_in, name, &Options::default()).expect("opens")
+}
+
+/// `n` images of seed 7 from `first` on; for generators that take images, from a ramp.
+fn draw(generator: &mut Generator, first: u64, n: usize) -> Result<Vec<f32>> {
+    let ramp: Vec<f32> = match generator.info().image_in {
+        Some(image) => (0..image.len()).map(|i| i as f32 / image.len() as f32).collect(),
+        None => Vec::new(),
+    };
+    let mut request = Request::seed(7).first(first);
+    if !ramp.is_empty() {
+        request = request.image(&ramp);
+    }
+    let mut out = vec![f32::NAN; n * generator.info().image.len()];
+    generator.draw(&request, &mut out).map(|()| out)
+}
+
+#[test]
+fn images_are_those_of_the_cpu_from_one_copy_a_port_and_one_wait() {
+    let ports =
+        [("dcgan-f16.onnx", 2), ("dcgan-f32.onnx", 2), ("conditional.onnx", 3), ("conditional-image-to-image.onnx", 4)];
+    for (name, copies) in ports.into_iter().chain([("pair.onnx", 2)]) {
+        let stand_in = StandIn::new();
+        let mut generator = open(&stand_in, name);
+        assert_eq!((generator.provider(), generator.why_cpu()), (Provider::Cuda, None));
+        let cpu = Options { provider: Provider::Cpu, ..Options::default() };
+        let mut reference = Generator::open(fixture(name), &cpu).expect("opens");
+        let tolerance = generator.info().self_test.tolerance;
+        for (first, n) in [(0, 3), (5, 1), (9, 64), (2, 3)] {
+            let before = [stand_in.get("copies"), stand_in.get("waits")];
+            let images = draw(&mut generator, first, n).expect("draws");
+            assert_eq!([stand_in.get("copies"), stand_in.get("waits")], [before[0] + copies, before[1] + 1], "{name}");
+            let expected = draw(&mut reference, first, n).expect("draws");
+            let close = images.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= tolerance);
+            assert!(close, "{name}: {n} images from {first} on");
+        }
+        drop(generator);
+        assert_eq!(stand_in.live(), [0; 4], "{name}");
+    }
+}
+
+#[test]
+fn sizes_that_were_warmed_up_are_replayed_and_clones_share_them() {
+    let stand_in = StandIn::new();
+    let mut generator = open(&stand_in, "dcgan-f16.onnx");
+    let sizes = 2..2 + MAX_GRAPHS;
+    for batch in sizes.clone() {
+        assert!(!generator.replays(batch));
+        generator.warm_up(batch).expect("records");
+        generator.warm_up(batch).expect("does nothing");
+        assert!(generator.replays(batch));
+    }
+    let replays = stand_in.get("replays");
+    draw(&mut generator, 0, 5).expect("draws");
+    assert_eq!(stand_in.get("replays"), replays + 1);
+    // One more than there is room for is drawn all the same.
+    generator.warm_up(1).expect("runs plainly");
+    assert!(!generator.replays(1) && generator.warm_up(0).is_err() && generator.warm_up(65).is_err());
+    let expected = draw(&mut generator, 0, 64).expect("draws");
+    let len = generator.info().image.len();
+    std::thread::scope(|scope| {
+        for batch in [1, 2, 17, 18, 30] {
+            let mut clone = generator.try_clone().expect("clones");
+            let expected = &expected;
+            scope.spawn(move || {
+                assert_eq!(clone.replays(batch), (2..18).contains(&batch));
+                for first in 0..30 {
+                    let images = draw(&mut clone, first as u64, batch).expect("draws");
+                    assert!(images == expected[first * len..][..batch * len], "{batch} images from {first} on");
+                }
+            });
+        }
+    });
+    drop(generator);
+    assert_eq!(stand_in.live(), [0; 4]);
+}
+
+#[test]
+fn replays_that_give_other_images_are_not_used() {
+    let stand_in = StandIn::new();
+    let mut generator = open(&stand_in, "dcgan-f16.onnx");
+    // Two images of plain runs, a plain run and the recording; what comes after is the replay.
+    stand_in.set("spoiled_after", stand_in.get("waits") + 4);
+    generator.warm_up(8).expect("runs");
+    assert!(!generator.replays(8));
+    stand_in.set("spoiled_after", 1 << 30);
+    generator.warm_up(8).expect("records");
+    assert!(generator.replays(8));
+}
+
+#[test]
+fn work_that_cannot_be_recorded_is_run_plainly() {
+    let mut stand_in = StandIn::new();
+    let mut generator = open(&stand_in, "conditional.onnx");
+    let expected = draw(&mut generator, 0, 5).expect("draws");
+    let mut refused = |stand_in: &StandIn, why: &str| {
+        let graphs = stand_in.live()[3];
+        generator.warm_up(5).expect("runs plainly");
+        assert_eq!((generator.replays(5), stand_in.live()[3]), (false, graphs), "{why}");
+        assert!(draw(&mut generator, 0, 5).expect("draws") == expected, "{why}");
+    };
+    for function in [
+        "cudaStreamBeginCapture",
+        "cudaStreamEndCapture",
+        "cudaGraphGetNodes",
+        "cudaGraphNodeGetType",
+        "cudaGraphInstantiateWithFlags",
+        "cudaGraphLaunch",
+    ] {
+        stand_in.fail(function, 2);
+        refused(&stand_in, function);
+    }
+    stand_in.fail("", 0);
+    // A call back to the host, which could free what it does not own a second time; memory of the graph's own.
+    for kind in [3, 10] {
+        stand_in.set("node_type", kind);
+        refused(&stand_in, "a node of another type");
+    }
+    stand_in.set("node_type", 0);
+    generator.warm_up(5).expect("records");
+    assert!(generator.replays(5) && draw(&mut generator, 0, 5).expect("draws") == expected);
+}
+
+#[test]
+fn swapped_weights_run_where_the_old_ones_did() {
+    let stand_in = StandIn::new();
+    let mut generator = open(&stand_in, "pair.onnx");
+    let old = generator.try_clone().expect("clones");
+    generator.swap_weights(fixture("pair.safetensors")).expect("swaps");
+    assert_eq!(generator.provider(), Provider::Cuda);
+    assert_eq!(stand_in.get("live_streams"), 2, "the clone has the old session");
+    drop(old);
+    assert_eq!(stand_in.get("live_streams"), 1);
+    draw(&mut generator, 0, 2).expect("draws");
+}
+
+#[test]
+fn failures_are_told_and_leave_a_generator_that_works() {
+    let mut stand_in = StandIn::new();
+    for function in
+        ["cudaStreamCreateWithFlags", "cudaMalloc", "cudaHostAlloc", "cudaMemcpyAsync", "cudaStreamSynchronize"]
+    {
+        stand_in.fail(function, 2);
+        let error = open_with(&stand_in, "dcgan-f16.onnx", &Options::default()).expect_err(function).to_string();
+        assert!(error.contains("out of memory") && error.contains(function), "{error}");
+        assert_eq!(stand_in.live(), [0; 4], "{function}");
+    }
+    stand_in.fail("", 0);
+    let mut generator = open(&stand_in, "dcgan-f16.onnx");
+    let expected = draw(&mut generator, 0, 5).expect("draws");
+    for function in ["cudaMemcpyAsync", "cudaStreamSynchronize"] {
+        stand_in.fail(function, 2);
+        let error = draw(&mut generator, 0, 5).expect_err(function);
+        assert!(matches!(&error, Error::Run(what) if what.contains(function)), "{error}");
+        stand_in.fail("", 0);
+        assert!(draw(&mut generator, 0, 5).expect("draws") == expected, "{function}");
+    }
+    stand_in.fail("cudaHostAlloc", 2);
+    assert!(generator.try_clone().is_err());
+    stand_in.fail("", 0);
+    let damaged = open_with(&stand_in, "failing-self-test.onnx", &Options::default()).expect_err("other images");
+    assert!(damaged.to_string().contains("self-test"), "{damaged}");
+    // A fast start skips the self-test on the CPU; on a GPU it is what shows that the provider works.
+    let fast = Options { start: Start::Fast, ..Options::default() };
+    assert!(open_with(&stand_in, "failing-self-test.onnx", &fast).is_err());
+    drop(generator);
+    assert_eq!(stand_in.live(), [0; 4]);
+}
+
+#[test]
+fn sampling_allocates_nothing() {
+    let stand_in = StandIn::new();
+    let mut generator = open(&stand_in, "dcgan-f16.onnx");
+    let mut out = vec![0u8; 7 * generator.info().image.len()];
+    for batch in [7, 3] {
+        generator.warm_up(batch).expect("records");
+    }
+    generator.sample(0, 0, &mut out).expect("draws");
+    let before = ALLOCATIONS.get();
+    for i in 0..100 {
+        let n = if i % 2 == 0 { 7 } else { 3 };
+        let len = n * generator.info().image.len();
+        generator.sample(7, i, &mut out[..len]).expect("draws");
+    }
+    assert_eq!(ALLOCATIONS.get(), before);
+}
