@@ -283,7 +283,7 @@ def parity(args, _clock):
     done = subprocess.run(
         [args.program, "parity", "--device", args.device, *models], stdout=subprocess.PIPE, text=True, check=False
     )
-    columns = ["model", "image", "runs on", "", "largest difference", "mean", "allowed"]
+    columns = ["model", "image", "runs on", "", "largest difference", "mean", "allowed", "replayed as graphs"]
     result = Result(columns, numeric_from=4)
     for line in done.stdout.splitlines():
         found = json.loads(line)
@@ -295,6 +295,7 @@ def parity(args, _clock):
         cells = [found["model"], image, found["device"], verdict]
         # A NaN comes as null.
         cells += ["NaN" if found[key] is None else f"{found[key]:.1e}" for key in ("largest", "mean", "tolerance")]
+        cells.append(f"{found['recorded']} of {len(found['batches'])} sizes")
         result.rows.append(cells)
     result.print("Parity with the CPU", PARITY_NOTES)
     return done.returncode != 0 or result.failed or not models

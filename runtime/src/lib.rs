@@ -32,7 +32,8 @@
 //!
 //! Features: `bundled` fetches the official ONNX Runtime for the CPU while building and uses it when no other is
 //! configured; `cli` (on by default) is for the program `sample` alone, an application that links the library turns it
-//! off with `default-features = false`; `capi` adds the C interface that `include/kiln.h` declares.
+//! off with `default-features = false`; `capi` adds the C interface that `include/kiln.h` declares; `cuda` adds sampling on
+//! NVIDIA GPUs, see [`cuda()`].
 
 // The README's example is compiled, too.
 #[cfg(doctest)]

@@ -95,11 +95,14 @@ fn more_batch_sizes_than_are_kept_still_work() {
 
 #[test]
 fn the_provider_is_told_and_a_missing_one_is_an_error() {
-    assert_eq!(open("trivial.onnx", &Options::default()).provider(), Provider::Cpu);
+    let found = open("trivial.onnx", &Options::default());
+    let why = found.why_cpu().expect("auto says why it is not CUDA");
+    assert_eq!(found.provider(), Provider::Cpu);
+    let asked = open("trivial.onnx", &Options { provider: Provider::Cpu, ..Options::default() });
+    assert_eq!((asked.provider(), asked.why_cpu(), asked.replays(1)), (Provider::Cpu, None, false));
     let cuda = Options { provider: Provider::Cuda, ..Options::default() };
-    let error =
-        Generator::open(fixture("trivial.onnx"), &cuda).expect_err("there is no CUDA in this build").to_string();
-    assert!(error.contains("cuda"), "{error}");
+    let error = Generator::open(fixture("trivial.onnx"), &cuda).expect_err("the tests' library has no CUDA");
+    assert!(matches!(error, Error::Provider { .. }) && error.to_string().contains(why), "{error}");
 }
 
 #[test]

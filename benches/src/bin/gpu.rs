@@ -133,12 +133,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// How far values in [-1, 1] may lie apart on two providers. ONNX Runtime multiplies f32 in TF32 on the GPUs that have it,
-/// which has the mantissa of f16.
+/// How far values in [-1, 1] may lie apart on two providers. The CPU computes files of f16 in f32; a GPU rounds what is
+/// between layers to f16, which moved no value of these models by more than 0.004 when it was tried in numpy.
 fn tolerance(precision: Precision) -> f32 {
     match precision {
         Precision::F16 => 0.02,
-        Precision::F32 => 0.01,
+        Precision::F32 => 0.001,
     }
 }
 
@@ -190,6 +190,7 @@ fn compare(model: &Path, device: Provider) -> runtime::Result<Value> {
         "precision": precision.to_string(),
         "device": generator.provider().to_string(),
         "batches": PARITY_BATCHES,
+        "recorded": PARITY_BATCHES.iter().filter(|&&batch| generator.replays(batch)).count(),
         "largest": largest,
         "mean": mean,
         "tolerance": tolerance,

@@ -42,6 +42,9 @@ fn probe(model: &Path, options: &Options) -> Result<(), Error> {
         (_, found) => found.to_string(),
     };
     println!("generator  {}, on {runs_on}; its self-test passes", model.display());
+    if let (Ok(()), Some(why)) = (cuda(), generator.why_cpu()) {
+        println!("           not on cuda: {why}");
+    }
     println!("opened     in {:.1} ms", opened.as_secs_f64() * 1e3);
     for batch in [1, options.max_batch] {
         let mut pixels = vec![0u8; batch * generator.info().image.len()];
@@ -55,11 +58,12 @@ fn probe(model: &Path, options: &Options) -> Result<(), Error> {
         calls.sort_by(f64::total_cmp);
         let percentile = |p: usize| calls[(calls.len() - 1) * p / 100];
         println!(
-            "batch {batch:<4} p50 {:.3} ms, p99 {:.3} ms over {} calls; {:.0} images/s",
+            "batch {batch:<4} p50 {:.3} ms, p99 {:.3} ms over {} calls; {:.0} images/s{}",
             percentile(50),
             percentile(99),
             calls.len(),
-            batch as f64 * 1e3 / percentile(50)
+            batch as f64 * 1e3 / percentile(50),
+            if generator.replays(batch) { ", replayed as a CUDA graph" } else { "" }
         );
         if batch == options.max_batch {
             break;
