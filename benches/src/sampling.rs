@@ -3,8 +3,7 @@
 //! A line `run N` is answered by the microseconds of N calls, `batch N` changes the number of images a call, and `check` asks
 //! for a latent and some values of its image.
 
-use half::f16;
-use runtime::{Generator, Options, Precision, Provider, Request};
+use runtime::{Generator, Options, Provider, Request};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
@@ -20,16 +19,8 @@ const POINTS: usize = 64;
 pub enum Call {
     /// From a seed to bytes: latents and conversion are in its time.
     SeedToBytes,
-    /// From latents that lie ready to the file's own numbers, as other frameworks give them.
+    /// From latents that lie ready to the file's own numbers in the generator's memory, as other frameworks give them.
     LatentsToValues,
-}
-
-/// Memory of the caller.
-#[derive(Debug)]
-enum Images {
-    Bytes(Vec<u8>),
-    Halves(Vec<f16>),
-    Floats(Vec<f32>),
 }
 
 /// A generator, and the memory that it draws into.
@@ -38,7 +29,7 @@ pub struct Sampler {
     generator: Generator,
     batch: usize,
     latents: Option<Vec<f32>>,
-    images: Images,
+    images: Vec<u8>,
     next_index: u64,
 }
 
@@ -54,13 +45,10 @@ impl Sampler {
         let mut generator = Generator::open(model, &Options { max_batch: largest, ..options })?;
         batches.iter().try_for_each(|&batch| generator.warm_up(batch))?;
         let info = generator.info();
-        let len = largest * info.image.len();
-        let (latents, images) = match (call, info.precision) {
-            (Call::SeedToBytes, _) => (None, Images::Bytes(vec![0; len])),
-            (_, Precision::F16) => (Some(()), Images::Halves(vec![f16::ZERO; len])),
-            (_, Precision::F32) => (Some(()), Images::Floats(vec![0.; len])),
+        let (latents, images) = match call {
+            Call::SeedToBytes => (None, vec![0; largest * info.image.len()]),
+            Call::LatentsToValues => (Some(latents_of(info.latent_dim, largest)), Vec::new()),
         };
-        let latents = latents.map(|()| latents_of(info.latent_dim, largest));
         let mut sampler = Self { generator, batch: first, latents, images, next_index: 0 };
         sampler.sample()?;
         Ok(sampler)
@@ -74,14 +62,11 @@ impl Sampler {
     fn sample(&mut self) -> runtime::Result<()> {
         let (n, info) = (self.batch, self.generator.info());
         let (len, latent_dim) = (n * info.image.len(), info.latent_dim);
-        let request = match &self.latents {
-            Some(z) => Request::latents(&z[..n * latent_dim]),
-            None => Request::seed(SEED).first(self.next_index),
-        };
-        match &mut self.images {
-            Images::Bytes(out) => self.generator.draw(&request, &mut out[..len])?,
-            Images::Halves(out) => self.generator.draw(&request, &mut out[..len])?,
-            Images::Floats(out) => self.generator.draw(&request, &mut out[..len])?,
+        match &self.latents {
+            Some(z) => {
+                self.generator.values(&Request::latents(&z[..n * latent_dim]), n)?;
+            }
+            None => self.generator.sample(SEED, self.next_index, &mut self.images[..len])?,
         }
         self.next_index += n as u64;
         Ok(())

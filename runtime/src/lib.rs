@@ -69,7 +69,7 @@ pub use binding::MAX_BINDINGS;
 pub use cuda::{MAX_GRAPHS, cuda};
 pub use engine::{EngineInfo, engine_info, environment};
 pub use error::{Error, Result};
-pub use generator::{Generator, MAX_BUFFER_BYTES};
+pub use generator::{Generator, MAX_BUFFER_BYTES, Values};
 pub use latent::{Element, fill_latent, walk};
 pub use model::{
     FORMAT_VERSION, INPUT_CLASS, INPUT_IMAGE, INPUT_LATENT, ImageShape, InfoError, LatentDistribution, MAX_CHANNELS,

@@ -4,7 +4,7 @@ mod common;
 
 use common::{fixture, open};
 use half::f16;
-use runtime::{Error, Generator, Options, Pixel, Provider, Request};
+use runtime::{Error, Generator, Options, Pixel, Provider, Request, Values};
 
 fn draw<T: Pixel>(generator: &mut Generator, seed: u64, first: u64, n: usize) -> Vec<T> {
     common::draw(generator, &Request::seed(seed).first(first), n)
@@ -103,6 +103,23 @@ fn the_provider_is_told_and_a_missing_one_is_an_error() {
     let cuda = Options { provider: Provider::Cuda, ..Options::default() };
     let error = Generator::open(fixture("trivial.onnx"), &cuda).expect_err("the tests' library has no CUDA");
     assert!(matches!(error, Error::Provider { .. }) && error.to_string().contains(why), "{error}");
+}
+
+#[test]
+fn values_are_those_of_a_draw_and_numbers_out_of_range_are_refused() {
+    for name in ["dcgan-f16.onnx", "dcgan-f32.onnx"] {
+        let mut generator = open(name, &Options { max_batch: 5, ..Options::default() });
+        let (halves, floats): (Vec<f16>, Vec<f32>) = (draw(&mut generator, 7, 3, 5), draw(&mut generator, 7, 3, 5));
+        let request = Request::seed(7).first(3);
+        match generator.values(&request, 5).expect("draws") {
+            Values::F16(values) => assert_eq!((name, values), ("dcgan-f16.onnx", &halves[..])),
+            Values::F32(values) => assert_eq!((name, values), ("dcgan-f32.onnx", &floats[..])),
+        }
+        for n in [0, 6] {
+            let error = generator.values(&request, n).expect_err("out of range").to_string();
+            assert!(error.contains(&format!("is {n}, allowed is 1 to 5")), "{error}");
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Recording a batch size as a CUDA graph, and the proof that its replay gives the same images.
 
-use super::{Generator, with_ports};
-use crate::buffer::Buffer;
+use super::{Generator, Values, with_ports};
 use crate::error::{Error, Result};
 use crate::gpu::Ports;
 use crate::pixels::Pixel;
@@ -41,14 +40,12 @@ impl Generator {
         let grey = vec![0f32; info.image_in.map_or(0, |image| image.len())];
         let request = Request::seed(seed);
         let request = if info.image_in.is_some() { request.image(&grey) } else { request };
-        request.write(info, batch, &mut self.inputs, &mut self.scratch)?;
-        self.run(batch)?;
         let mut ends = vec![0f32; 2 * len];
+        let values = self.values(&request, batch)?;
         for (end, at) in ends.chunks_exact_mut(len).zip([0, batch - 1]) {
-            match &self.image {
-                Buffer::F16(image) => f32::from_f16(&image[at * len..][..len], end),
-                Buffer::F32(image) => f32::from_f32(&image[at * len..][..len], end),
-                Buffer::I64(_) => (),
+            match values {
+                Values::F16(values) => f32::from_f16(&values[at * len..][..len], end),
+                Values::F32(values) => f32::from_f32(&values[at * len..][..len], end),
             }
         }
         Ok(ends)
