@@ -51,6 +51,8 @@ macro_rules! functions {
 
 functions! {
     cudaGetDeviceCount(*mut c_int) -> Code;
+    cudaGetDevice(*mut c_int) -> Code;
+    cudaSetDevice(c_int) -> Code;
     cudaGetLastError() -> Code;
     cudaGetErrorString(Code) -> *const c_char;
     cudaStreamCreateWithFlags(*mut *mut c_void, c_uint) -> Code;
@@ -115,6 +117,27 @@ impl Cudart {
         if count > 0 { Ok(()) } else { Err("CUDA finds no device".into()) }
     }
 
+    /// Makes the first device, which ONNX Runtime's provider takes, the calling thread's own until the guard is dropped.
+    ///
+    /// # Errors
+    /// In CUDA's words.
+    pub(crate) fn on_device(&'static self) -> Result<OnDevice, String> {
+        let mut before = 0;
+        // SAFETY: the pointer is valid for writing.
+        self.check("cudaGetDevice", unsafe { (self.cudaGetDevice)(&mut before) })?;
+        // SAFETY: takes a number, of whatever value.
+        self.check("cudaSetDevice", unsafe { (self.cudaSetDevice)(0) })?;
+        Ok(OnDevice { cudart: self, before })
+    }
+
+    /// For destructors, which have nobody to tell: CUDA keeps no error.
+    fn forget(&self, code: Code) {
+        if code != 0 {
+            // SAFETY: takes nothing.
+            unsafe { (self.cudaGetLastError)() };
+        }
+    }
+
     /// The text of an error code.
     fn check(&self, function: &str, code: Code) -> Result<(), String> {
         if code == 0 {
@@ -138,6 +161,19 @@ impl Cudart {
         let mut data = null_mut();
         self.check(function, new(&mut data, bytes.max(1))).map_err(|why| format!("{bytes} bytes: {why}"))?;
         NonNull::new(data).ok_or_else(|| format!("{bytes} bytes: null from {function}"))
+    }
+}
+
+/// While it lives, the calling thread's device is the first one.
+pub(crate) struct OnDevice {
+    cudart: &'static Cudart,
+    before: c_int,
+}
+
+impl Drop for OnDevice {
+    fn drop(&mut self) {
+        // SAFETY: takes a number that was the thread's device before.
+        self.cudart.forget(unsafe { (self.cudart.cudaSetDevice)(self.before) });
     }
 }
 
@@ -193,7 +229,7 @@ impl Stream {
     ///
     /// # Safety
     /// `from` is pinned, has so many bytes, and they stay as they are until [`Self::synchronize`] has returned.
-    pub(crate) unsafe fn copy_in(&self, to: &Device, from: *const c_void, bytes: usize) -> Result<(), String> {
+    pub(crate) unsafe fn copy_in(&self, to: &DeviceMemory, from: *const c_void, bytes: usize) -> Result<(), String> {
         to.has(bytes)?;
         // SAFETY: there is room, and the rest is the caller's promise.
         let code = unsafe { (self.cudart.cudaMemcpyAsync)(to.as_ptr(), from, bytes, TO_DEVICE, self.as_ptr()) };
@@ -207,7 +243,7 @@ impl Stream {
     ///
     /// # Safety
     /// `to` is pinned, has so many bytes, and nobody else uses them until [`Self::synchronize`] has returned.
-    pub(crate) unsafe fn copy_out(&self, to: *mut c_void, from: &Device, bytes: usize) -> Result<(), String> {
+    pub(crate) unsafe fn copy_out(&self, to: *mut c_void, from: &DeviceMemory, bytes: usize) -> Result<(), String> {
         from.has(bytes)?;
         // SAFETY: as many bytes are there, and the rest is the caller's promise.
         let code = unsafe { (self.cudart.cudaMemcpyAsync)(to, from.as_ptr(), bytes, TO_HOST, self.as_ptr()) };
@@ -226,22 +262,22 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // SAFETY: made by CUDA, and destroyed once. There is nobody to tell of an error.
-        unsafe { (self.cudart.cudaStreamDestroy)(self.as_ptr()) };
+        // SAFETY: made by CUDA, and destroyed once.
+        self.cudart.forget(unsafe { (self.cudart.cudaStreamDestroy)(self.as_ptr()) });
     }
 }
 
 /// Memory on the device.
-pub(crate) struct Device {
+pub(crate) struct DeviceMemory {
     cudart: &'static Cudart,
     data: NonNull<c_void>,
     bytes: usize,
 }
 
 // SAFETY: memory of the device belongs to the process, not to a thread.
-unsafe impl Send for Device {}
+unsafe impl Send for DeviceMemory {}
 
-impl Device {
+impl DeviceMemory {
     /// Memory of `bytes` bytes with whatever is in it.
     ///
     /// # Errors
@@ -265,10 +301,10 @@ impl Device {
     }
 }
 
-impl Drop for Device {
+impl Drop for DeviceMemory {
     fn drop(&mut self) {
-        // SAFETY: made by CUDA, and freed once. There is nobody to tell of an error.
-        unsafe { (self.cudart.cudaFree)(self.as_ptr()) };
+        // SAFETY: made by CUDA, and freed once.
+        self.cudart.forget(unsafe { (self.cudart.cudaFree)(self.as_ptr()) });
     }
 }
 
@@ -327,8 +363,8 @@ impl<T> DerefMut for Pinned<T> {
 
 impl<T> Drop for Pinned<T> {
     fn drop(&mut self) {
-        // SAFETY: made by CUDA, and freed once. There is nobody to tell of an error.
-        unsafe { (self.cudart.cudaFreeHost)(self.data.as_ptr().cast()) };
+        // SAFETY: made by CUDA, and freed once.
+        self.cudart.forget(unsafe { (self.cudart.cudaFreeHost)(self.data.as_ptr().cast()) });
     }
 }
 

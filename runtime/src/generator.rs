@@ -24,6 +24,9 @@ mod tests;
 /// Most bytes in the buffers for inputs and images.
 pub const MAX_BUFFER_BYTES: usize = 1 << 30;
 
+/// Why a fast start is the CPU's.
+const FAST: &str = "a fast start was asked for, and CUDA takes longer to start than the CPU to draw a few images";
+
 /// Images as a generator computes them, in its own memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Values<'a> {
@@ -79,6 +82,7 @@ impl Generator {
         let why = match options.provider {
             Provider::Cpu => None,
             Provider::Cuda => return on_cuda(),
+            Provider::Auto if options.start == Start::Fast => Some(FAST.into()),
             Provider::Auto => match on_cuda() {
                 Err(Error::Provider { why, .. }) => Some(why),
                 Err(error @ Error::Engine { .. }) => return Err(error),
@@ -103,15 +107,25 @@ impl Generator {
     /// Another generator on the same weights, with buffers of its own: for another thread.
     ///
     /// # Errors
-    /// None at present that opening would not have had.
+    /// On a GPU, no more pinned memory to be had.
     pub fn try_clone(&self) -> Result<Self> {
         Self::on(self.model.clone())
     }
 
     fn tested(model: Model, path: &Path) -> Result<Self> {
         let mut generator = Self::on(Arc::new(model))?;
+        let on_cuda = generator.provider() == Provider::Cuda;
+        if on_cuda {
+            // What the largest batch needs is then there, or known not to be, and nothing that is recorded later moves. The
+            // first run finds out how much that is, the second one has it in one piece.
+            let n = generator.max_batch();
+            generator.run(n).and_then(|()| generator.run(n)).map_err(|e| {
+                let why = format!("a batch of {n} (options.max_batch) fails there: {e}");
+                Error::Provider { provider: "cuda", why }
+            })?;
+        }
         // On a GPU always: by this it is known to work.
-        if generator.model.options().start == Start::Steady || generator.provider() == Provider::Cuda {
+        if generator.model.options().start == Start::Steady || on_cuda {
             generator.self_test().map_err(|what| Error::Model { path: path.to_owned(), what })?;
         }
         Ok(generator)
@@ -178,7 +192,8 @@ impl Generator {
     }
 
     /// Fills `out` with the images `first_index`, `first_index + 1`, ... of `seed`: [n, C, H, W], where n is the number of
-    /// images that fit, 1 to [`Self::max_batch`]. Each is the same in whatever call it is drawn; indices that run past
+    /// images that fit, 1 to [`Self::max_batch`]. Each is the same in whatever call it is drawn (on a GPU, but for the last
+    /// bits in batches of another size); indices that run past
     /// `u64::MAX` begin again at 0. Allocates nothing on Rust's heap.
     ///
     /// The short form of [`Self::draw`] with `Request::seed(seed).first(first_index)`.
@@ -242,7 +257,8 @@ impl Generator {
     /// On a GPU the work of this batch size is also recorded, and from then on replayed as one piece, as a CUDA graph, by
     /// this generator and all that share its session: clones and members of a [`Pool`](crate::Pool). At most
     /// [`MAX_GRAPHS`](crate::MAX_GRAPHS) sizes are recorded, further ones run plainly. So does a size whose replay does not
-    /// give the images of the plain run, within the file's tolerance, or that cannot be recorded; [`Self::replays`] tells.
+    /// give the images of the plain run, within the file's tolerance, or that cannot be recorded; [`Self::replays`] tells,
+    /// and [`Self::why_plain`] why. Where sizes take turns, warming them up matters most: cuDNN plans anew for every change.
     ///
     /// # Errors
     /// A batch that [`Self::sample`] would not take, or a failure inside ONNX Runtime.
@@ -263,6 +279,16 @@ impl Generator {
             Runner::Cpu { .. } => false,
             #[cfg(feature = "cuda")]
             Runner::Cuda(gpu) => gpu.replays(batch),
+        }
+    }
+
+    /// Why batches of this size are not replayed although [`Self::warm_up`] tried to record them.
+    #[cfg_attr(not(feature = "cuda"), expect(unused_variables))]
+    pub fn why_plain(&self, batch: usize) -> Option<String> {
+        match self.model.runner() {
+            Runner::Cpu { .. } => None,
+            #[cfg(feature = "cuda")]
+            Runner::Cuda(gpu) => gpu.why_plain(batch),
         }
     }
 

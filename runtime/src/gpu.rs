@@ -8,7 +8,7 @@
 use crate::binding::{Binding, Bindings, MAX_INPUTS, Place, Port, RunOptions};
 use crate::buffer::Raw;
 use crate::cuda::MAX_GRAPHS;
-use crate::device::{Cudart, Device, Recording, Stream};
+use crate::device::{Cudart, DeviceMemory, Recording, Stream};
 use crate::engine::environment;
 use ort::ep::{self, cuda::ConvAlgorithmSearch};
 use ort::session::Session;
@@ -39,11 +39,11 @@ pub(crate) trait Provide: Sync {
     /// Where that memory is for ONNX Runtime.
     fn place(&self) -> Place;
 
-    /// Gets a session to put its work into `stream`.
+    /// Gets a session to put its work into `stream`; `exact` if products of f32 are to have all of their digits.
     ///
     /// # Safety
     /// The stream outlives the session.
-    unsafe fn add(&self, builder: SessionBuilder, stream: &Stream) -> Result<SessionBuilder, String>;
+    unsafe fn add(&self, builder: SessionBuilder, stream: &Stream, exact: bool) -> Result<SessionBuilder, String>;
 
     /// Puts a run into the session's stream.
     fn run(&self, session: &Session, binding: &mut Binding, options: &RunOptions) -> Result<(), String>;
@@ -57,13 +57,13 @@ impl Provide for Cuda {
         Place::Cuda
     }
 
-    unsafe fn add(&self, builder: SessionBuilder, stream: &Stream) -> Result<SessionBuilder, String> {
-        // Algorithms are found by shapes alone: a search by timing would stall for seconds at the first batch of every size,
-        // and may find another one, with other last bits, the next time. TF32 would round f32 to 10 bits; who wants speed
-        // rather than exactness exports f16. The arena grows by what a batch takes, not to twice its size.
+    unsafe fn add(&self, builder: SessionBuilder, stream: &Stream, exact: bool) -> Result<SessionBuilder, String> {
+        // Algorithms are chosen by shapes: the default tries them out, which stalls at the first batch of every size and may
+        // choose others, with other last bits, the next time. TF32 would round f32 to 10 bits; without it ONNX Runtime
+        // has convolutions of f16, too, do without tensor cores. The arena grows by what a batch takes, not to twice its size.
         let provider = ep::CUDA::default()
             .with_conv_algorithm_search(ConvAlgorithmSearch::Heuristic)
-            .with_tf32(false)
+            .with_tf32(!exact)
             .with_arena_extend_strategy(ep::ArenaExtendStrategy::SameAsRequested);
         // SAFETY: the caller's promise.
         let provider = unsafe { provider.with_compute_stream(stream.as_ptr().cast()) };
@@ -115,6 +115,8 @@ pub(crate) struct Gpu {
 struct State {
     // Dropped in this order: recordings and bindings refer to session and memory, and the session uses the stream.
     recorded: heapless::Vec<Recorded, MAX_GRAPHS>,
+    /// Batch sizes whose work cannot be recorded, and why.
+    refused: heapless::Vec<(usize, String), MAX_GRAPHS>,
     bindings: Bindings,
     session: Session,
     memory: Option<Memory>,
@@ -140,28 +142,31 @@ struct Memory {
 /// The device's counterpart of a port.
 struct Slot {
     name: &'static CStr,
-    device: Device,
+    device: DeviceMemory,
     raw: Raw,
     sample: heapless::Vec<usize, 3>,
 }
 
 impl Gpu {
-    /// Makes a session of `model` that runs on the GPU as a whole.
+    /// Makes a session of `model` that runs on the GPU as a whole; `exact` as for [`Provide::add`].
     ///
     /// # Errors
     /// What CUDA, ONNX Runtime or its provider say. A node that cannot run on the GPU is such an error.
-    pub(crate) fn open(backend: Backend, builder: SessionBuilder, model: &[u8]) -> Result<Self, String> {
-        let stream = Stream::new(backend.cudart)?;
+    pub(crate) fn open(backend: Backend, builder: SessionBuilder, model: &[u8], exact: bool) -> Result<Self, String> {
+        let _device = backend.cudart.on_device()?;
+        let (stream, options) = (Stream::new(backend.cudart)?, RunOptions::new(&[ASYNCHRONOUS])?);
         // SAFETY: the stream is a field of the same struct as the session, and dropped after it.
-        let mut builder = unsafe { backend.provider.add(builder, &stream) }?;
+        let mut builder = unsafe { backend.provider.add(builder, &stream, exact) }?;
+        let session = builder.commit_from_memory(model).map_err(|e| e.to_string())?;
         let state = State {
             recorded: heapless::Vec::new(),
+            refused: heapless::Vec::new(),
             bindings: Bindings::default(),
-            session: builder.commit_from_memory(model).map_err(|e| e.to_string())?,
+            session,
             memory: None,
             stream,
             backend,
-            options: RunOptions::new(&[ASYNCHRONOUS])?,
+            options,
         };
         Ok(Self { state: Mutex::new(state), backend })
     }
@@ -191,7 +196,7 @@ impl Gpu {
     /// Records the work of a batch of this size, to be replayed by [`Self::run`] from then on.
     ///
     /// # Errors
-    /// As [`Self::run`], and if there are [`MAX_GRAPHS`] already. The size is then run plainly, as before.
+    /// Why it is not recorded: as [`Self::run`], and if there are [`MAX_GRAPHS`] already. The size is then run plainly.
     ///
     /// # Safety
     /// As [`Self::run`].
@@ -205,9 +210,22 @@ impl Gpu {
         self.state().recorded.iter().any(|recorded| recorded.batch == batch)
     }
 
-    /// Runs a batch of this size plainly from now on.
-    pub(crate) fn forget(&self, batch: usize) {
-        self.state().recorded.retain(|recorded| recorded.batch != batch);
+    /// Why a batch of this size is not replayed, if that was tried.
+    pub(crate) fn why_plain(&self, batch: usize) -> Option<String> {
+        self.state().refused.iter().find(|(refused, _)| *refused == batch).map(|(_, why)| why.clone())
+    }
+
+    /// Runs a batch of this size plainly from now on, and is not asked to record it again.
+    pub(crate) fn refuse(&self, batch: usize, why: String) {
+        let mut state = self.state();
+        state.recorded.retain(|recorded| recorded.batch != batch);
+        if state.refused.iter().all(|(refused, _)| *refused != batch) {
+            if state.refused.is_full() {
+                state.refused.remove(0);
+            }
+            // There is room: one was taken out.
+            let _ = state.refused.push((batch, why));
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -222,6 +240,7 @@ impl State {
     /// # Safety
     /// As [`Gpu::run`].
     unsafe fn run(&mut self, batch: usize, ports: &Ports<'_>) -> Result<(), String> {
+        let _device = self.backend.cudart.on_device()?;
         // SAFETY: the caller's promise.
         let queued = unsafe { self.queue(batch, ports) };
         // Also after an error: what is in the stream uses the caller's memory.
@@ -270,6 +289,7 @@ impl State {
         if self.recorded.is_full() {
             return Err(format!("{MAX_GRAPHS} batch sizes are recorded, which is the most"));
         }
+        let _device = self.backend.cudart.on_device()?;
         // Nothing can be allocated while work is recorded. The first run finds out what is needed, the second one has it in
         // one piece.
         for _ in 0..2 {
@@ -297,7 +317,7 @@ impl Memory {
 
 impl Slot {
     fn like(port: &Port<'_>, cudart: &'static Cudart) -> Result<Self, String> {
-        let device = Device::new(cudart, port.memory.len * port.memory.size)?;
+        let device = DeviceMemory::new(cudart, port.memory.len * port.memory.size)?;
         let raw = Raw { data: device.as_ptr(), ..port.memory };
         let sample = heapless::Vec::from_slice(port.sample).map_err(|_| "a sample of more than three dimensions")?;
         Ok(Self { name: port.name, device, raw, sample })

@@ -2,7 +2,7 @@
 //!
 //! **What it guarantees.** The image is a function of the model, a seed and an index: the same bytes on every call, in any
 //! batch, in any order, with any number of threads; across processors and providers the same latent bit for bit, and the
-//! same image within the tolerance that the file states. After a generator is opened, sampling makes no Rust heap
+//! same image within the tolerance that the file states (a GPU is such a provider for each size of batch). After a generator is opened, sampling makes no Rust heap
 //! allocation, and memory is bounded by [`Options::max_batch`]. Whatever is wrong with a file is an [`Error`], never a
 //! panic.
 //!

@@ -12,7 +12,8 @@ pub const MAX_THREADS: usize = 1024;
 /// Where a generator runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Provider {
-    /// CUDA where it works, else the CPU; [`Generator::provider`](crate::Generator::provider) says which.
+    /// CUDA where it works, else the CPU, as for [`Start::Fast`]; [`Generator::provider`](crate::Generator::provider) says
+    /// which, and [`Generator::why_cpu`](crate::Generator::why_cpu) why.
     #[default]
     Auto,
     /// The CPU.
@@ -52,7 +53,8 @@ pub enum Start {
     #[default]
     Steady,
     /// A few samples, soon, by a program that then ends: everything is used as it lies in the file, which makes every sample
-    /// slower, and the self-test is left out. Values may differ from the other kind's in their last bits.
+    /// slower, and the self-test is left out. Values may differ from the other kind's in their last bits. On the CPU, unless
+    /// [`Provider::Cuda`] is asked for, where none of this makes a difference.
     Fast,
 }
 

@@ -6,9 +6,9 @@ use std::ptr::{NonNull, null_mut};
 
 /// `cudaStreamCaptureModeThreadLocal`: what other threads do meanwhile is of no concern.
 const THREAD_LOCAL: c_int = 1;
-/// `cudaGraphNodeTypeKernel`, `Memcpy`, `Memset` and `Empty`: what is the same however often it is done. A call back to the
-/// host, for one, may free what the recording has allocated.
-const REPEATABLE: [c_int; 4] = [0, 1, 2, 5];
+/// `cudaGraphNodeTypeKernel`, `Memcpy`, `Memset`, `Empty`, `MemAlloc` and `MemFree`: what can be done again. Of a call back to
+/// the host that is not known: ONNX Runtime has some that free what the recorded run has allocated.
+const REPEATABLE: [c_int; 6] = [0, 1, 2, 5, 10, 11];
 
 impl Stream {
     /// Records what `work` puts into the stream, which is not done now.
@@ -25,9 +25,11 @@ impl Stream {
         // Also after an error: the stream would take nothing else.
         // SAFETY: the stream is alive, and the pointer valid for writing.
         let ended = unsafe { (cudart.cudaStreamEndCapture)(self.as_ptr(), &mut graph) };
+        let ended = cudart.check("cudaStreamEndCapture", ended);
         let graph = NonNull::new(graph).map(|graph| Graph { cudart, graph });
+        // Its error comes first: it may be the cause of the other.
         worked?;
-        cudart.check("cudaStreamEndCapture", ended)?;
+        ended?;
         let graph = graph.ok_or("nothing was recorded")?;
         graph.check()?;
         let mut recording = null_mut();
@@ -83,8 +85,8 @@ impl Graph {
 
 impl Drop for Graph {
     fn drop(&mut self) {
-        // SAFETY: made by CUDA, and destroyed once. There is nobody to tell of an error.
-        unsafe { (self.cudart.cudaGraphDestroy)(self.graph.as_ptr()) };
+        // SAFETY: made by CUDA, and destroyed once.
+        self.cudart.forget(unsafe { (self.cudart.cudaGraphDestroy)(self.graph.as_ptr()) });
     }
 }
 
@@ -99,7 +101,7 @@ unsafe impl Send for Recording {}
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        // SAFETY: made by CUDA, and destroyed once. There is nobody to tell of an error.
-        unsafe { (self.cudart.cudaGraphExecDestroy)(self.recording.as_ptr()) };
+        // SAFETY: made by CUDA, and destroyed once.
+        self.cudart.forget(unsafe { (self.cudart.cudaGraphExecDestroy)(self.recording.as_ptr()) });
     }
 }

@@ -10,7 +10,7 @@ fn memory_goes_there_and_back_and_everything_is_freed() {
     assert_eq!(cudart.find_device(), Ok(()));
     {
         let stream = Stream::new(cudart).expect("a stream");
-        let device = Device::new(cudart, 4 * size_of::<f32>()).expect("memory");
+        let device = DeviceMemory::new(cudart, 4 * size_of::<f32>()).expect("memory");
         let mut from = Pinned::new(cudart, 1f32, 4).expect("memory");
         let mut to = Pinned::new(cudart, 0f32, 4).expect("memory");
         assert_eq!((&from[..], stand_in.live()), (&[1f32; 4][..], [1, 2, 1, 0]));
@@ -33,7 +33,7 @@ fn memory_goes_there_and_back_and_everything_is_freed() {
 #[test]
 fn nothing_at_all_can_be_allocated_too() {
     let stand_in = StandIn::new();
-    let (device, pinned) = (Device::new(stand_in.cudart, 0), Pinned::new(stand_in.cudart, 0i64, 0));
+    let (device, pinned) = (DeviceMemory::new(stand_in.cudart, 0), Pinned::new(stand_in.cudart, 0i64, 0));
     assert!(pinned.expect("memory").is_empty() && device.expect("memory").has(1).is_err());
     assert_eq!(stand_in.live(), [0; 4]);
 }
@@ -42,14 +42,14 @@ fn nothing_at_all_can_be_allocated_too() {
 fn every_failure_is_told_in_cudas_words_and_leaves_nothing_behind() {
     let mut stand_in = StandIn::new();
     let cudart = stand_in.cudart;
-    let (stream, device) = (Stream::new(cudart).expect("a stream"), Device::new(cudart, 8).expect("memory"));
+    let (stream, device) = (Stream::new(cudart).expect("a stream"), DeviceMemory::new(cudart, 8).expect("memory"));
     let mut pinned = Pinned::new(cudart, 0u8, 8).expect("memory");
     let before = stand_in.live();
     type Call<'a> = &'a mut dyn FnMut() -> Result<(), String>;
     let calls: [(&str, Call<'_>); 6] = [
         ("cudaGetDeviceCount", &mut || cudart.find_device()),
         ("cudaStreamCreateWithFlags", &mut || Stream::new(cudart).map(drop)),
-        ("cudaMalloc", &mut || Device::new(cudart, 1 << 20).map(drop)),
+        ("cudaMalloc", &mut || DeviceMemory::new(cudart, 1 << 20).map(drop)),
         ("cudaHostAlloc", &mut || Pinned::new(cudart, 0u16, 1 << 19).map(drop)),
         // SAFETY: the memory has as many bytes.
         ("cudaMemcpyAsync", &mut || unsafe { stream.copy_out(pinned.as_mut_ptr().cast(), &device, 8) }),

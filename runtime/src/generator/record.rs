@@ -14,22 +14,25 @@ impl Generator {
     /// # Errors
     /// What fails in a plain run.
     pub(super) fn record(&mut self, batch: usize) -> Result<()> {
-        if self.replays(batch) {
+        let model = self.model.clone();
+        let Runner::Cuda(gpu) = model.runner() else { return self.run(batch) };
+        if gpu.replays(batch) || gpu.why_plain(batch).is_some() {
             return self.run(batch);
         }
         // Two, so that a replay that does nothing is not taken for one that draws the image already there.
         let plain = [self.ends(0, batch)?, self.ends(1, batch)?];
-        let model = self.model.clone();
-        let Runner::Cuda(gpu) = model.runner() else { return Ok(()) };
         let recorded = with_ports(model.info(), &mut self.inputs, &mut self.image, |inputs, image| {
             // SAFETY: the buffers are pinned, made for this model, and borrowed for the call.
             unsafe { gpu.record(batch, &Ports { inputs, image }) }
         });
-        let replay = |generator: &mut Self| Ok::<_, Error>([generator.ends(0, batch)?, generator.ends(1, batch)?]);
         let tolerance = model.info().self_test.tolerance;
-        let proved = recorded.is_ok() && replay(self).is_ok_and(|replayed| are_close(&plain, &replayed, tolerance));
-        if !proved {
-            gpu.forget(batch);
+        let replay = |generator: &mut Self| Ok([generator.ends(0, batch)?, generator.ends(1, batch)?]);
+        let proved = recorded.and_then(|()| match replay(self).map_err(|e: Error| e.to_string())? {
+            replayed if are_close(&plain, &replayed, tolerance) => Ok(()),
+            _ => Err("its replay draws other images".into()),
+        });
+        if let Err(why) = proved {
+            gpu.refuse(batch, why);
         }
         self.run(batch)
     }

@@ -121,25 +121,38 @@ fn sizes_that_were_warmed_up_are_replayed_and_clones_share_them() {
 fn replays_that_give_other_images_are_not_used() {
     let stand_in = StandIn::new();
     let mut generator = open(&stand_in, "dcgan-f16.onnx");
-    // Two images of plain runs, a plain run and the recording; what comes after is the replay.
+    // Two images of plain runs, and two plain runs before the recording; what comes after is the replay.
     stand_in.set("spoiled_after", stand_in.get("waits") + 4);
     generator.warm_up(8).expect("runs");
-    assert!(!generator.replays(8));
     stand_in.set("spoiled_after", 1 << 30);
-    generator.warm_up(8).expect("records");
-    assert!(generator.replays(8));
+    let why = generator.why_plain(8).expect("says why");
+    assert!(!generator.replays(8) && why.contains("other images"), "{why}");
+    generator.warm_up(7).expect("records");
+    assert!(generator.replays(7) && generator.why_plain(7).is_none());
 }
 
 #[test]
 fn work_that_cannot_be_recorded_is_run_plainly() {
     let mut stand_in = StandIn::new();
     let mut generator = open(&stand_in, "conditional.onnx");
-    let expected = draw(&mut generator, 0, 5).expect("draws");
+    let expected = draw(&mut generator, 0, 16).expect("draws");
+    let len = generator.info().image.len();
+    let mut batch = 0;
     let mut refused = |stand_in: &StandIn, why: &str| {
+        batch += 1;
         let graphs = stand_in.live()[3];
-        generator.warm_up(5).expect("runs plainly");
-        assert_eq!((generator.replays(5), stand_in.live()[3]), (false, graphs), "{why}");
-        assert!(draw(&mut generator, 0, 5).expect("draws") == expected, "{why}");
+        // The second time it is known.
+        for _ in 0..2 {
+            generator.warm_up(batch).expect("runs plainly");
+            assert_eq!((generator.replays(batch), stand_in.live()[3]), (false, graphs), "{why}");
+        }
+        assert!(
+            generator.why_plain(batch).is_some_and(|found| found.contains(why)),
+            "{:?}",
+            generator.why_plain(batch)
+        );
+        assert!(draw(&mut generator, 0, batch).expect("draws") == expected[..batch * len], "{why}");
+        assert_eq!(stand_in.get("stale"), 0, "an error is left to ONNX Runtime: {why}");
     };
     for function in [
         "cudaStreamBeginCapture",
@@ -153,14 +166,33 @@ fn work_that_cannot_be_recorded_is_run_plainly() {
         refused(&stand_in, function);
     }
     stand_in.fail("", 0);
-    // A call back to the host, which could free what it does not own a second time; memory of the graph's own.
-    for kind in [3, 10] {
-        stand_in.set("node_type", kind);
-        refused(&stand_in, "a node of another type");
-    }
+    // A call back to the host, which could free what it does not own a second time.
+    stand_in.set("node_type", 3);
+    refused(&stand_in, "a node of type 3");
     stand_in.set("node_type", 0);
-    generator.warm_up(5).expect("records");
-    assert!(generator.replays(5) && draw(&mut generator, 0, 5).expect("draws") == expected);
+    stand_in.set("run_fails", 1);
+    refused(&stand_in, "the run failed");
+    stand_in.set("run_fails", 0);
+    generator.warm_up(16).expect("records");
+    assert!(generator.replays(16) && draw(&mut generator, 0, 16).expect("draws") == expected);
+}
+
+/// The provider takes the first device, whatever that of the caller's thread is, which stays.
+#[test]
+fn the_callers_device_is_left_as_it_is() {
+    let stand_in = StandIn::new();
+    stand_in.set("current", 1);
+    let mut generator = open(&stand_in, "dcgan-f16.onnx");
+    generator.warm_up(3).expect("records");
+    draw(&mut generator, 0, 3).expect("draws");
+    assert_eq!((generator.replays(3), stand_in.get("current"), stand_in.get("stale")), (true, 1, 0));
+}
+
+#[test]
+fn auto_is_the_cpu_for_a_fast_start() {
+    let fast = Options { start: Start::Fast, ..Options::default() };
+    let generator = Generator::open(fixture("trivial.onnx"), &fast).expect("opens");
+    assert_eq!((generator.provider(), generator.why_cpu()), (Provider::Cpu, Some(FAST)));
 }
 
 #[test]

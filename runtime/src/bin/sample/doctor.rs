@@ -65,6 +65,9 @@ fn probe(model: &Path, options: &Options) -> Result<(), Error> {
             batch as f64 * 1e3 / percentile(50),
             if generator.replays(batch) { ", replayed as a CUDA graph" } else { "" }
         );
+        if let Some(why) = generator.why_plain(batch) {
+            println!("           not as a CUDA graph: {why}");
+        }
         if batch == options.max_batch {
             break;
         }
