@@ -2,9 +2,9 @@
 //!
 //! **What it guarantees.** The image is a function of the model, a seed and an index: the same bytes on every call, in any
 //! batch, in any order, with any number of threads; across processors and providers the same latent bit for bit, and the
-//! same image within the tolerance that the file states (a GPU is such a provider for each size of batch). After a generator is opened, sampling makes no Rust heap
-//! allocation, and memory is bounded by [`Options::max_batch`]. Whatever is wrong with a file is an [`Error`], never a
-//! panic.
+//! same image within the tolerance that the file states, which is also what a GPU keeps between batches of different sizes.
+//! After a generator is opened, sampling makes no Rust heap allocation, and memory is bounded by [`Options::max_batch`].
+//! Whatever is wrong with a file is an [`Error`], never a panic.
 //!
 //! **What it costs.** The library `onnxruntime` (found at run time, see [`engine_info`]), the file mapped into memory, ONNX
 //! Runtime's working memory for the largest batch drawn so far, and for each generator buffers of `max_batch` inputs and images;

@@ -67,7 +67,8 @@ pub unsafe extern "C" fn kiln_info(generator: KilnGenerator, out: *mut KilnInfo,
 }
 
 /// Fills `out` with the images `first_index`, `first_index + 1`, ... of `seed`: [n, channels, height, width], 0 to 255. `len`
-/// is the number of bytes, n x image_len with n from 1 to max_batch. Each image is the same in whatever call it is drawn.
+/// is the number of bytes, n x image_len with n from 1 to max_batch. Each image is the same in whatever call it is drawn;
+/// on a GPU, but for the last bits in batches of another size.
 /// Allocates nothing on Rust's heap unless it fails.
 ///
 /// Threads: any, but one call on a handle at a time; clones draw at the same time.
