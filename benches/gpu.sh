@@ -75,7 +75,7 @@ tests() {
     which=(ops:: state:: checkpoint:: data:: device:: game:: objective::)
     [ "$library" = cublas ] || which=(ops::conv ops::cuda state::)
     code=0
-    KILN_CONVOLUTIONS=$library KILN_TEST_DEVICE=$device timeout --kill-after=10 $((end - SECONDS)) \
+    KILN_CONVOLUTIONS=$library KILN_TEST_DEVICE=$device timeout --kill-after=10 $((end > SECONDS ? end - SECONDS : 1)) \
       "$folder/bin/trainer-tests" "${which[@]}" >"$said" 2>&1 || code=$?
     cat "$said" >&2
     grep -E '^test .* FAILED$|^test result:' "$said" | sed "s/^/- $library: /" || true

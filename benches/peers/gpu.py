@@ -58,8 +58,8 @@ TRAINING_NOTES = """
 - two-stage steps on random pixels. `digits` is the default recipe; `dcgan-64` the paper's DCGAN of width 64 for
   3 x 64 x 64, with batch normalisation in the discriminator. Both have the data set on the device, and read the losses
   after the last step of a round
-- Kiln: convolutions by patches and cuBLAS, or by cuDNN where it was built with it; its heuristics choose, of algorithms that
-  give the same bits each time
+- Kiln: convolutions by patches and cuBLAS, or by cuDNN where it was built with it, whose heuristics choose of the
+  algorithms that give the same bits each time
 - PyTorch: channels last, Adam fused (and capturable in graphs), cuDNN's search for the fastest algorithm; f32 without
   TF32, tf32 with it; bf16 by autocast
 """

@@ -110,13 +110,16 @@ pub(super) fn convolve<T: Element>(
         }
         let Some(Some(plan)) = library.plans.get(&key) else { return Ok(None) };
         let mut out = unwritten::<T>(device, task.result_len(&sizes))?;
-        // SAFETY: nobody reads what cuDNN has not written there before.
-        let mut workspace = unsafe { device.alloc::<u8>(plan.workspace.max(1)) }?;
+        let mut workspace = match plan.workspace {
+            0 => None,
+            // SAFETY: nobody reads what cuDNN has not written there before.
+            bytes => Some(unsafe { device.alloc::<u8>(bytes) }?),
+        };
         let done = {
             let [(a, _a), (b, _b)] = operands.map(|of| of.device_ptr(&stream));
             let (out, _out) = out.device_ptr_mut(&stream);
-            let (workspace, _workspace) = workspace.device_ptr_mut(&stream);
-            let workspace = if plan.workspace == 0 { std::ptr::null_mut() } else { workspace as *mut c_void };
+            let (workspace, _workspace) = workspace.as_mut().map(|memory| memory.device_ptr_mut(&stream)).unzip();
+            let workspace = workspace.map_or(std::ptr::null_mut(), |at| at as *mut c_void);
             let (one, zero) = (T::wide(1.), T::wide(0.));
             let scalars = [&one, &zero].map(|scalar| std::ptr::from_ref(scalar).cast::<c_void>());
             let operands = [a, b].map(|at| at as *const c_void);
