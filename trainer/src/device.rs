@@ -30,12 +30,25 @@ pub fn open(choice: Choice) -> Result<(Device, Option<String>)> {
     }
 }
 
-/// For messages: `CPU`, or `CUDA` and which.
+/// For messages: the CPU, or a CUDA GPU, which, and by what library it convolves.
 pub fn name(device: &Device) -> String {
     match device.location() {
-        candle_core::DeviceLocation::Cuda { gpu_id } => format!("CUDA GPU {gpu_id}"),
+        candle_core::DeviceLocation::Cuda { gpu_id } => format!("CUDA GPU {gpu_id}{}", convolutions(device)),
         _ => "the CPU".into(),
     }
+}
+
+#[cfg(feature = "cuda")]
+fn convolutions(device: &Device) -> String {
+    match device.as_cuda_device().and_then(crate::ops::cuda::convolutions) {
+        Ok(found) => format!(", convolutions by {found}"),
+        Err(_) => String::new(),
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn convolutions(_: &Device) -> &'static str {
+    ""
 }
 
 /// The first GPU, if a kernel of ours compiles and runs on it and gives the right numbers.
@@ -47,6 +60,8 @@ fn cuda() -> std::result::Result<Device, String> {
         }
         line => format!("the GPU cannot be used: {line}; {LIBRARIES}"),
     })?;
+    // What was asked for in vain is an error before anything is trained.
+    device.as_cuda_device().and_then(crate::ops::cuda::convolutions).map_err(|e| first_line(&e))?;
     let probe = || -> candle_core::Result<Vec<f32>> {
         crate::ops::relu(&candle_core::Tensor::new(&[-1f32, 2.], &device)?)?.to_vec1()
     };

@@ -22,6 +22,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// `mi_option_purge_delay`, as the trainer has it.
 const PURGE_DELAY: i32 = 15;
 
+/// What was built in.
+const CONVOLUTIONS: &[&str] = if cfg!(feature = "cudnn") { &["cublas", "cudnn"] } else { &["cublas"] };
+
 const SEED: u64 = 7;
 /// Images that both providers draw of every model.
 const PARITY_IMAGES: usize = 64;
@@ -46,6 +49,8 @@ enum Command {
     Sample(Sample),
     /// Write generator files to measure with, in both precisions
     Generators(Generators),
+    /// The libraries that convolve in training and of which `KILN_CONVOLUTIONS` chooses, as a line of JSON
+    Convolutions,
 }
 
 #[derive(Args)]
@@ -123,6 +128,10 @@ fn main() -> ExitCode {
         Command::Train(args) => train(&args),
         Command::Sample(args) => sample(&args),
         Command::Generators(args) => write_generators(&args),
+        Command::Convolutions => {
+            println!("{}", json!(CONVOLUTIONS));
+            Ok(())
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

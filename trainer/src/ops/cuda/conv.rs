@@ -1,6 +1,9 @@
-//! Convolution as one product of matrices a group: gather patches, multiply, and the transposes of both.
+//! Convolution as one product of matrices a group: gather patches, multiply, and the transposes of both. Where cuDNN
+//! convolves, all of it is left to that.
 
 use super::super::conv::Sizes;
+#[cfg(feature = "cudnn")]
+use super::cudnn::{Task, convolve};
 use super::epilogue::{Finish, finish};
 use super::gemm::{Matrix, Target, multiply};
 use super::launch::{CONV, launch, over};
@@ -9,6 +12,8 @@ use crate::ops::Activation;
 use candle_core::cuda_backend::CudaDevice;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, CudaViewMut};
 use candle_core::{CudaStorage, Result, Shape};
+#[cfg(feature = "cudnn")]
+use candle_core::{Layout, WithDType, backend::BackendStorage};
 
 /// Elements of patches at most; larger batches are worked through in pieces, as the small ones of tests are.
 const MOST_PATCHES: usize = if cfg!(test) { 1 << 12 } else { 1 << 28 };
@@ -205,26 +210,46 @@ pub(in crate::ops) fn conv(
     bias: Operand<'_>,
     activation: Activation,
 ) -> Result<(CudaStorage, Shape)> {
-    let (plan, device) = (Plan::new(sizes, x.1.start_offset())?, &x.0.device);
+    const OP: &str = "conv2d";
+    let device = &x.0.device;
     let shape = [sizes.images, sizes.small[0], sizes.small[1], sizes.outputs];
-    with_element!("conv2d", x.0, T => {
-        let (large, weight) = (view::<T>("conv2d", x)?, view::<T>("conv2d", w)?);
-        let mut out = unwritten::<T>(device, sizes.images * sizes.small_len())?;
-        let mut room = plan.room::<T>(device)?;
-        for (first, images) in plan.pieces() {
-            let large = large.slice(first * sizes.large_len()..(first + images) * sizes.large_len());
-            for group in 0..sizes.geometry.groups {
-                let patches = plan.patches(device, &large, group, &mut room)?;
-                let left = Matrix::rows(&patches, 0, plan.columns);
-                let right = Matrix::rows(&weight, group * plan.outputs * plan.columns, plan.columns).t();
-                let start = first * sizes.small_len() + group * plan.outputs;
-                let target = Target { values: &mut out, start, stride: sizes.outputs, add: false };
-                multiply(device, [plan.rows(images), plan.outputs, plan.columns], left, right, target)?;
-            }
-        }
-        finish("conv2d", device, &mut out, bias, sizes.outputs, activation)?;
+    with_element!(OP, x.0, T => {
+        let (large, weight) = (view::<T>(OP, x)?, view::<T>(OP, w)?);
+        #[cfg(feature = "cudnn")]
+        let made = convolve(device, Task::Conv, sizes, [&large, &weight])?;
+        #[cfg(not(feature = "cudnn"))]
+        let made = None;
+        let mut out = match made {
+            Some(out) => out,
+            None => multiplied(device, sizes, (&large, x.1.start_offset()), &weight)?,
+        };
+        finish(OP, device, &mut out, bias, sizes.outputs, activation)?;
         Ok(done(out, device, &shape[..]))
     })
+}
+
+/// `w * x` by patches; `x` begins so many elements behind an aligned place.
+pub(super) fn multiplied<T: Element>(
+    device: &CudaDevice,
+    sizes: Sizes,
+    (large, start): (&CudaView<'_, T>, usize),
+    weight: &CudaView<'_, T>,
+) -> Result<CudaSlice<T>> {
+    let plan = Plan::new(sizes, start)?;
+    let mut out = unwritten::<T>(device, sizes.images * sizes.small_len())?;
+    let mut room = plan.room::<T>(device)?;
+    for (first, images) in plan.pieces() {
+        let large = large.slice(first * sizes.large_len()..(first + images) * sizes.large_len());
+        for group in 0..sizes.geometry.groups {
+            let patches = plan.patches(device, &large, group, &mut room)?;
+            let left = Matrix::rows(&patches, 0, plan.columns);
+            let right = Matrix::rows(weight, group * plan.outputs * plan.columns, plan.columns).t();
+            let start = first * sizes.small_len() + group * plan.outputs;
+            let target = Target { values: &mut out, start, stride: sizes.outputs, add: false };
+            multiply(device, [plan.rows(images), plan.outputs, plan.columns], left, right, target)?;
+        }
+    }
+    Ok(out)
 }
 
 /// The transpose of [`conv`], then bias and activation.
@@ -236,25 +261,42 @@ pub(in crate::ops) fn conv_transpose(
     activation: Activation,
 ) -> Result<(CudaStorage, Shape)> {
     const OP: &str = "conv-transpose2d";
-    let (plan, device) = (Plan::new(sizes, 0)?, &y.0.device);
+    let device = &y.0.device;
     let shape = [sizes.images, sizes.large[0], sizes.large[1], sizes.channels];
     with_element!(OP, y.0, T => {
         let (small, weight) = (view::<T>(OP, y)?, view::<T>(OP, w)?);
-        let end = Finish::<<T as Element>::Wide>::new(OP, bias, sizes.channels, activation)?;
-        let mut out = unwritten::<T>(device, sizes.images * sizes.large_len())?;
-        let mut patches = unwritten::<T>(device, plan.rows(plan.images) * plan.columns)?;
-        for (first, images) in plan.pieces() {
-            for group in 0..sizes.geometry.groups {
-                let left = Matrix::rows(&small, first * sizes.small_len() + group * plan.outputs, sizes.outputs);
-                let right = Matrix::rows(&weight, group * plan.outputs * plan.columns, plan.columns);
-                let target = Target { values: &mut patches, start: 0, stride: plan.columns, add: false };
-                multiply(device, [plan.rows(images), plan.columns, plan.outputs], left, right, target)?;
-                let images = out.slice_mut(first * sizes.large_len()..(first + images) * sizes.large_len());
-                plan.scatter(device, images, &patches, group, &end)?;
-            }
+        #[cfg(feature = "cudnn")]
+        if let Some(mut out) = convolve(device, Task::ConvTranspose, sizes, [&small, &weight])? {
+            finish(OP, device, &mut out, bias, sizes.channels, activation)?;
+            return Ok(done(out, device, &shape[..]));
         }
-        Ok(done(out, device, &shape[..]))
+        let end = Finish::<<T as Element>::Wide>::new(OP, bias, sizes.channels, activation)?;
+        Ok(done(scattered(device, sizes, &small, &weight, &end)?, device, &shape[..]))
     })
+}
+
+/// The transpose by patches, finished.
+pub(super) fn scattered<T: Element>(
+    device: &CudaDevice,
+    sizes: Sizes,
+    small: &CudaView<'_, T>,
+    weight: &CudaView<'_, T>,
+    end: &Finish<'_, T::Wide>,
+) -> Result<CudaSlice<T>> {
+    let plan = Plan::new(sizes, 0)?;
+    let mut out = unwritten::<T>(device, sizes.images * sizes.large_len())?;
+    let mut patches = unwritten::<T>(device, plan.rows(plan.images) * plan.columns)?;
+    for (first, images) in plan.pieces() {
+        for group in 0..sizes.geometry.groups {
+            let left = Matrix::rows(small, first * sizes.small_len() + group * plan.outputs, sizes.outputs);
+            let right = Matrix::rows(weight, group * plan.outputs * plan.columns, plan.columns);
+            let target = Target { values: &mut patches, start: 0, stride: plan.columns, add: false };
+            multiply(device, [plan.rows(images), plan.columns, plan.outputs], left, right, target)?;
+            let images = out.slice_mut(first * sizes.large_len()..(first + images) * sizes.large_len());
+            plan.scatter(device, images, &patches, group, end)?;
+        }
+    }
+    Ok(out)
 }
 
 /// The gradient of a convolution with respect to its weight, in the wide type.
@@ -265,26 +307,44 @@ pub(in crate::ops) fn weight_grad(
     shape: [usize; 4],
 ) -> Result<(CudaStorage, Shape)> {
     const OP: &str = "conv2d-weight-grad";
-    let (plan, device) = (Plan::new(sizes, x.1.start_offset())?, &x.0.device);
+    let device = &x.0.device;
     with_element!(OP, x.0, T => {
         let (large, small) = (view::<T>(OP, x)?, view::<T>(OP, y)?);
-        let mut out = if sizes.images == 0 {
-            device.alloc_zeros::<<T as Element>::Wide>(sizes.weight_len())?
-        } else {
-            unwritten::<<T as Element>::Wide>(device, sizes.weight_len())?
-        };
-        let mut room = plan.room::<T>(device)?;
-        for (first, images) in plan.pieces() {
-            let large = large.slice(first * sizes.large_len()..(first + images) * sizes.large_len());
-            for group in 0..sizes.geometry.groups {
-                let patches = plan.patches(device, &large, group, &mut room)?;
-                let left = Matrix::rows(&small, first * sizes.small_len() + group * plan.outputs, sizes.outputs).t();
-                let right = Matrix::rows(&patches, 0, plan.columns);
-                let start = group * plan.outputs * plan.columns;
-                let target = Target { values: &mut out, start, stride: plan.columns, add: first > 0 };
-                multiply(device, [plan.outputs, plan.columns, plan.rows(images)], left, right, target)?;
-            }
+        #[cfg(feature = "cudnn")]
+        if let Some(out) = convolve(device, Task::WeightGrad, sizes, [&large, &small])? {
+            let (out, shape) = done(out, device, &shape[..]);
+            let dtype = <<T as Element>::Wide as WithDType>::DTYPE;
+            let out = if out.dtype() == dtype { out } else { out.to_dtype(&Layout::contiguous(&shape), dtype)? };
+            return Ok((out, shape));
         }
-        Ok(done(out, device, &shape[..]))
+        Ok(done(weights(device, sizes, (&large, x.1.start_offset()), &small)?, device, &shape[..]))
     })
+}
+
+/// The gradient of the weight by patches, of images that begin so many elements behind an aligned place.
+pub(super) fn weights<T: Element>(
+    device: &CudaDevice,
+    sizes: Sizes,
+    (large, start): (&CudaView<'_, T>, usize),
+    small: &CudaView<'_, T>,
+) -> Result<CudaSlice<T::Wide>> {
+    let plan = Plan::new(sizes, start)?;
+    let mut out = if sizes.images == 0 {
+        device.alloc_zeros::<T::Wide>(sizes.weight_len())?
+    } else {
+        unwritten::<T::Wide>(device, sizes.weight_len())?
+    };
+    let mut room = plan.room::<T>(device)?;
+    for (first, images) in plan.pieces() {
+        let large = large.slice(first * sizes.large_len()..(first + images) * sizes.large_len());
+        for group in 0..sizes.geometry.groups {
+            let patches = plan.patches(device, &large, group, &mut room)?;
+            let left = Matrix::rows(small, first * sizes.small_len() + group * plan.outputs, sizes.outputs).t();
+            let right = Matrix::rows(&patches, 0, plan.columns);
+            let start = group * plan.outputs * plan.columns;
+            let target = Target { values: &mut out, start, stride: plan.columns, add: first > 0 };
+            multiply(device, [plan.outputs, plan.columns, plan.rows(images)], left, right, target)?;
+        }
+    }
+    Ok(out)
 }

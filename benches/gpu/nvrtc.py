@@ -1,0 +1,105 @@
+"""nvrtc.py FOLDER: compiles the trainer's kernels with the libnvrtc in FOLDER, as launch.rs does, see nvrtc.sh.
+
+For each architecture twice: to PTX with the trainer's own options, of which nvrtc must have nothing to say, and to machine
+code, for the registers. In modules for types other than F64 only kernels that name `double` among their parameters may
+compute in double precision: others got there by a literal or an overload that nobody wanted.
+"""
+
+import collections
+import ctypes
+import pathlib
+import re
+import sys
+
+CUDA = pathlib.Path(__file__).resolve().parents[2] / "trainer/src/ops/cuda"
+# Turing, Ampere, Hopper, Blackwell, and Blackwell for desks.
+ARCHITECTURES = [75, 80, 90, 100, 120]
+# What launch.rs has in common with this file.
+DEFINITION = '"#define KILN_{}\\n{PRELUDE}\\n{}"'
+OPTIONS = 'vec![format!("--gpu-architecture=compute_{major}{minor}"), "--std=c++17".into()]'
+
+
+def library(folder):
+    # By itself the compiler would look for its own parts on LD_LIBRARY_PATH only.
+    for parts in folder.rglob("libnvrtc-builtins.so.*"):
+        ctypes.CDLL(str(parts), mode=ctypes.RTLD_GLOBAL)
+    return ctypes.CDLL(str(next(folder.rglob("libnvrtc.so.*"))))
+
+
+def compiled(nvrtc, source, name, options):
+    """The code, `None` where it is refused, and what the compiler said."""
+    program, size = ctypes.c_void_p(), ctypes.c_size_t()
+    words = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
+    if nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), name.encode(), 0, None, None):
+        sys.exit("nvrtc takes no program")
+    refused = nvrtc.nvrtcCompileProgram(program, len(words), words)
+
+    def text(what):
+        getattr(nvrtc, f"nvrtcGet{what}Size")(program, ctypes.byref(size))
+        memory = ctypes.create_string_buffer(size.value)
+        getattr(nvrtc, f"nvrtcGet{what}")(program, memory)
+        return memory.value.decode()
+
+    found = None if refused else text("PTX"), text("ProgramLog").strip()
+    nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
+    return found
+
+
+def bodies(ptx):
+    """The instructions of each kernel by its name."""
+    parts = re.split(r"\.entry (\w+)", ptx)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def main():
+    nvrtc, mistakes = library(pathlib.Path(sys.argv[1])), []
+    launch = (CUDA / "launch.rs").read_text()
+    prelude = (CUDA / "kernels/prelude.cu").read_text()
+    for text in (DEFINITION, OPTIONS):
+        if text not in launch:
+            mistakes.append(f"launch.rs compiles in another way than this script: it has no {text}")
+    modules = re.findall(r'^module!\(\w+, "(\w+)"\)', launch, re.MULTILINE)
+    types = sorted(set(re.findall(r"\bKILN_([A-Z]+[0-9]+)\b", prelude)))
+    registers, doubles = collections.defaultdict(int), collections.defaultdict(int)
+    kernels = []
+    for module in modules:
+        text = (CUDA / f"kernels/{module}.cu").read_text()
+        parameters = dict(re.findall(r"__global__ void (\w+)\(([^)]*)\)", text))
+        kernels += [(module, kernel) for kernel in parameters]
+        for of in types:
+            source = f"#define KILN_{of}\n{prelude}\n{text}"
+            for architecture in ARCHITECTURES:
+                label = f"{module}.cu, {of}, {architecture / 10}"
+                name, options = f"{module}.cu", [f"--gpu-architecture=compute_{architecture}", "--std=c++17"]
+                ptx, log = compiled(nvrtc, source, name, options)
+                if log or ptx is None:
+                    mistakes.append(f"{label}: {log or 'refused'}")
+                if ptx is None:
+                    continue
+                for kernel, body in bodies(ptx).items():
+                    count = len(re.findall(r"^\s*(?:@!?%\w+ )?\w[\w.]*\.f64\b", body, re.MULTILINE))
+                    doubles[kernel, of] = max(doubles[kernel, of], count)
+                    if count and of != "F64" and "double" not in parameters[kernel]:
+                        mistakes.append(f"{label}: {kernel} has {count} instructions in double precision")
+                options[0] = f"--gpu-architecture=sm_{architecture}"
+                _, log = compiled(nvrtc, source, name, [*options, "--ptxas-options=-v"])
+                reports = re.split(r"Compiling entry function '(\w+)'", log)
+                for kernel, report in zip(reports[1::2], reports[2::2]):
+                    used = re.search(r"Used (\d+) registers", report)
+                    registers[kernel, of] = max(registers[kernel, of], int(used[1]) if used else 0)
+                    if re.search(r"[1-9]\d* bytes (stack frame|spill)", report):
+                        mistakes.append(f"{label}: {kernel} spills registers: {' '.join(report.split())}")
+    print("registers a thread, the most of any architecture, and instructions in double precision\n")
+    print(f"{'':12}{'':20}" + "".join(f"{of:>12}" for of in types))
+    for module, kernel in kernels:
+        if not all(registers[kernel, of] for of in types):
+            mistakes.append(f"{module}.cu: nothing was said of {kernel}")
+        cells = (f"{registers[kernel, of]}" + f" {doubles[kernel, of]:>4}" for of in types)
+        print(f"{module:12}{kernel:20}" + "".join(f"{cell:>12}" for cell in cells))
+    for mistake in mistakes:
+        print(f"error: {mistake}", file=sys.stderr)
+    sys.exit(bool(mistakes))
+
+
+if __name__ == "__main__":
+    main()
