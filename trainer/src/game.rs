@@ -2,24 +2,20 @@
 //! it tells the generator.
 
 use crate::net::{Gradients, Network, WantedGradients};
-use crate::objective::{r1, value_and_gradients};
+use crate::objective::r1;
+use crate::ops::{MeanLoss, both_losses, mean_loss};
 use crate::recipe::Objective;
 use candle_core::{DType, Result, Tensor, bail};
-
-/// The smallest gradient of the discriminator's loss with respect to a logit that one pass is made with. Where the loss is
-/// flatter, the generator's gradient could not be told from it any more; the discriminator's own is changed by less than a
-/// rounding error.
-const LEAST_SLOPE: f32 = 1e-18;
 
 /// What the discriminator makes of a batch.
 #[derive(Debug)]
 pub struct Judgement {
     /// Its loss, penalties included: a scalar.
     pub loss: Tensor,
-    /// Its logits of the real images, [N, 1].
-    pub real_logits: Tensor,
-    /// Its logits of the generated images, [N, 1].
-    pub fake_logits: Tensor,
+    /// Its mean logit of the real images: a scalar.
+    pub real_logit: Tensor,
+    /// Its mean logit of the generated images: a scalar.
+    pub fake_logit: Tensor,
     /// The gradients of its parameters.
     pub gradients: Gradients,
 }
@@ -34,6 +30,11 @@ pub struct Advice {
 }
 
 impl Judgement {
+    fn new(found: &MeanLoss, gradients: Gradients) -> Result<Self> {
+        let [real_logit, fake_logit] = [found.mean_logit(0)?, found.mean_logit(1)?];
+        Ok(Self { loss: found.loss()?, real_logit, fake_logit, gradients })
+    }
+
     /// With the penalties of the rules, if there are any.
     fn penalised(mut self, network: &Network, rules: &Objective, real: &Tensor) -> Result<Self> {
         if rules.r1_gamma > 0. {
@@ -60,20 +61,17 @@ const BOTH: WantedGradients = WantedGradients { input: true, parameters: true };
 /// # Errors
 /// Images that do not fit the network.
 pub fn discriminator(network: &Network, rules: &Objective, real: &Tensor, fake: &Tensor) -> Result<Judgement> {
-    let loss_of = |[real, fake]: [&Tensor; 2]| rules.loss.discriminator(real, fake);
+    let [of_real, of_fake] = rules.loss.discriminator();
     let judgement = if network.treats_samples_alone() {
         let trace = network.trace(&Tensor::cat(&[real, fake], 0)?)?;
         let [real_logits, fake_logits] = halves(trace.output(), real.dim(0)?)?;
-        let (loss, slopes) = value_and_gradients([&real_logits, &fake_logits], loss_of)?;
-        let gradients = trace.backward(&Tensor::cat(&slopes, 0)?, PARAMETERS)?;
-        Judgement { loss, real_logits, fake_logits, gradients }
+        let found = mean_loss([(&real_logits, of_real), (&fake_logits, of_fake)], None)?;
+        Judgement::new(&found, trace.backward(&found.all_slopes()?, PARAMETERS)?)?
     } else {
         let (real_trace, fake_trace) = (network.trace(real)?, network.trace(fake)?);
-        let (real_logits, fake_logits) = (real_trace.output().clone(), fake_trace.output().clone());
-        let (loss, slopes) = value_and_gradients([&real_logits, &fake_logits], loss_of)?;
-        let gradients = real_trace.backward(&slopes[0], PARAMETERS)?;
-        let gradients = gradients.plus(&fake_trace.backward(&slopes[1], PARAMETERS)?)?;
-        Judgement { loss, real_logits, fake_logits, gradients }
+        let found = mean_loss([(real_trace.output(), of_real), (fake_trace.output(), of_fake)], None)?;
+        let gradients = real_trace.backward(&found.slopes(0)?, PARAMETERS)?;
+        Judgement::new(&found, gradients.plus(&fake_trace.backward(&found.slopes(1)?, PARAMETERS)?)?)?
     };
     judgement.penalised(network, rules, real)
 }
@@ -84,9 +82,9 @@ pub fn discriminator(network: &Network, rules: &Objective, real: &Tensor, fake: 
 /// Images that do not fit the network.
 pub fn generator(network: &Network, rules: &Objective, fake: &Tensor) -> Result<Advice> {
     let trace = network.trace(fake)?;
-    let (loss, [slope]) = value_and_gradients([trace.output()], |[fake]| rules.loss.generator(fake))?;
-    match trace.backward(&slope, INPUT)?.input {
-        Some(gradient) => Ok(Advice { loss, gradient }),
+    let found = mean_loss([(trace.output(), rules.loss.generator())], None)?;
+    match trace.backward(&found.slopes(0)?, INPUT)?.input {
+        Some(gradient) => Ok(Advice { loss: found.loss()?, gradient }),
         None => bail!("the discriminator passes no gradient on"),
     }
 }
@@ -105,22 +103,14 @@ pub fn one_stage(network: &Network, rules: &Objective, real: &Tensor, fake: &Ten
     let n = real.dim(0)?;
     let trace = network.trace(&Tensor::cat(&[real, fake], 0)?)?;
     let [real_logits, fake_logits] = halves(trace.output(), n)?;
-    let (judged, [real_slopes, fake_slopes]) =
-        value_and_gradients([&real_logits, &fake_logits], |[real, fake]| rules.loss.discriminator(real, fake))?;
-    let (advised, [wished_slopes]) = value_and_gradients([&fake_logits], |[fake]| rules.loss.generator(fake))?;
-
-    // Where a slope is too small to divide by, one that is not. In this form a NaN stays one.
-    let least = Tensor::full(LEAST_SLOPE, fake_slopes.shape(), fake.device())?;
-    let least = fake_slopes.lt(0f32)?.where_cond(&least.neg()?, &least)?;
-    let slopes = fake_slopes.abs()?.lt(LEAST_SLOPE)?.where_cond(&least, &fake_slopes)?;
-    let ratios = (wished_slopes / &slopes)?;
-
-    let mut gradients = trace.backward(&Tensor::cat(&[real_slopes, slopes], 0)?, BOTH)?;
+    let [of_real, of_fake] = rules.loss.discriminator();
+    let found = both_losses((&real_logits, of_real), (&fake_logits, of_fake), rules.loss.generator())?;
+    let mut gradients = trace.backward(&found.all_slopes()?, BOTH)?;
     let Some(input) = gradients.input.take() else { bail!("the discriminator passes no gradient on") };
-    let ratios = ratios.reshape([vec![fake.dim(0)?], vec![1; fake.rank() - 1]].concat())?;
+    let ratios = found.ratios()?.reshape([vec![fake.dim(0)?], vec![1; fake.rank() - 1]].concat())?;
     let gradient = input.narrow(0, n, fake.dim(0)?)?.broadcast_mul(&ratios.to_dtype(input.dtype())?)?;
-    let judgement = Judgement { loss: judged, real_logits, fake_logits, gradients };
-    Ok((judgement.penalised(network, rules, real)?, Advice { loss: advised, gradient }))
+    let judgement = Judgement::new(&found, gradients)?.penalised(network, rules, real)?;
+    Ok((judgement, Advice { loss: found.wished()?, gradient }))
 }
 
 /// The first `n` rows, and the others.

@@ -7,7 +7,7 @@ use crate::game;
 use crate::net::{Network, WantedGradients};
 use crate::optim::Learner;
 use crate::recipe::{Arithmetic, Recipe, Schedule};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
 /// Latents from which batch statistics are taken when the generator is finished for good.
 pub const STATISTICS_LATENTS: usize = 1024;
@@ -128,9 +128,8 @@ impl State {
         let half_life = self.recipe.training.ema_half_life_kimg * 1000.;
         self.generator.step(&gradients, ema::weight(count, self.shown, half_life))?;
 
-        let mean = |t: &Tensor| t.to_dtype(DType::F32)?.mean_all();
-        let (real, fake) = (mean(&judgement.real_logits)?, mean(&judgement.fake_logits)?);
-        let values = [judgement.loss, advice.loss, real, fake].map(|value| value.reshape(1));
+        let values = [judgement.loss, advice.loss, judgement.real_logit, judgement.fake_logit];
+        let values = values.map(|value| value.reshape(1));
         let values = values.into_iter().collect::<candle_core::Result<Vec<_>>>()?;
         Ok(Found { values: Tensor::cat(&values, 0)? })
     }

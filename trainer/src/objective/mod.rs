@@ -1,9 +1,10 @@
-//! What the two networks minimise.
+//! What the two networks minimise: means of functions of the discriminator's logits, which a file for each family of losses
+//! defines, and penalties.
 
 mod logistic;
 pub mod r1;
 
-use candle_core::{DType, Result, Tensor, Var, bail};
+use crate::ops::Term;
 use serde::{Deserialize, Serialize};
 
 /// The game that is played.
@@ -17,43 +18,66 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// What the discriminator minimises, a scalar, from its logits for real and generated images, [N, 1] each.
-    ///
-    /// # Errors
-    /// None but those of the device.
-    pub fn discriminator(self, real: &Tensor, fake: &Tensor) -> Result<Tensor> {
-        logistic::discriminator(real, fake)
+    /// What the discriminator minimises: the mean of the first function over its logits for real images, plus that of the
+    /// second over those for generated ones. Here, `-mean log D(x) - mean log(1 - D(G(z)))`.
+    pub fn discriminator(self) -> [Term; 2] {
+        match self {
+            Self::NonSaturating | Self::Minimax => [logistic::REAL, logistic::GENERATED],
+        }
     }
 
-    /// What the generator minimises, a scalar, from the discriminator's logits for generated images, [N, 1].
-    ///
-    /// # Errors
-    /// None but those of the device.
-    pub fn generator(self, fake: &Tensor) -> Result<Tensor> {
+    /// What the generator minimises the mean of, over the discriminator's logits for generated images.
+    pub fn generator(self) -> Term {
         match self {
-            Self::NonSaturating => logistic::non_saturating(fake),
-            Self::Minimax => logistic::minimax(fake),
+            Self::NonSaturating => logistic::REAL,
+            Self::Minimax => logistic::NOT_GENERATED,
         }
     }
 }
 
-/// The value of a loss, a scalar on the logits' device, and its gradients with respect to each of `logits`, for the way
-/// back through a network.
-///
-/// # Errors
-/// A loss that does not depend on all of them.
-pub fn value_and_gradients<const K: usize>(
-    logits: [&Tensor; K],
-    loss: impl FnOnce([&Tensor; K]) -> Result<Tensor>,
-) -> Result<(Tensor, [Tensor; K])> {
-    // Losses are single precision whatever the layers compute in.
-    let float = |l: &Tensor| if l.dtype() == DType::F64 { Ok(l.clone()) } else { l.to_dtype(DType::F32) };
-    let variables = logits.iter().map(|&l| Var::from_tensor(&float(l)?)).collect::<Result<Vec<_>>>()?;
-    let loss = loss(std::array::from_fn(|i| variables[i].as_tensor()))?;
-    let store = loss.backward()?;
-    let gradients = variables.iter().map(|v| store.get(v).cloned()).collect::<Option<Vec<_>>>();
-    match gradients.and_then(|g| g.try_into().ok()) {
-        Some(gradients) => Ok((loss.detach(), gradients)),
-        None => bail!("the loss does not depend on all logits"),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::mean_loss;
+    use crate::ops::testing::{device, values};
+    use candle_core::{Result, Tensor};
+
+    const LOSSES: [Loss; 2] = [Loss::NonSaturating, Loss::Minimax];
+
+    #[test]
+    fn slopes_agree_with_finite_differences() -> Result<()> {
+        const STEP: f64 = 1e-5;
+        let logits = values(&[5, 1], 1)?.flatten_all()?.to_vec1::<f64>()?;
+        let evaluate = |term: Term, logits: &[f64]| {
+            mean_loss([(&Tensor::new(logits, &device())?.reshape((logits.len(), 1))?, term)], None)
+        };
+        for term in LOSSES.iter().flat_map(|loss| loss.discriminator().into_iter().chain([loss.generator()])) {
+            let slopes = evaluate(term, &logits)?.slopes(0)?.flatten_all()?.to_vec1::<f64>()?;
+            for (i, slope) in slopes.into_iter().enumerate() {
+                let at = |delta: f64| {
+                    let mut moved = logits.clone();
+                    moved[i] += delta;
+                    evaluate(term, &moved)?.loss()?.to_scalar::<f64>()
+                };
+                let difference = (at(STEP)? - at(-STEP)?) / (2. * STEP);
+                assert!((slope - difference).abs() < 1e-9, "{term:?}, logit {i}: {slope} {difference}");
+            }
+        }
+        Ok(())
+    }
+
+    /// All games push a generated image the same way: towards being taken for real.
+    #[test]
+    fn the_generator_wants_higher_logits_and_the_discriminator_lower_ones() -> Result<()> {
+        for loss in LOSSES {
+            for (term, sign) in [(loss.generator(), -1.), (loss.discriminator()[1], 1.), (loss.discriminator()[0], -1.)]
+            {
+                for l in [-1., 0., 1.] {
+                    let slope = mean_loss([(&Tensor::new(&[[l]], &device())?, term)], None)?.slopes(0)?;
+                    assert!(slope.sum_all()?.to_scalar::<f64>()? * sign > 0., "{loss:?}, {term:?} at {l}");
+                }
+            }
+        }
+        Ok(())
     }
 }

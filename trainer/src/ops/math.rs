@@ -6,7 +6,7 @@
 use super::Real;
 
 /// Elementary functions, right to a few units in the last place. NaN gives NaN.
-pub(super) trait Elementary: Real {
+pub(crate) trait Elementary: Real {
     /// `(2^n, exp(r) - 1)` for `x = n ln 2 + r <= 0`, where `2^n` is 0 if it would be below the smallest normal number.
     fn split(self) -> (Self, Self);
 

@@ -15,6 +15,7 @@ pub mod cuda;
 mod epilogue;
 mod gemm;
 mod linear;
+mod loss;
 mod map;
 mod math;
 #[allow(clippy::needless_range_loop, reason = "one index into many slices of one length")]
@@ -33,6 +34,8 @@ pub use channel::{add_bias, channel_dot, channel_scale, channel_sum};
 pub use conv::{Geometry, conv_transpose2d, conv_transpose2d_backward, conv2d, conv2d_backward};
 pub use epilogue::{Activation, Grads, Wanted};
 pub use linear::{linear, linear_backward};
+pub use loss::{MeanLoss, Term, both_losses, mean_loss};
+pub(crate) use math::Elementary;
 pub use norm::{BatchStatistics, batch_norm, batch_norm_backward};
 pub use normalise::{
     NormGradients, group_norm, group_norm_grad, layer_norm, layer_norm_grad, pixel_norm, pixel_norm_grad,

@@ -25,6 +25,7 @@ module!(CONV, "conv");
 module!(CHANNEL, "channel");
 module!(NORMALISE, "normalise");
 module!(IMAGES, "images");
+module!(LOSS, "loss");
 
 const PRELUDE: &str = include_str!("kernels/prelude.cu");
 

@@ -15,6 +15,7 @@ mod gemm;
 mod images;
 mod launch;
 mod linear;
+mod loss;
 mod map;
 mod norm;
 mod normalise;
@@ -27,12 +28,15 @@ pub(super) use conv::{conv, conv_transpose, weight_grad};
 pub use convolutions::{Convolutions, convolutions};
 pub(super) use images::{resample, take_images};
 pub(super) use linear::{linear, product};
+pub(super) use loss::mean_loss;
 pub(super) use map::{binary, unary};
 pub(super) use norm::{batch_norm_backward, batch_norm_forward};
 pub(super) use normalise::normalise;
 
 use super::Activation;
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DeviceRepr, ValidAsZeroBits};
+use candle_core::cuda_backend::cudarc::driver::{
+    CudaSlice, CudaStream, CudaView, DevicePtr, DeviceRepr, SyncOnDrop, ValidAsZeroBits,
+};
 use candle_core::cuda_backend::{CudaDType, CudaDevice};
 use candle_core::op::BackpropOp;
 use candle_core::{CudaStorage, DType, Layout, Result, Shape, Storage, Tensor, WithDType, bail};
@@ -90,6 +94,17 @@ fn view<'a, T: Element>(op: &str, (storage, layout): Operand<'a>) -> Result<Cuda
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(storage.as_cuda_slice::<T>()?.slice(start..end)),
         None => bail!("{op}: takes contiguous tensors, got {layout:?}"),
+    }
+}
+
+/// The address of what a kernel may do without, null if it has to, and what keeps it until the launch.
+fn optional<'a, T>(values: &'a Option<CudaView<'a, T>>, stream: &'a CudaStream) -> (u64, Option<SyncOnDrop<'a>>) {
+    match values {
+        Some(values) => {
+            let (at, kept) = values.device_ptr(stream);
+            (at, Some(kept))
+        }
+        None => (0, None),
     }
 }
 

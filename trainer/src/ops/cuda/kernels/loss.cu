@@ -1,0 +1,42 @@
+// Losses: means of functions of logits.
+
+// The functions by the numbers that `objective` has for them: the value, and the derivative in `slope`. With D = logistic(l):
+__device__ __forceinline__ A term(A l, int number, A* slope) {
+    switch (number) {
+    case 0: *slope = -logistic(-l); return softplus(-l);  // -log D
+    case 1: *slope = logistic(l); return softplus(l);     // -log(1 - D)
+    case 2: *slope = -logistic(l); return -softplus(l);   // log(1 - D)
+    }
+    *slope = 0;
+    return 0;
+}
+
+// One block. `out`: the sum over both groups of the mean of the group's function, the mean of the function `wished` over the
+// second group, the mean logit of each group; the slope of the first at each logit; then, where there is a function `wished`,
+// its slope at each logit of the second group divided by the slope given, which is no smaller than `least` there.
+extern "C" __global__ void mean_loss(A* out, const T* first, const T* second, unsigned n, unsigned m, int of_first, int of_second, int wished, A least, const float* scale) {
+    __shared__ double shared[256];
+    A* slopes = out + 4;
+    A* ratios = slopes + n + m;
+    A factor = scale ? (A)scale[0] : (A)1;
+    double sums[4] = {0, 0, 0, 0};
+    for (unsigned i = threadIdx.x; i < n + m; i += blockDim.x) {
+        bool other = i >= n;
+        A l = get(other ? second[i - n] : first[i]), count = other ? m : n, slope;
+        sums[0] += (double)term(l, other ? of_second : of_first, &slope) / count;
+        sums[other ? 3 : 2] += (double)l / count;
+        slope = slope / count * factor;
+        if (other && wished >= 0) {
+            // In this form a NaN stays one.
+            if ((slope < 0 ? -slope : slope) < least) slope = slope < 0 ? -least : least;
+            A steeper;
+            sums[1] += (double)term(l, wished, &steeper) / count;
+            ratios[i - n] = steeper / count / slope;
+        }
+        slopes[i] = slope;
+    }
+    for (int k = 0; k < 4; k++) {
+        double sum = block_sum(sums[k], shared);
+        if (threadIdx.x == 0) out[k] = (A)sum;
+    }
+}

@@ -1,0 +1,33 @@
+//! Losses on logits: the value and all slopes by one block.
+
+use super::launch::{LOSS, THREADS, blocks, launch};
+use super::{Element, Operand, count, done, optional, unwritten, view, with_element};
+use candle_core::{CudaStorage, Result, Shape};
+
+/// Two losses, mean logits, slopes and, where the number of the third function is not negative, ratios: `len` numbers as
+/// [`crate::ops::MeanLoss`] has them, of the first group, perhaps a second, and perhaps a scale.
+pub(in crate::ops) fn mean_loss(
+    op: &str,
+    [first, second, scale]: [Option<Operand<'_>>; 3],
+    numbers: [i32; 3],
+    least: f64,
+    len: usize,
+) -> Result<(CudaStorage, Shape)> {
+    let Some(first) = first else { candle_core::bail!("{op}: takes logits") };
+    let device = &first.0.device;
+    with_element!(op, first.0, T => {
+        let logits = view::<T>(op, first)?;
+        let others = second.map(|second| view::<T>(op, second)).transpose()?;
+        let (n, m) = (count(op, logits.len())?, count(op, others.as_ref().map_or(0, |others| others.len()))?);
+        let scale = scale.map(|scale| view::<f32>(op, scale)).transpose()?;
+        let stream = device.cuda_stream();
+        let ((other, _others), (scale, _scale)) = (optional(&others, &stream), optional(&scale, &stream));
+        let mut out = unwritten::<<T as Element>::Wide>(device, len)?;
+        let ([of_first, of_second, wished], least) = (numbers, <T as Element>::wide(least));
+        launch!(
+            device, LOSS, T, "mean_loss", blocks((1, 1), THREADS),
+            &mut out, &logits, &other, &n, &m, &of_first, &of_second, &wished, &least, &scale,
+        );
+        Ok(done(out, device, len))
+    })
+}

@@ -1,0 +1,302 @@
+//! Losses on logits: the value and the slope at every logit, in one pass.
+
+use super::{Real, read_tensor, real, wide};
+use candle_core::{DType, Device, Result, Tensor, bail};
+#[cfg(feature = "cuda")]
+use {super::cuda, candle_core::Storage};
+
+const OP: &str = "mean-loss";
+
+/// A function of one logit; losses are means of such functions. It is written twice: here for the CPU, and under its number
+/// in the kernel `mean_loss` for GPUs.
+#[derive(Clone, Copy, Debug)]
+pub struct Term {
+    /// Its number in the kernel.
+    pub number: i32,
+    /// Its value and its derivative.
+    pub at: fn(f64) -> [f64; 2],
+}
+
+/// The smallest slope, in size, that [`both_losses`] gives for a generated image. Where the loss is flatter, the generator's
+/// gradient could not be told from the discriminator's any more; that one is changed by less than a rounding error.
+const LEAST_SLOPE: f64 = 1e-18;
+
+/// Numbers before the slopes.
+const HEAD: usize = 4;
+
+/// A loss and its slopes, where the logits are: `f64` for `f64`, else `f32`, whatever the layers compute in.
+#[derive(Clone, Debug)]
+pub struct MeanLoss {
+    /// The loss, the other loss, the mean logit of each group; all slopes; the ratios.
+    values: Tensor,
+    counts: [usize; 2],
+}
+
+impl MeanLoss {
+    /// The loss, a scalar.
+    ///
+    /// # Errors
+    /// None but those of the device, as all of these.
+    pub fn loss(&self) -> Result<Tensor> {
+        self.scalar(0)
+    }
+
+    /// The generator's loss, a scalar, where [`both_losses`] were asked for.
+    ///
+    /// # Errors
+    /// See [`Self::loss`].
+    pub fn wished(&self) -> Result<Tensor> {
+        self.scalar(1)
+    }
+
+    /// The mean logit of a group, a scalar.
+    ///
+    /// # Errors
+    /// See [`Self::loss`].
+    pub fn mean_logit(&self, group: usize) -> Result<Tensor> {
+        self.scalar(2 + group)
+    }
+
+    /// The loss's gradient with respect to each logit of a group, times the scale: [n, 1].
+    ///
+    /// # Errors
+    /// See [`Self::loss`].
+    pub fn slopes(&self, group: usize) -> Result<Tensor> {
+        let [first, second] = self.counts;
+        if group == 0 { self.column(HEAD, first) } else { self.column(HEAD + first, second) }
+    }
+
+    /// The slopes of all groups, one after another.
+    ///
+    /// # Errors
+    /// See [`Self::loss`].
+    pub fn all_slopes(&self) -> Result<Tensor> {
+        self.column(HEAD, self.counts.iter().sum())
+    }
+
+    /// By how much steeper the generator's loss is than the slope, for each generated image: [n, 1], where [`both_losses`]
+    /// were asked for.
+    ///
+    /// # Errors
+    /// See [`Self::loss`].
+    pub fn ratios(&self) -> Result<Tensor> {
+        let [first, second] = self.counts;
+        self.column(HEAD + first + second, second)
+    }
+
+    fn scalar(&self, at: usize) -> Result<Tensor> {
+        self.values.narrow(0, at, 1)?.reshape(())
+    }
+
+    fn column(&self, from: usize, count: usize) -> Result<Tensor> {
+        self.values.narrow(0, from, count)?.reshape((count, 1))
+    }
+}
+
+/// The sum, over one or two groups of logits [n, 1], of the mean of the group's function, and its slopes. Slopes are multiplied by
+/// the first element of `scale`, which is `f32`, where there is one.
+///
+/// # Errors
+/// Logits of other shapes; none at all.
+pub fn mean_loss<const K: usize>(groups: [(&Tensor, Term); K], scale: Option<&Tensor>) -> Result<MeanLoss> {
+    evaluate(&groups, None, scale)
+}
+
+/// [`mean_loss`] of real and generated images for the discriminator; and in the same pass the generator's loss, the mean of
+/// `wished` over the generated images, and the ratio of both losses' slopes at each of them. The slopes given there are no
+/// smaller than 1e-18, so that the ratio is a number.
+///
+/// # Errors
+/// As [`mean_loss`].
+pub fn both_losses(real: (&Tensor, Term), fake: (&Tensor, Term), wished: Term) -> Result<MeanLoss> {
+    evaluate(&[real, fake], Some(wished), None)
+}
+
+fn evaluate(groups: &[(&Tensor, Term)], wished: Option<Term>, scale: Option<&Tensor>) -> Result<MeanLoss> {
+    let (first, second, terms) = match groups {
+        [(logits, term)] => (logits.contiguous()?, None, [*term; 2]),
+        [(real, term), (fake, other)] => (real.contiguous()?, Some(fake.contiguous()?), [*term, *other]),
+        _ => bail!("{OP}: takes one or two groups of logits, got {}", groups.len()),
+    };
+    for logits in std::iter::once(&first).chain(&second) {
+        if logits.elem_count() == 0 || !matches!(logits.dims(), [_, 1]) {
+            bail!("{OP}: takes logits [n, 1], got {:?}", logits.dims())
+        }
+    }
+    let counts = [first.elem_count(), second.as_ref().map_or(0, Tensor::elem_count)];
+    let loss = Evaluation { terms, wished, counts };
+    let values = match (first.device(), first.dtype()) {
+        (Device::Cpu, DType::F32) => loss.on_cpu::<f32>(&first, second.as_ref(), scale)?,
+        (Device::Cpu, _) => loss.on_cpu::<f64>(&first, second.as_ref(), scale)?,
+        #[cfg(feature = "cuda")]
+        (Device::Cuda(_), _) => loss.on_cuda(&first, second.as_ref(), scale)?,
+        _ => bail!("{OP}: runs on the CPU and on CUDA only"),
+    };
+    Ok(MeanLoss { values, counts })
+}
+
+/// What is to be evaluated.
+struct Evaluation {
+    terms: [Term; 2],
+    wished: Option<Term>,
+    counts: [usize; 2],
+}
+
+impl Evaluation {
+    /// Elements of [`MeanLoss::values`].
+    fn len(&self) -> usize {
+        let [first, second] = self.counts;
+        HEAD + first + second + if self.wished.is_some() { second } else { 0 }
+    }
+
+    fn on_cpu<T: Real>(&self, first: &Tensor, second: Option<&Tensor>, scale: Option<&Tensor>) -> Result<Tensor> {
+        let scale = match scale {
+            Some(scale) => read_tensor(OP, scale, |scale: &[f32]| Ok(f64::from(scale[0])))?,
+            None => 1.,
+        };
+        let mut values = vec![0f64; self.len()];
+        let (head, rest) = values.split_at_mut(HEAD);
+        let (slopes, ratios) = rest.split_at_mut(self.counts.iter().sum());
+        let (of_first, of_second) = slopes.split_at_mut(self.counts[0]);
+        let mut group = |logits: &Tensor, group: usize, slopes: &mut [f64], ratios: &mut [f64]| {
+            read_tensor(OP, logits, |logits: &[T]| {
+                let n = logits.len() as f64;
+                for (i, (&logit, out)) in logits.iter().zip(slopes).enumerate() {
+                    let [value, slope] = (self.terms[group].at)(wide(logit));
+                    head[0] += value / n;
+                    head[2 + group] += wide(logit) / n;
+                    *out = slope / n * scale;
+                    if let (Some(wished), Some(ratio)) = (self.wished, ratios.get_mut(i)) {
+                        // In this form a NaN stays one.
+                        if out.abs() < LEAST_SLOPE {
+                            *out = LEAST_SLOPE.copysign(*out);
+                        }
+                        let [value, slope] = (wished.at)(wide(logit));
+                        head[1] += value / n;
+                        *ratio = slope / n / *out;
+                    }
+                }
+                Ok(())
+            })
+        };
+        group(first, 0, of_first, &mut [])?;
+        if let Some(second) = second {
+            group(second, 1, of_second, ratios)?;
+        }
+        let values: Vec<T> = values.into_iter().map(real).collect();
+        Tensor::from_vec(values, self.len(), first.device())
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_cuda(&self, first: &Tensor, second: Option<&Tensor>, scale: Option<&Tensor>) -> Result<Tensor> {
+        let tensors = [Some(first), second, scale].map(|t| t.map(Tensor::storage_and_layout));
+        let mut operands = [None; 3];
+        for (operand, tensor) in operands.iter_mut().zip(&tensors) {
+            *operand = match tensor.as_ref().map(|(storage, layout)| (&**storage, *layout)) {
+                Some((Storage::Cuda(storage), layout)) => Some((storage, layout)),
+                Some(_) => bail!("{OP}: takes tensors of one device"),
+                None => None,
+            };
+        }
+        let [Some(first), second, scale] = operands else { bail!("{OP}: no logits") };
+        let numbers = [Some(self.terms[0]), Some(self.terms[1]), self.wished].map(|t| t.map_or(-1, |t| t.number));
+        let (storage, shape) = cuda::mean_loss(OP, [Some(first), second, scale], numbers, LEAST_SLOPE, self.len())?;
+        Ok(cuda::tensor(storage, shape))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objective::Loss;
+    use crate::ops::testing::{assert_close, device, distance, values};
+
+    fn terms() -> ([Term; 2], Term) {
+        (Loss::NonSaturating.discriminator(), Loss::NonSaturating.generator())
+    }
+
+    fn column(logits: &[f64], dtype: DType) -> Result<Tensor> {
+        Tensor::new(logits, &device())?.to_dtype(dtype)?.reshape((logits.len(), 1))
+    }
+
+    /// More logits than a block has threads, two groups of other lengths in one tensor, in every type there is.
+    #[test]
+    fn all_types_and_lengths_agree_with_double_on_the_cpu() -> Result<()> {
+        let ([of_real, of_fake], wished) = terms();
+        let types: &[DType] = if device().is_cpu() { &[DType::F32] } else { &[DType::F32, DType::BF16, DType::F64] };
+        for &dtype in types {
+            let logits = values(&[703, 1], 1)?.to_dtype(dtype)?;
+            let exact = logits.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+            let (tolerance, wide) = if dtype == DType::F64 { (1e-14, dtype) } else { (1e-6, DType::F32) };
+            let all = |t: &Tensor| -> Result<Vec<MeanLoss>> {
+                let (real, fake) = (t.narrow(0, 0, 303)?, t.narrow(0, 303, 400)?);
+                Ok(vec![
+                    mean_loss([(&real, of_real), (&fake, of_fake)], None)?,
+                    both_losses((&real, of_real), (&fake, of_fake), wished)?,
+                    mean_loss([(&fake, wished)], None)?,
+                ])
+            };
+            for (found, expected) in all(&logits)?.iter().zip(&all(&exact)?) {
+                assert_eq!(found.values.dtype(), wide, "{dtype:?}");
+                let far = distance(&found.values.to_device(&Device::Cpu)?, &expected.values)?;
+                // Ratios are large where slopes are small.
+                let size = expected.values.abs()?.max_all()?.to_scalar::<f64>()?.max(1.);
+                assert!(far < tolerance * size, "{dtype:?}: {far}");
+                let mean = exact.narrow(0, 303, 400)?.mean_all()?.to_scalar::<f64>()?;
+                if found.counts[1] > 0 {
+                    let found = found.mean_logit(1)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+                    assert!((found - mean).abs() < tolerance, "{dtype:?}: {found} {mean}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The ratio turns the discriminator's slope into the generator's, where the former is too small to divide by, too.
+    #[test]
+    fn ratios_are_those_of_the_slopes_at_both_ends() -> Result<()> {
+        let ([of_real, of_fake], wished) = terms();
+        for dtype in [DType::F32, DType::F64] {
+            let fake = column(&[-1000., -30., 0., 2., 1000.], dtype)?;
+            let both = both_losses((&fake, of_real), (&fake, of_fake), wished)?;
+            assert_close(&(both.slopes(1)? * both.ratios()?)?, &mean_loss([(&fake, wished)], None)?.slopes(0)?, 1e-7);
+            let slopes = both.slopes(1)?.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+            assert!((slopes[0] / LEAST_SLOPE - 1.).abs() < 1e-6 && slopes[1] > LEAST_SLOPE, "{slopes:?}");
+            let apart = mean_loss([(&fake, of_real), (&fake, of_fake)], None)?;
+            assert_close(&both.loss()?, &apart.loss()?, 1e-7);
+            assert_close(&both.wished()?, &mean_loss([(&fake, wished)], None)?.loss()?, 1e-7);
+            // Nothing hides a divergence.
+            let lost = column(&[1., f64::NAN], dtype)?;
+            let both = both_losses((&lost, of_real), (&lost, of_fake), wished)?;
+            for t in
+                [both.loss()?, both.wished()?, both.mean_logit(1)?, both.slopes(1)?.narrow(0, 1, 1)?, both.ratios()?]
+            {
+                assert!(t.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?.is_nan());
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn slopes_are_multiplied_by_the_scale_and_losses_are_not() -> Result<()> {
+        let ([of_real, of_fake], _) = terms();
+        let (real, fake) = (values(&[5, 1], 1)?, values(&[3, 1], 2)?);
+        let scale = Tensor::new(&[1024f32, 7.], &device())?;
+        let plain = mean_loss([(&real, of_real), (&fake, of_fake)], None)?;
+        let scaled = mean_loss([(&real, of_real), (&fake, of_fake)], Some(&scale))?;
+        assert_close(&scaled.all_slopes()?, &(plain.all_slopes()? * 1024.)?, 1e-12);
+        assert_close(&scaled.loss()?, &plain.loss()?, 1e-15);
+        Ok(())
+    }
+
+    #[test]
+    fn what_are_no_logits_is_refused() -> Result<()> {
+        let ([of_real, of_fake], _) = terms();
+        let (one, wide) = (values(&[1, 1], 1)?, values(&[2, 2], 1)?);
+        for bad in [&one.narrow(0, 0, 0)?, &wide, &one.flatten_all()?] {
+            assert!(mean_loss([(bad, of_real)], None).is_err());
+            assert!(mean_loss([(&one, of_real), (bad, of_fake)], None).is_err());
+        }
+        Ok(())
+    }
+}
