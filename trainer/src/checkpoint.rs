@@ -1,8 +1,9 @@
 //! The whole state of a run in one safetensors file.
 //!
 //! Tensors: `generator/…` and `discriminator/…`, each parameter with its two moments (`.moments`, [2, n]) and, for the
-//! generator, its moving average (`.average`). Metadata: the recipe, and the count of images and steps, from which with the
-//! recipe's seed all randomness follows. The bytes depend on the state alone: the same state, the same file.
+//! generator, its moving average (`.average`); with loss scaling, its state (`loss_scale`). Metadata: the recipe, and the
+//! count of images and steps, from which with the recipe's seed all randomness follows. The bytes depend on the state alone:
+//! the same state, the same file.
 
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -112,11 +113,32 @@ mod tests {
     use super::*;
     use crate::data::mnist;
     use crate::ops::testing::device;
+    use crate::optim::Learner;
+    use crate::recipe::Arithmetic;
     use crate::state::tests::{batches, small};
     use std::sync::Arc;
 
     #[test]
     fn a_restored_state_goes_on_to_the_same_bytes() -> Result<()> {
+        resumes(Arithmetic::F32)?;
+        // Half precision needs a GPU.
+        if device().is_cpu() { Ok(()) } else { resumes(Arithmetic::F16) }
+    }
+
+    /// A scale from which some steps are skipped
+    fn scale_up(state: &State) -> Result<()> {
+        for scale in [&state.generator, &state.discriminator].into_iter().filter_map(Learner::loss_scale) {
+            scale.slice_set(&Tensor::new(&[1_048_576f32], &device())?, 0, 0)?;
+        }
+        Ok(())
+    }
+
+    fn resumes(precision: Arithmetic) -> Result<()> {
+        let small = |name: &str| {
+            let mut recipe = small(name);
+            recipe.training.precision = precision;
+            recipe
+        };
         let folder = tempfile::tempdir().expect("a folder");
         let (half, whole, resumed) =
             (folder.path().join("half"), folder.path().join("whole"), folder.path().join("resumed"));
@@ -125,11 +147,15 @@ mod tests {
         let mut batches = batches(&state, &data);
         for step in 0..8 {
             if step == 4 {
+                scale_up(&state)?;
                 save(&state, &half)?;
             }
             state.step(&batches.next_batch()?)?;
         }
         save(&state, &whole)?;
+        let scales = state.loss_scales()?;
+        assert!(scales.iter().all(|found| found.is_some() == (precision == Arithmetic::F16)));
+        assert!(scales.iter().flatten().all(|found| found.skipped > 4), "{scales:?}");
         let mut recipe = small("resumes");
         recipe.training.kimg = 7.;
         let mut state = load(&half, recipe, &data, &device())?;
@@ -140,6 +166,7 @@ mod tests {
         }
         state.recipe.training.kimg = small("resumes").training.kimg;
         save(&state, &resumed)?;
+        assert_eq!(state.loss_scales()?, scales);
         assert!(std::fs::read(&whole).expect("reads") == std::fs::read(&resumed).expect("reads"), "bytes differ");
         Ok(())
     }

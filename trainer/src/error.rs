@@ -48,14 +48,12 @@ pub enum Error {
         why: String,
     },
     /// Training left the numbers that exist.
-    #[error("training diverged at {images} images: the {network} loss is {loss}; {advice}")]
+    #[error("training diverged at {images} images: {what}; {advice}")]
     Diverged {
         /// Real images seen.
         images: u64,
-        /// Whose loss.
-        network: &'static str,
-        /// Its value.
-        loss: f32,
+        /// What is no number any more.
+        what: String,
         /// What to try.
         advice: String,
     },

@@ -1,5 +1,8 @@
 //! The gradients of one move of the game: what the discriminator learns from a batch of real and generated images, and what
 //! it tells the generator.
+//!
+//! A `scale`, `[1]`, is what the loss is multiplied by before the way back, where the layers' `f16` would lose its gradients
+//! otherwise: all gradients are then those of the scaled loss. The losses themselves are not scaled.
 
 use crate::net::{Gradients, Network, WantedGradients};
 use crate::objective::r1;
@@ -36,10 +39,18 @@ impl Judgement {
     }
 
     /// With the penalties of the rules, if there are any.
-    fn penalised(mut self, network: &Network, rules: &Objective, real: &Tensor) -> Result<Self> {
+    fn penalised(
+        mut self,
+        network: &Network,
+        rules: &Objective,
+        real: &Tensor,
+        scale: Option<&Tensor>,
+    ) -> Result<Self> {
         if rules.r1_gamma > 0. {
             let (penalty, gradients) = r1::penalty(&network.map(single)?, &single(real)?, rules.r1_gamma)?;
             self.loss = (self.loss + penalty)?;
+            // Single precision needs no scale, but is added to what has one.
+            let gradients = if let Some(scale) = scale { gradients.times(scale)? } else { gradients };
             self.gradients = self.gradients.plus(&gradients)?;
         }
         Ok(self)
@@ -60,29 +71,35 @@ const BOTH: WantedGradients = WantedGradients { input: true, parameters: true };
 ///
 /// # Errors
 /// Images that do not fit the network.
-pub fn discriminator(network: &Network, rules: &Objective, real: &Tensor, fake: &Tensor) -> Result<Judgement> {
+pub fn discriminator(
+    network: &Network,
+    rules: &Objective,
+    real: &Tensor,
+    fake: &Tensor,
+    scale: Option<&Tensor>,
+) -> Result<Judgement> {
     let [of_real, of_fake] = rules.loss.discriminator();
     let judgement = if network.treats_samples_alone() {
         let trace = network.trace(&Tensor::cat(&[real, fake], 0)?)?;
         let [real_logits, fake_logits] = halves(trace.output(), real.dim(0)?)?;
-        let found = mean_loss([(&real_logits, of_real), (&fake_logits, of_fake)], None)?;
+        let found = mean_loss([(&real_logits, of_real), (&fake_logits, of_fake)], scale)?;
         Judgement::new(&found, trace.backward(&found.all_slopes()?, PARAMETERS)?)?
     } else {
         let (real_trace, fake_trace) = (network.trace(real)?, network.trace(fake)?);
-        let found = mean_loss([(real_trace.output(), of_real), (fake_trace.output(), of_fake)], None)?;
+        let found = mean_loss([(real_trace.output(), of_real), (fake_trace.output(), of_fake)], scale)?;
         let gradients = real_trace.backward(&found.slopes(0)?, PARAMETERS)?;
         Judgement::new(&found, gradients.plus(&fake_trace.backward(&found.slopes(1)?, PARAMETERS)?)?)?
     };
-    judgement.penalised(network, rules, real)
+    judgement.penalised(network, rules, real, scale)
 }
 
 /// The generator's side of a step in two stages: gradients pass through the discriminator, none is computed for its weights.
 ///
 /// # Errors
 /// Images that do not fit the network.
-pub fn generator(network: &Network, rules: &Objective, fake: &Tensor) -> Result<Advice> {
+pub fn generator(network: &Network, rules: &Objective, fake: &Tensor, scale: Option<&Tensor>) -> Result<Advice> {
     let trace = network.trace(fake)?;
-    let found = mean_loss([(trace.output(), rules.loss.generator())], None)?;
+    let found = mean_loss([(trace.output(), rules.loss.generator())], scale)?;
     match trace.backward(&found.slopes(0)?, INPUT)?.input {
         Some(gradient) => Ok(Advice { loss: found.loss()?, gradient }),
         None => bail!("the discriminator passes no gradient on"),
@@ -92,7 +109,7 @@ pub fn generator(network: &Network, rules: &Objective, fake: &Tensor) -> Result<
 /// Both sides from one pass through the discriminator and back (Shen et al., "Training generative adversarial networks in
 /// one stage", 2021). The way back is linear in the gradient it begins with, and each generated image has its own: scaled
 /// by the ratio of both losses' derivatives with respect to its logit, the gradient with respect to the image is the
-/// generator's.
+/// generator's. `f16` has no room for such ratios.
 ///
 /// # Errors
 /// A network in which samples see each other; images that do not fit it.
@@ -109,7 +126,7 @@ pub fn one_stage(network: &Network, rules: &Objective, real: &Tensor, fake: &Ten
     let Some(input) = gradients.input.take() else { bail!("the discriminator passes no gradient on") };
     let ratios = found.ratios()?.reshape([vec![fake.dim(0)?], vec![1; fake.rank() - 1]].concat())?;
     let gradient = input.narrow(0, n, fake.dim(0)?)?.broadcast_mul(&ratios.to_dtype(input.dtype())?)?;
-    let judgement = Judgement::new(&found, gradients)?.penalised(network, rules, real)?;
+    let judgement = Judgement::new(&found, gradients)?.penalised(network, rules, real, None)?;
     Ok((judgement, Advice { loss: found.wished()?, gradient }))
 }
 
@@ -134,6 +151,15 @@ mod tests {
         dcgan::discriminator(&recipe, image, &mut Init::new(1))?.map(|t| t.to_device(&device())? * scale)
     }
 
+    /// All logits moved by `bias`.
+    fn with_last_bias(network: &Network, bias: f64) -> Result<Network> {
+        let mut left = network.parameters().len();
+        network.map(|t| {
+            left -= 1;
+            if left == 0 { t.affine(1., bias) } else { Ok(t.clone()) }
+        })
+    }
+
     fn assert_close(a: &Tensor, b: &Tensor, what: &str) -> Result<()> {
         let (far, size) = ((a - b)?.abs()?.max_all()?.to_scalar::<f32>()?, b.abs()?.max_all()?.to_scalar::<f32>()?);
         assert!(far <= 2e-5 * size && size > 0., "{what}: differs by {far} of {size}");
@@ -152,7 +178,7 @@ mod tests {
                 let rules = &Objective { loss, r1_gamma };
                 let (judgement, advice) = one_stage(&network, rules, &real, &fake)?;
                 let (expected, wished) =
-                    (discriminator(&network, rules, &real, &fake)?, generator(&network, rules, &fake)?);
+                    (discriminator(&network, rules, &real, &fake, None)?, generator(&network, rules, &fake, None)?);
                 let values = |a: &Tensor, b: &Tensor| -> Result<[f32; 2]> { Ok([a.to_scalar()?, b.to_scalar()?]) };
                 assert_eq!(values(&judgement.loss, &advice.loss)?, values(&expected.loss, &wished.loss)?);
                 for (found, expected) in judgement.gradients.parameters.iter().zip(&expected.gradients.parameters) {
@@ -167,16 +193,35 @@ mod tests {
     /// The case that the non-saturating loss is made for: the discriminator's loss is flat, the generator's is not.
     #[test]
     fn a_saturated_discriminator_still_tells_the_generator() -> Result<()> {
-        let network = network(1.)?;
-        let last = network.parameters().len() - 1;
-        let mut at = 0;
-        let sure = network.map(|t| {
-            at += 1;
-            if at - 1 == last { t.affine(1., -300.) } else { Ok(t.clone()) }
-        })?;
+        let sure = with_last_bias(&network(1.)?, -300.)?;
         let fake = Init::new(2).normal(&[3, 12, 12, 1], 0., 1.)?.to_device(&device())?;
         let (_, advice) = one_stage(&sure, &RULES, &fake, &fake)?;
-        assert_close(&advice.gradient, &generator(&sure, &RULES, &fake)?.gradient, "saturated")
+        assert_close(&advice.gradient, &generator(&sure, &RULES, &fake, None)?.gradient, "saturated")
+    }
+
+    /// A discriminator that takes everything for real, in half precision: the slopes of the generator's loss are below the
+    /// smallest number of `f16`, but not those of the scaled loss.
+    #[test]
+    fn gradients_that_underflow_survive_with_a_scale() -> Result<()> {
+        if device().is_cpu() {
+            return Ok(());
+        }
+        let sure = with_last_bias(&network(4.)?, 18.)?;
+        let half = sure.map(|t| if t.rank() > 1 { t.to_dtype(DType::F16) } else { Ok(t.clone()) })?;
+        let fake = Init::new(2).normal(&[6, 12, 12, 1], 0.5, 1.)?.to_device(&device())?;
+        let expected = generator(&sure, &RULES, &fake, None)?.gradient;
+        // Of the whole: an activation that falls on the other side of zero changes single elements much, in any precision.
+        let size = |t: &Tensor| {
+            Ok::<f32, candle_core::Error>(t.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt() as f32)
+        };
+        let found =
+            |scale: Option<&Tensor>| single(&generator(&half, &RULES, &fake.to_dtype(DType::F16)?, scale)?.gradient);
+        assert_eq!(size(&found(None)?)?, 0.);
+        let found = (found(Some(&Tensor::new(&[4_194_304f32], &device())?))? / 4_194_304.)?;
+        let far = size(&(found - &expected)?)? / size(&expected)?;
+        println!("differs by {far}");
+        assert!(far < 0.05, "{far}");
+        Ok(())
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The optimiser: a network with Adam's moments and, for the generator, the moving average of its weights.
 
 use crate::net::{Gradients, Network};
-use crate::ops;
+use crate::ops::{self, LossScale, Scaling};
 use candle_core::{DType, IndexOp, Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
 
@@ -37,13 +37,15 @@ pub struct Learner {
     average: Option<Network>,
     /// A copy of the network in another type, which the layers compute with.
     working: Option<(DType, Network)>,
+    /// Where gradients on the way back are `f16`: how much larger than its own the loss is that they are of.
+    scaling: Option<Scaling>,
     /// [3, n] or [4, n] a parameter: its value, both moments, and its average.
     state: Vec<Tensor>,
 }
 
 impl Learner {
     /// A learner that begins with the values of `network`, with or without a moving average, whose layers compute in
-    /// `dtype`.
+    /// `dtype`; with `f16`, gradients are those of a scaled loss ([`Self::loss_scale`]).
     ///
     /// # Errors
     /// None but those of the device.
@@ -63,7 +65,11 @@ impl Learner {
             })
         };
         let average = if average { Some(views(3)?) } else { None };
-        let mut learner = Self { adam, network: views(0)?, average, working: None, state };
+        let scaling = match (dtype, network.parameters().first()) {
+            (DType::F16, Some((_, parameter))) => Some(Scaling::new(parameter.device())?),
+            _ => None,
+        };
+        let mut learner = Self { adam, network: views(0)?, average, working: None, scaling, state };
         if dtype != DType::F32 {
             learner.working = Some((dtype, copy(&learner.network, dtype)?));
         }
@@ -96,7 +102,22 @@ impl Learner {
         self.average.as_ref()
     }
 
-    /// One step down the gradients; the moving average then moves towards the new values by `average`.
+    /// What slopes of the network's loss are to be multiplied by before the next way back, `[1]`, where it is scaled.
+    pub fn loss_scale(&self) -> Option<&Tensor> {
+        self.scaling.as_ref().map(Scaling::scale)
+    }
+
+    /// What loss scaling has come to, where there is some; waits for the device.
+    ///
+    /// # Errors
+    /// What went wrong on the device.
+    pub fn read_loss_scale(&self) -> Result<Option<LossScale>> {
+        self.scaling.as_ref().map(Scaling::read).transpose()
+    }
+
+    /// One step down the gradients, which are those of the scaled loss where it is scaled; the moving average then moves
+    /// towards the new values by `average`. A step with scaled gradients that are not finite is skipped: parameters, moments
+    /// and average stay what they are.
     ///
     /// # Errors
     /// Gradients of another network.
@@ -106,11 +127,17 @@ impl Learner {
         }
         self.adam.step += 1;
         self.adam.average = average;
-        self.state.iter().zip(&gradients.parameters).try_for_each(|(state, g)| ops::adam_step(state, g, &self.adam))?;
+        let scaling = self.scaling.as_ref();
+        if let Some(scaling) = scaling {
+            scaling.judge(&gradients.parameters, &self.adam)?;
+        }
+        for (state, g) in self.state.iter().zip(&gradients.parameters) {
+            ops::adam_step(state, g, &self.adam, scaling)?;
+        }
         self.refresh()
     }
 
-    /// Steps taken.
+    /// Steps taken, or skipped.
     pub fn steps(&self) -> u64 {
         self.adam.step
     }
@@ -125,7 +152,8 @@ impl Learner {
         self.adam.lr = lr;
     }
 
-    /// Views of every parameter, its moments (`.moments`, [2, n]) and its average (`.average`), under stable names.
+    /// Views of every parameter, its moments (`.moments`, [2, n]) and its average (`.average`), and of what loss scaling
+    /// keeps (`loss_scale`), under stable names.
     ///
     /// # Errors
     /// None but those of the device.
@@ -138,6 +166,7 @@ impl Learner {
                 all.push((format!("{name}.average"), state.i(3)?.reshape(parameter.shape())?));
             }
         }
+        all.extend(self.scaling.iter().map(|scaling| ("loss_scale".to_owned(), scaling.state().clone())));
         Ok(all)
     }
 }

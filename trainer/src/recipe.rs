@@ -132,6 +132,10 @@ pub enum Arithmetic {
     Tf32,
     /// Images, weights and their gradients on the way are `bf16`, which has the range of `f32`: no loss needs scaling.
     Bf16,
+    /// The same in `f16`, which has three bits more and a small range: losses are scaled on the way back, by as much as
+    /// their gradients bear, and a step whose gradients were too large is skipped ([`crate::ops::Scaling`]). Not for one-stage
+    /// training.
+    F16,
 }
 
 impl Arithmetic {
@@ -144,6 +148,7 @@ impl Arithmetic {
         match self {
             Self::F32 | Self::Tf32 => DType::F32,
             Self::Bf16 => DType::BF16,
+            Self::F16 => DType::F16,
         }
     }
 }
@@ -246,8 +251,15 @@ impl Recipe {
         within("discriminator.width", d.width, 1, 1024)?;
         if d.batch_norm && self.training.schedule == Schedule::OneStage {
             return Err(
-                "training.schedule is one-stage, which needs a discriminator that treats samples alone: allowed are \
-                 auto and two-stage, or discriminator.batch_norm = false"
+                "training.schedule is one-stage, which needs a discriminator that treats samples alone: allowed is \
+                 two-stage, or discriminator.batch_norm = false"
+                    .into(),
+            );
+        }
+        if self.training.precision == Arithmetic::F16 && self.training.schedule == Schedule::OneStage {
+            return Err(
+                "training.precision is f16, which has no room for the ratios of gradients of one-stage training: allowed \
+                 are f32, tf32 and bf16, or training.schedule = \"two-stage\""
                     .into(),
             );
         }
@@ -368,7 +380,7 @@ mod tests {
         assert!(error(&[("seed", "one".into())]).contains("invalid type: string"));
         assert!(error(&[("objective.loss", "hinge".into())]).contains("`non-saturating` or `minimax`"));
         assert!(error(&[("export.precision", "f8".into())]).contains("`f16` or `f32`"));
-        assert!(error(&[("training.precision", "f8".into())]).contains("`bf16`"));
+        assert!(error(&[("training.precision", "f8".into())]).contains("`f16`"));
         assert!(error(&[("generator.architecture", "x".into())]).contains("`dcgan` or `dense`"));
         for (key, value) in [
             ("training.batch", 1.into()),
@@ -385,6 +397,8 @@ mod tests {
         }
         let both = [("training.schedule", "one-stage".into()), ("discriminator.batch_norm", true.into())];
         assert!(error(&both).contains("discriminator.batch_norm = false"));
+        let both = [("training.schedule", "one-stage".into()), ("training.precision", "f16".into())];
+        assert!(error(&both).contains("f32, tf32 and bf16"));
         assert!(error(&[("seed.x", 1.into())]).contains("seed is a single value"));
         assert!(Recipe::load("nothing", &[]).expect_err("no such").to_string().contains("digits, tutorial"));
     }

@@ -5,6 +5,7 @@ use crate::ema;
 use crate::error::{Error, Result};
 use crate::game;
 use crate::net::{Network, WantedGradients};
+use crate::ops::LossScale;
 use crate::optim::Learner;
 use crate::recipe::{Arithmetic, Recipe, Schedule};
 use candle_core::{Device, Tensor};
@@ -114,11 +115,12 @@ impl State {
             self.discriminator.step(&judgement.gradients, 0.)?;
             (judgement, advice)
         } else {
-            let judgement = game::discriminator(self.discriminator.working(), rules, &real, &fake)?;
+            let scale = self.discriminator.loss_scale();
+            let judgement = game::discriminator(self.discriminator.working(), rules, &real, &fake, scale)?;
             self.watch("discriminator", &judgement.loss)?;
             self.discriminator.step(&judgement.gradients, 0.)?;
             // In its own step the generator is judged by the discriminator's new weights.
-            let advice = game::generator(self.discriminator.working(), rules, &fake)?;
+            let advice = game::generator(self.discriminator.working(), rules, &fake, self.generator.loss_scale())?;
             self.watch("generator", &advice.loss)?;
             (judgement, advice)
         };
@@ -141,6 +143,22 @@ impl State {
     pub fn check(&self, losses: &Losses) -> Result<()> {
         self.finite("discriminator", losses.discriminator)?;
         self.finite("generator", losses.generator)
+    }
+
+    /// What loss scaling has come to, of discriminator and generator, where there is some; waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] when gradients are not finite whatever the scale.
+    pub fn loss_scales(&self) -> Result<[Option<LossScale>; 2]> {
+        let found = [self.discriminator.read_loss_scale()?, self.generator.read_loss_scale()?];
+        for (network, found) in ["discriminator", "generator"].into_iter().zip(found) {
+            if found.is_some_and(|found| found.lost > 0) {
+                let what =
+                    format!("gradients of the {network} are not finite though its loss is scaled by no more than 1");
+                return Err(self.diverged(what));
+            }
+        }
+        Ok(found)
     }
 
     /// [`Self::check`] before a loss is learned from, where looking at it costs nothing.
@@ -168,15 +186,16 @@ impl State {
     }
 
     fn finite(&self, network: &'static str, loss: f32) -> Result<()> {
-        if loss.is_finite() {
-            return Ok(());
-        }
+        if loss.is_finite() { Ok(()) } else { Err(self.diverged(format!("the {network} loss is {loss}"))) }
+    }
+
+    fn diverged(&self, what: String) -> Error {
         let o = &self.recipe.optimizer;
         let advice = format!(
             "try lower learning rates (optimizer.generator_lr is {}, optimizer.discriminator_lr is {})",
             o.generator_lr, o.discriminator_lr
         );
-        Err(Error::Diverged { images: self.shown, network, loss, advice })
+        Error::Diverged { images: self.shown, what, advice }
     }
 }
 
@@ -184,6 +203,7 @@ impl State {
 pub(crate) mod tests {
     use super::*;
     use crate::data::{Batches, mnist};
+    use crate::net::Gradients;
     use std::sync::Arc;
 
     /// A recipe that takes milliseconds a step.
@@ -241,25 +261,93 @@ pub(crate) mod tests {
     fn half_precision_needs_a_gpu_and_learns_alike() -> Result<()> {
         let data = Arc::new(mnist::load(None)?);
         let device = crate::ops::testing::device();
-        let mut reference = State::new(small("half"), &data, &device)?;
-        let mut recipe = small("half");
-        recipe.training.precision = Arithmetic::Bf16;
-        let half = State::new(recipe, &data, &device);
+        for (precision, r1_gamma, tolerance) in
+            [(Arithmetic::Bf16, 0., 0.05), (Arithmetic::F16, 0., 0.02), (Arithmetic::F16, 10., 0.02)]
+        {
+            let mut recipe = small("half");
+            recipe.objective.r1_gamma = r1_gamma;
+            let mut reference = State::new(recipe.clone(), &data, &device)?;
+            recipe.training.precision = precision;
+            let half = State::new(recipe, &data, &device);
+            if device.is_cpu() {
+                assert!(half.expect_err("no GPU").to_string().contains("training.precision"));
+                continue;
+            }
+            let mut half = half?;
+            // A scale that fits: while one is looked for, the other network already learns.
+            for scale in [&half.generator, &half.discriminator].into_iter().filter_map(Learner::loss_scale) {
+                scale.slice_set(&Tensor::new(&[4096f32], &device)?, 0, 0)?;
+            }
+            let mut batches = batches(&half, &data);
+            let mut apart = Vec::new();
+            for _ in 0..10 {
+                let batch = batches.next_batch()?;
+                let (a, b) = (Found::read(&[reference.step(&batch)?])?[0], Found::read(&[half.step(&batch)?])?[0]);
+                for (a, b) in [(a.discriminator, b.discriminator), (a.generator, b.generator)] {
+                    apart.push((a - b).abs() / a);
+                    assert!((a - b).abs() < tolerance * a, "{precision:?}, R1 {r1_gamma}: {a:?} {b:?}");
+                }
+            }
+            println!("{precision:?}, R1 {r1_gamma}: {apart:.5?}");
+            assert!(apart.iter().any(|&far| far > 0.), "half precision was not used");
+            let scales = half.loss_scales()?;
+            assert!(scales.iter().flatten().all(|found| found.skipped == 0), "{scales:?}");
+        }
+        Ok(())
+    }
+
+    /// A scale that is far too large: both steps are skipped, and nothing but the scales is changed.
+    #[test]
+    fn a_step_that_overflows_changes_nothing_but_the_scale() -> Result<()> {
+        let device = crate::ops::testing::device();
         if device.is_cpu() {
-            assert!(half.expect_err("no GPU").to_string().contains("training.precision"));
             return Ok(());
         }
-        let mut half = half?;
-        let mut batches = batches(&half, &data);
-        let mut apart = Vec::new();
-        for _ in 0..10 {
-            let batch = batches.next_batch()?;
-            let (a, b) = (Found::read(&[reference.step(&batch)?])?[0], Found::read(&[half.step(&batch)?])?[0]);
-            apart.push((a.discriminator - b.discriminator).abs());
-            assert!((a.discriminator - b.discriminator).abs() < 0.05 * a.discriminator, "{a:?} {b:?}");
-            assert!((a.generator - b.generator).abs() < 0.05 * a.generator, "{a:?} {b:?}");
+        let data = Arc::new(mnist::load(None)?);
+        let mut recipe = small("overflows");
+        recipe.training.precision = Arithmetic::F16;
+        let mut state = State::new(recipe, &data, &device)?;
+        let mut batches = batches(&state, &data);
+        for _ in 0..8 {
+            state.step(&batches.next_batch()?)?;
         }
-        assert!(apart.iter().any(|&far| far > 0.), "half precision was not used");
+        let skipped = state.loss_scales()?.map(|found| found.expect("f16").skipped);
+        assert!(skipped.iter().all(|&skipped| skipped < 8), "it never learns: {skipped:?}");
+        const LARGE: f32 = 1_073_741_824.;
+        for scale in [&state.generator, &state.discriminator].into_iter().filter_map(Learner::loss_scale) {
+            scale.slice_set(&Tensor::new(&[LARGE], &device)?, 0, 0)?;
+        }
+        let all = |state: &State| -> Result<Vec<(String, Vec<u32>)>> {
+            let mut all = state.generator.tensors()?;
+            all.extend(state.discriminator.tensors()?);
+            let bits = |t: &Tensor| -> Result<Vec<u32>> {
+                Ok(t.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits).collect())
+            };
+            all.iter().filter(|(name, _)| name != "loss_scale").map(|(name, t)| Ok((name.clone(), bits(t)?))).collect()
+        };
+        let before = all(&state)?;
+        state.step(&batches.next_batch()?)?;
+        assert!(all(&state)? == before, "a skipped step has changed something");
+        assert_eq!(
+            state.loss_scales()?.map(|found| found.expect("f16")),
+            skipped.map(|skipped| LossScale { scale: LARGE / 2., skipped: skipped + 1, lost: 0 })
+        );
+        // Gradients that are not finite at any scale are no matter of scales.
+        let gradients = |learner: &Learner| -> Result<Gradients> {
+            let parameters = learner.network().parameters().into_iter();
+            Ok(Gradients {
+                input: None,
+                parameters: parameters.map(|(_, t)| t.affine(0., f64::NAN)).collect::<candle_core::Result<_>>()?,
+            })
+        };
+        let nan = gradients(&state.discriminator)?;
+        for _ in 0..29 {
+            state.discriminator.step(&nan, 0.)?;
+        }
+        assert_eq!(state.loss_scales()?[0].map(|found| found.scale), Some(1.));
+        state.discriminator.step(&nan, 0.)?;
+        let error = state.loss_scales().expect_err("diverged").to_string();
+        assert!(error.contains("gradients of the discriminator") && error.contains("lower learning rates"), "{error}");
         Ok(())
     }
 

@@ -101,6 +101,7 @@ fn read(state: &State, unread: &mut Vec<Found>, tick: &mut Tick) -> Result<()> {
         tick.add(&losses);
     }
     unread.clear();
+    [tick.discriminator_loss_scale, tick.generator_loss_scale] = state.loss_scales()?;
     Ok(())
 }
 

@@ -41,6 +41,15 @@ impl Gradients {
         let parameters = self.parameters.iter().zip(&other.parameters).map(|(a, b)| a + b).collect::<Result<_>>()?;
         Ok(Self { input: None, parameters })
     }
+
+    /// Those of a loss that is `scale`, `[1]`, times as large, with respect to the parameters.
+    ///
+    /// # Errors
+    /// None but those of the device.
+    pub fn times(self, scale: &Tensor) -> Result<Self> {
+        let parameters = self.parameters.iter().map(|g| g.broadcast_mul(scale)).collect::<Result<_>>()?;
+        Ok(Self { input: None, parameters })
+    }
 }
 
 impl<'a> Trace<'a> {

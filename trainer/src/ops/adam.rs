@@ -1,8 +1,9 @@
 //! Adam and the moving average of the weights, in one pass over memory.
 
 use super::parallel::PIECE;
+use super::scaling::{CORRECTIONS, Scaling, UNSCALE};
 use super::{Real, contiguous, real, vectorised, with_real};
-use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
+use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
 #[cfg(feature = "cuda")]
 use {super::cuda, candle_core::CudaStorage};
@@ -18,7 +19,7 @@ pub struct Adam {
     pub beta2: f64,
     /// Added to the root of the second moment.
     pub eps: f64,
-    /// Which step this is, counted from 1.
+    /// Which step this is, counted from 1; with loss scaling, skipped ones are counted, and taken off again on the device.
     pub step: u64,
     /// What the moving average moves towards the new parameter by, in [0, 1]; for states without an average, no matter.
     pub average: f64,
@@ -27,14 +28,17 @@ pub struct Adam {
 /// One step of Adam in place. `state` holds n parameters, their first and second moments, and perhaps their moving
 /// average: [3, n] or [4, n]; `grad` has n elements in any shape. `m <- b1 m + (1 - b1) g`, `v <- b2 v + (1 - b2) g g`,
 /// `p <- p - lr * m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)` (Kingma & Ba, 2015, algorithm 1), then
-/// `average <- average + weight (p - average)`.
+/// `average <- average + weight (p - average)`. With `scaling`, which has judged the gradients, they are unscaled first, or
+/// the step is skipped.
 ///
 /// # Errors
 /// Shapes that do not fit, element types other than `f32` and `f64`.
-pub fn adam_step(state: &Tensor, grad: &Tensor, adam: &Adam) -> Result<()> {
-    match state.dims() {
-        [3 | 4, n] if *n == grad.elem_count() => state.inplace_op2(&grad.contiguous()?, &Step(*adam)),
-        other => bail!("adam: a state of {other:?} does not fit a gradient of {:?}", grad.dims()),
+pub fn adam_step(state: &Tensor, grad: &Tensor, adam: &Adam, scaling: Option<&Scaling>) -> Result<()> {
+    let (grad, step) = (grad.contiguous()?, Step(*adam));
+    match (state.dims(), scaling) {
+        ([3 | 4, n], None) if *n == grad.elem_count() => state.inplace_op2(&grad, &step),
+        ([3 | 4, n], Some(scaling)) if *n == grad.elem_count() => state.inplace_op3(&grad, scaling.state(), &step),
+        (other, _) => bail!("adam: a state of {other:?} does not fit a gradient of {:?}", grad.dims()),
     }
 }
 
@@ -46,6 +50,74 @@ impl InplaceOp2 for Step {
     }
 
     fn cpu_fwd(&self, state: &mut CpuStorage, sl: &Layout, grad: &CpuStorage, gl: &Layout) -> Result<()> {
+        self.0.on_cpu(Factors::of(&self.0), state, sl, (grad, gl))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, state: &mut CudaStorage, sl: &Layout, grad: &CudaStorage, gl: &Layout) -> Result<()> {
+        cuda::adam(&self.0, state, sl, (grad, gl), None)
+    }
+}
+
+impl InplaceOp3 for Step {
+    fn name(&self) -> &'static str {
+        "adam"
+    }
+
+    fn cpu_fwd(
+        &self,
+        state: &mut CpuStorage,
+        sl: &Layout,
+        grad: &CpuStorage,
+        gl: &Layout,
+        scaling: &CpuStorage,
+        layout: &Layout,
+    ) -> Result<()> {
+        let decided = contiguous::<f32>("adam", scaling, layout)?;
+        if decided[UNSCALE] == 0. {
+            return Ok(());
+        }
+        let corrections = CORRECTIONS.map(|at| f64::from(decided[at]).recip());
+        self.0.on_cpu(Factors { unscale: decided[UNSCALE].into(), corrections }, state, sl, (grad, gl))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        state: &mut CudaStorage,
+        sl: &Layout,
+        grad: &CudaStorage,
+        gl: &Layout,
+        scaling: &CudaStorage,
+        layout: &Layout,
+    ) -> Result<()> {
+        cuda::adam(&self.0, state, sl, (grad, gl), Some((scaling, layout)))
+    }
+}
+
+/// What the numbers of one step are multiplied and divided by.
+#[derive(Clone, Copy)]
+struct Factors {
+    /// Gradients are multiplied by it.
+    unscale: f64,
+    /// `1 - b1^t` and `1 - b2^t`, which the moments are divided by.
+    corrections: [f64; 2],
+}
+
+impl Factors {
+    fn of(adam: &Adam) -> Self {
+        Self { unscale: 1., corrections: [adam.beta1, adam.beta2].map(|beta| 1. - beta.powf(adam.step as f64)) }
+    }
+}
+
+impl Adam {
+    fn on_cpu(
+        &self,
+        factors: Factors,
+        state: &mut CpuStorage,
+        sl: &Layout,
+        (grad, gl): (&CpuStorage, &Layout),
+    ) -> Result<()> {
         with_real!("adam", grad, T => {
             let grad = contiguous::<T>("adam", grad, gl)?;
             let (Some((start, end)), Some(all)) = (sl.contiguous_offsets(), T::slice_mut(state)) else {
@@ -56,12 +128,12 @@ impl InplaceOp2 for Step {
             let (v, average) = rest.split_at_mut(grad.len());
             let pieces = p.par_chunks_mut(PIECE).zip(m.par_chunks_mut(PIECE)).zip(v.par_chunks_mut(PIECE)).zip(grad.par_chunks(PIECE));
             if average.is_empty() {
-                pieces.for_each(|(((p, m), v), g)| vectorised(#[inline(always)] || self.0.update(p, m, v, g)));
+                pieces.for_each(|(((p, m), v), g)| vectorised(#[inline(always)] || self.update(factors, p, m, v, g)));
             } else {
-                let weight = real::<T>(self.0.average);
+                let weight = real::<T>(self.average);
                 pieces.zip(average.par_chunks_mut(PIECE)).for_each(|((((p, m), v), g), average)| {
                     vectorised(#[inline(always)] || {
-                        self.0.update(p, m, v, g);
+                        self.update(factors, p, m, v, g);
                         for (average, &p) in average.iter_mut().zip(&*p) {
                             *average += weight * (p - *average);
                         }
@@ -72,22 +144,16 @@ impl InplaceOp2 for Step {
         })
     }
 
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, state: &mut CudaStorage, sl: &Layout, grad: &CudaStorage, gl: &Layout) -> Result<()> {
-        cuda::adam(&self.0, state, sl, (grad, gl))
-    }
-}
-
-impl Adam {
     #[inline(always)]
-    fn update<T: Real>(&self, p: &mut [T], m: &mut [T], v: &mut [T], g: &[T]) {
-        let t = self.step as f64;
+    fn update<T: Real>(&self, factors: Factors, p: &mut [T], m: &mut [T], v: &mut [T], g: &[T]) {
         // Both bias corrections, taken out of the loop: m / c1 / (sqrt(v) / sqrt(c2) + eps).
-        let root = real::<T>((1. - self.beta2.powf(t)).sqrt().recip());
-        let (rate, eps) = (real::<T>(self.lr / (1. - self.beta1.powf(t))), real::<T>(self.eps));
+        let [first, second] = factors.corrections;
+        let root = real::<T>(second.sqrt().recip());
+        let (rate, eps, unscale) = (real::<T>(self.lr / first), real::<T>(self.eps), real::<T>(factors.unscale));
         let (b1, b2) = (real::<T>(self.beta1), real::<T>(self.beta2));
         let (c1, c2) = (T::one() - b1, T::one() - b2);
         for (((p, m), v), &g) in p.iter_mut().zip(m).zip(v).zip(g) {
+            let g = g * unscale;
             *m = b1 * *m + c1 * g;
             *v = b2 * *v + c2 * g * g;
             *p -= rate * *m / (v.sqrt() * root + eps);
@@ -124,7 +190,7 @@ mod tests {
             let mut adam = Adam { lr: 0.01, beta1: 0.5, beta2: 0.99, eps: 1e-8, step: 0, average: 0.25 };
             for g in gradients {
                 adam.step += 1;
-                adam_step(&state, &Tensor::new(&g, &device())?, &adam)?;
+                adam_step(&state, &Tensor::new(&g, &device())?, &adam, None)?;
             }
             for (i, start) in start.into_iter().enumerate() {
                 let column: Vec<f64> = gradients.iter().map(|g| g[i]).collect();
@@ -133,7 +199,7 @@ mod tests {
                 assert!((found[0] - expected[0]).abs() < 1e-12, "{found:?} {expected:?}");
                 assert!(rows == 3 || (found[3] - expected[1]).abs() < 1e-12, "{found:?} {expected:?}");
             }
-            assert!(adam_step(&state, &Tensor::new(&[0f64; 3], &device())?, &adam).is_err());
+            assert!(adam_step(&state, &Tensor::new(&[0f64; 3], &device())?, &adam, None).is_err());
         }
         Ok(())
     }

@@ -223,7 +223,8 @@ mod tests {
     #[test]
     fn all_types_and_lengths_agree_with_double_on_the_cpu() -> Result<()> {
         let ([of_real, of_fake], wished) = terms();
-        let types: &[DType] = if device().is_cpu() { &[DType::F32] } else { &[DType::F32, DType::BF16, DType::F64] };
+        let types: &[DType] =
+            if device().is_cpu() { &[DType::F32] } else { &[DType::F32, DType::BF16, DType::F16, DType::F64] };
         for &dtype in types {
             let logits = values(&[703, 1], 1)?.to_dtype(dtype)?;
             let exact = logits.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;

@@ -23,6 +23,7 @@ mod norm;
 mod normalise;
 mod parallel;
 mod resample;
+mod scaling;
 mod second_order;
 mod take;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub use normalise::{
 };
 use parallel::{add_into, sum_rows, unwritten, vectorised};
 pub use resample::{average_pool, pixel_shuffle, pixel_unshuffle, upsample_nearest};
+pub use scaling::{LossScale, Scaling};
 pub use second_order::second_order_works;
 pub use take::take_images;
 

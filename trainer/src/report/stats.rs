@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::ops::LossScale;
 use crate::state::Losses;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -23,6 +24,13 @@ pub struct Tick {
     pub real_logit: f64,
     /// Mean logit of generated images.
     pub fake_logit: f64,
+    /// With `training.precision = "f16"`, what the discriminator's loss is multiplied by on the way back at the end of the
+    /// tick, and steps that were skipped since the beginning of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discriminator_loss_scale: Option<LossScale>,
+    /// The same of the generator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generator_loss_scale: Option<LossScale>,
     /// Seconds that the loop waited for data in this tick.
     pub data_wait_seconds: f64,
     /// Seconds that the grid of this tick took.

@@ -116,6 +116,7 @@ impl Scalar {
 fn data_type<T: Element>() -> sys::cudaDataType {
     match T::DTYPE {
         DType::F64 => sys::cudaDataType::CUDA_R_64F,
+        DType::F16 => sys::cudaDataType::CUDA_R_16F,
         DType::BF16 => sys::cudaDataType::CUDA_R_16BF,
         _ => sys::cudaDataType::CUDA_R_32F,
     }

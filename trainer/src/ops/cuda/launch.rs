@@ -26,6 +26,7 @@ module!(CHANNEL, "channel");
 module!(NORMALISE, "normalise");
 module!(IMAGES, "images");
 module!(LOSS, "loss");
+module!(OPTIMISER, "optimiser");
 
 const PRELUDE: &str = include_str!("kernels/prelude.cu");
 

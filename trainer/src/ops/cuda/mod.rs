@@ -2,7 +2,7 @@
 //!
 //! Each operator computes what it computes on the CPU, on the same layouts. Sums are added in an order that depends on
 //! shapes only, without atomics: the same inputs give the same bits on the same card. Beside `f32` and `f64` the layers
-//! take `bf16` images and weights; arithmetic, biases and gradients of weights are then `f32`.
+//! take `f16` and `bf16` images and weights; arithmetic, biases and gradients of weights are then `f32`.
 
 mod adam;
 mod channel;
@@ -19,6 +19,7 @@ mod loss;
 mod map;
 mod norm;
 mod normalise;
+mod scaling;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +33,7 @@ pub(super) use loss::mean_loss;
 pub(super) use map::{binary, unary};
 pub(super) use norm::{batch_norm_backward, batch_norm_forward};
 pub(super) use normalise::normalise;
+pub(super) use scaling::{decide, watch};
 
 use super::Activation;
 use candle_core::cuda_backend::cudarc::driver::{
@@ -40,7 +42,7 @@ use candle_core::cuda_backend::cudarc::driver::{
 use candle_core::cuda_backend::{CudaDType, CudaDevice};
 use candle_core::op::BackpropOp;
 use candle_core::{CudaStorage, DType, Layout, Result, Shape, Storage, Tensor, WithDType, bail};
-use half::bf16;
+use half::{bf16, f16};
 
 /// What tensors on the device are made of.
 pub(super) trait Element: WithDType + CudaDType + DeviceRepr + ValidAsZeroBits {
@@ -62,7 +64,7 @@ macro_rules! element {
         }
     )*};
 }
-element!(f32 => f32, f64 => f64, bf16 => f32);
+element!(f32 => f32, f64 => f64, f16 => f32, bf16 => f32);
 
 /// Calls `$body` with `$t` standing for the element type of `$storage`.
 macro_rules! with_element {
@@ -76,11 +78,15 @@ macro_rules! with_element {
                 type $t = f64;
                 $body
             }
+            candle_core::DType::F16 => {
+                type $t = half::f16;
+                $body
+            }
             candle_core::DType::BF16 => {
                 type $t = half::bf16;
                 $body
             }
-            other => candle_core::bail!("{}: takes f32, f64 or bf16, got {other:?}", $op),
+            other => candle_core::bail!("{}: takes f32, f64, f16 or bf16, got {other:?}", $op),
         }
     };
 }
@@ -148,6 +154,7 @@ fn activation_code(activation: Activation) -> (i32, f64) {
 fn type_name(dtype: DType) -> &'static str {
     match dtype {
         DType::F64 => "F64",
+        DType::F16 => "F16",
         DType::BF16 => "BF16",
         _ => "F32",
     }

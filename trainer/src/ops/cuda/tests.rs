@@ -1,17 +1,22 @@
 use crate::ops::testing::{device, distance, values};
 use crate::ops::*;
 use candle_core::{DType, Device, Result, Tensor};
+use half::f16;
 
-/// Values that `bf16` has, small enough for the hyperbolic tangent not to be flat at their products.
+/// Values that both half precisions have, small enough for the hyperbolic tangent not to be flat at their products.
 fn rounded(shape: &[usize], seed: u64) -> Result<Tensor> {
-    (values(shape, seed)? * 0.25)?.to_dtype(DType::BF16)?.to_dtype(DType::F64)?.to_device(&Device::Cpu)
+    (values(shape, seed)? * 0.25)?
+        .to_dtype(DType::F16)?
+        .to_dtype(DType::BF16)?
+        .to_dtype(DType::F64)?
+        .to_device(&Device::Cpu)
 }
 
 /// What a layer makes of its tensors, and the gradients of them, in this order.
 type Case<'a> = (&'static str, Vec<Tensor>, &'a dyn Fn(&[Tensor]) -> Result<Vec<Tensor>>);
 
-/// Images and weights in `bf16` on a GPU against the same numbers in `f64` on the CPU. Of numbers of one tensor the largest
-/// may be wrong by a few roundings to 8 bits; what is `f32` must be so by type.
+/// Images and weights in half precision on a GPU against the same numbers in `f64` on the CPU. Of numbers of one tensor the
+/// largest may be wrong by a few roundings to 8 bits in `bf16`, 11 in `f16`; what is `f32` must be so by type.
 #[test]
 fn half_precision_agrees_with_double() -> Result<()> {
     if !device().is_cuda() {
@@ -53,20 +58,41 @@ fn half_precision_agrees_with_double() -> Result<()> {
         ("linear", four(&[7, 12], &[9, 12], &[9], &[7, 9])?, &dense),
         ("batch norm", four(&[6, 5, 4, 10], &[10], &[10], &[6, 5, 4, 10])?, &norm),
     ];
-    for (name, tensors, layer) in cases {
-        // Biases and scales, of one axis, are single precision.
-        let half = |t: &Tensor| t.to_dtype(if t.rank() > 1 { DType::BF16 } else { DType::F32 })?.to_device(&device());
-        let expected = layer(&tensors)?;
-        let found = layer(&tensors.iter().map(half).collect::<Result<Vec<_>>>()?)?;
-        assert_eq!((expected.len(), found.len()), (4, 4), "{name}");
-        for (i, (expected, found)) in expected.iter().zip(&found).enumerate() {
-            let of_parameter = i > 1;
-            assert_eq!(found.dtype(), if of_parameter { DType::F32 } else { DType::BF16 }, "{name}, {i}");
-            let size = expected.abs()?.max_all()?.to_scalar::<f64>()?;
-            let far = distance(expected, found)?;
-            println!("{name}, {i}: {:.4}", far / size);
-            assert!(far < 0.02 * size, "{name}, {i}: differs by {far} of {size}");
+    for (dtype, tolerance) in [(DType::BF16, 0.02), (DType::F16, 0.0025)] {
+        for (name, tensors, layer) in &cases {
+            // Biases and scales, of one axis, are single precision.
+            let half = |t: &Tensor| t.to_dtype(if t.rank() > 1 { dtype } else { DType::F32 })?.to_device(&device());
+            let expected = layer(tensors)?;
+            let found = layer(&tensors.iter().map(half).collect::<Result<Vec<_>>>()?)?;
+            assert_eq!((expected.len(), found.len()), (4, 4), "{name}");
+            for (i, (expected, found)) in expected.iter().zip(&found).enumerate() {
+                let of_parameter = i > 1;
+                assert_eq!(found.dtype(), if of_parameter { DType::F32 } else { dtype }, "{name}, {i}");
+                let size = expected.abs()?.max_all()?.to_scalar::<f64>()?;
+                let far = distance(expected, found)?;
+                println!("{dtype:?}, {name}, {i}: {:.5}", far / size);
+                assert!(far < tolerance * size, "{dtype:?}, {name}, {i}: differs by {far} of {size}");
+            }
         }
+    }
+    Ok(())
+}
+
+/// Every `f16` there is survives the kernels; numbers between two of them are rounded to the nearest, halves to the even one.
+#[test]
+fn all_numbers_of_half_precision_are_read_and_written() -> Result<()> {
+    if !device().is_cuda() {
+        return Ok(());
+    }
+    let all: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
+    let x = Tensor::new(&all[..], &device())?;
+    for (i, found) in leaky_relu(&x, 1.)?.to_vec1::<f16>()?.into_iter().enumerate() {
+        let same = if all[i].is_nan() { found.is_nan() } else { found == all[i] };
+        assert!(same, "{i:#x}: {} became {found}", all[i]);
+    }
+    for (i, found) in leaky_relu(&x, 1. / 3.)?.to_vec1::<f16>()?.into_iter().enumerate() {
+        let exact = all[i].to_f32() * if all[i].to_f32() < 0. { 1f32 / 3. } else { 1. };
+        assert!(found == f16::from_f32(exact) || exact.is_nan() && found.is_nan(), "{i:#x}: {exact} became {found}");
     }
     Ok(())
 }

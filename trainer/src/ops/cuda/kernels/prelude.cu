@@ -1,7 +1,8 @@
-// What every module begins with. One of KILN_F32, KILN_F64 and KILN_BF16 is defined before it:
+// What every module begins with. One of KILN_F32, KILN_F64, KILN_F16 and KILN_BF16 is defined before it:
 // T is the type of elements in memory, A that of arithmetic, of biases and of gradients of weights.
 //
-// No header is included: a machine with a driver and nvrtc need not have any.
+// No header is included: a machine with a driver and nvrtc need not have any. KILN_EMULATED is defined where the kernels are
+// compiled for the processor, which has no PTX.
 
 #if defined(KILN_F64)
 typedef double T;
@@ -28,6 +29,17 @@ __device__ __forceinline__ T put(A x) {
     if ((bits & 0x7fffffffu) > 0x7f800000u) return (T)(bits >> 16 | 0x40u);
     return (T)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
+#endif
+
+#if defined(KILN_F16)
+typedef unsigned short T;
+#if defined(KILN_EMULATED)
+__device__ __forceinline__ A get(T x) { _Float16 h; __builtin_memcpy(&h, &x, 2); return (float)h; }
+__device__ __forceinline__ T put(A x) { _Float16 h = (_Float16)x; T bits; __builtin_memcpy(&bits, &h, 2); return bits; }
+#else
+__device__ __forceinline__ A get(T x) { A wide; asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(x)); return wide; }
+__device__ __forceinline__ T put(A x) { T bits; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x)); return bits; }
+#endif
 #endif
 
 // N neighbouring elements, moved as one word where they are aligned.
