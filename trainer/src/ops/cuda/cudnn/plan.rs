@@ -180,6 +180,7 @@ fn types(key: &Key) -> Option<(sys::cudnnDataType_t, sys::cudnnDataType_t, Math)
         // By default tensor cores may take f32 as TF32.
         DType::F32 if key.tf32 => Some((CUDNN_DATA_FLOAT, CUDNN_DATA_FLOAT, Math::CUDNN_DEFAULT_MATH)),
         DType::F32 => Some((CUDNN_DATA_FLOAT, CUDNN_DATA_FLOAT, Math::CUDNN_FMA_MATH)),
+        DType::F16 => Some((CUDNN_DATA_HALF, CUDNN_DATA_FLOAT, Math::CUDNN_TENSOR_OP_MATH)),
         DType::BF16 => Some((CUDNN_DATA_BFLOAT16, CUDNN_DATA_FLOAT, Math::CUDNN_TENSOR_OP_MATH)),
         _ => None,
     }

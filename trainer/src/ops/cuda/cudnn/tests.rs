@@ -5,7 +5,7 @@ use super::*;
 use crate::ops::testing::{device, values};
 use crate::ops::{Activation, Geometry};
 use candle_core::{Device, Storage, Tensor};
-use half::bf16;
+use half::{bf16, f16};
 
 /// Images, channels, outputs, size, kernel, geometry: the shapes of generators and discriminators, signals, groups, sizes
 /// that leave something over.
@@ -101,10 +101,11 @@ fn single_precision_agrees_with_patches() -> Result<()> {
     on_cudnn(|device| agrees::<f32>(device, 2e-6))
 }
 
-/// Within the rounding of results to 8 bits.
+/// Within the rounding of results to 8 bits, and to 11.
 #[test]
 fn half_precision_agrees_with_patches() -> Result<()> {
-    on_cudnn(|device| agrees::<bf16>(device, 0.02))
+    on_cudnn(|device| agrees::<bf16>(device, 0.02))?;
+    on_cudnn(|device| agrees::<f16>(device, 0.003))
 }
 
 /// In this layout cuDNN has no `f64`: it is left to patches unless it says otherwise, and then it is right.
