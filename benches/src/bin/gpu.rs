@@ -252,10 +252,10 @@ fn train(args: &Train) -> Result<(), String> {
     // The first step allocates, compiles kernels, and meets all sizes.
     run(&mut training, 1).map_err(|e| e.to_string())?;
     let mut versions = json!({ "kiln": env!("CARGO_PKG_VERSION") });
+    // It may leave some operations to others: then this is not its speed.
     let library = training.convolutions();
-    if !library.is_empty() {
-        let name = library.split(' ').next().unwrap_or_default();
-        versions[format!("{name} for {} {} {}", args.network, args.batch, args.precision)] = library.as_str().into();
+    if library.starts_with("cuDNN") {
+        versions[format!("{}, {}, {} by", args.network, args.batch, args.precision)] = library.into();
     }
     protocol::serve(&versions, |line| match protocol::number(line, "run") {
         Some(steps) => run(&mut training, steps).map_err(|e| e.to_string()),
