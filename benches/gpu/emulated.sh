@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # emulated.sh [DIR]: the trainer's CUDA code without a GPU. Builds it with the feature `cudnn`, runs the operators' and the
 # training's tests on the emulated GPU of benches/gpu/emulator, and trains and exports a small generator there.
-# DIR (target/emulated) keeps what is built; needs g++, downloads nothing but crates. About ten minutes on two cores.
+# DIR (target/emulated) keeps what is built; needs g++, downloads nothing but crates. A quarter of an hour on two cores.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 dir=${1:-target/emulated}

@@ -33,22 +33,30 @@ pub fn open(choice: Choice) -> Result<(Device, Option<String>)> {
 /// For messages: the CPU, or a CUDA GPU, which, and by what library it convolves.
 pub fn name(device: &Device) -> String {
     match device.location() {
-        candle_core::DeviceLocation::Cuda { gpu_id } => format!("CUDA GPU {gpu_id}{}", convolutions(device)),
+        candle_core::DeviceLocation::Cuda { gpu_id } => {
+            format!("CUDA GPU {gpu_id}, convolutions by {}", convolutions(device))
+        }
         _ => "the CPU".into(),
     }
 }
 
+/// For messages: by what library a GPU convolves, and how much of it if that is known; empty for the CPU.
 #[cfg(feature = "cuda")]
-fn convolutions(device: &Device) -> String {
-    match device.as_cuda_device().and_then(crate::ops::cuda::convolutions) {
-        Ok(found) => format!(", convolutions by {found}"),
+pub fn convolutions(device: &Device) -> String {
+    use crate::ops::cuda;
+    let found =
+        device.as_cuda_device().and_then(|device| Ok((cuda::convolutions(device)?, cuda::done_by_cudnn(device)?)));
+    match found {
+        Ok((library, [_, 0])) => library.to_string(),
+        Ok((library, [done, all])) => format!("{library} ({done} of {all} operations)"),
         Err(_) => String::new(),
     }
 }
 
+/// For messages: empty without CUDA.
 #[cfg(not(feature = "cuda"))]
-fn convolutions(_: &Device) -> &'static str {
-    ""
+pub fn convolutions(_: &Device) -> String {
+    String::new()
 }
 
 /// The first GPU, if a kernel of ours compiles and runs on it and gives the right numbers.

@@ -241,7 +241,7 @@ fn train(args: &Train) -> Result<(), String> {
             Training::start(recipe, &Arc::new(noise(shape, count, SEED)), args.device, &args.precision)
         })
         .map_err(|e| e.to_string())?;
-    let mut run = move |steps: usize| -> trainer::Result<Value> {
+    let run = |training: &mut Training, steps: usize| -> trainer::Result<Value> {
         training.synchronise()?;
         let (start, mut last) = (Instant::now(), None);
         for _ in 0..steps {
@@ -253,11 +253,16 @@ fn train(args: &Train) -> Result<(), String> {
         let losses = found.map_or([0.; 2], |found| [found.discriminator, found.generator]);
         Ok(json!({ "seconds": seconds, "losses": losses.map(|loss| rounded(f64::from(loss), 4)).to_vec() }))
     };
-    // The first step allocates, and compiles kernels.
-    run(1).map_err(|e| e.to_string())?;
-    let versions = json!({ "kiln": env!("CARGO_PKG_VERSION") });
+    // The first step allocates, compiles kernels, and meets all sizes.
+    run(&mut training, 1).map_err(|e| e.to_string())?;
+    let mut versions = json!({ "kiln": env!("CARGO_PKG_VERSION") });
+    // It may leave some operations to others: then this is not its speed.
+    let library = training.convolutions();
+    if library.starts_with("cuDNN") {
+        versions[format!("{}, {}, {} by", args.network, args.batch, args.precision)] = library.into();
+    }
     protocol::serve(&versions, |line| match protocol::number(line, "run") {
-        Some(steps) => run(steps).map_err(|e| e.to_string()),
+        Some(steps) => run(&mut training, steps).map_err(|e| e.to_string()),
         None => Err(format!("{line:?} is no command, allowed is `run N`")),
     })
 }

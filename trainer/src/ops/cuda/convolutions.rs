@@ -37,6 +37,19 @@ pub fn convolutions(device: &CudaDevice) -> Result<&'static Convolutions> {
     }
 }
 
+/// Of the operations that this thread has met, sizes and types told apart: how many cuDNN does, and how many there are.
+/// What it does not do is done as without it.
+///
+/// # Errors
+/// As [`convolutions`].
+pub fn done_by_cudnn(device: &CudaDevice) -> Result<[usize; 2]> {
+    match convolutions(device)? {
+        #[cfg(feature = "cudnn")]
+        Convolutions::Cudnn(_) => super::cudnn::met(device),
+        _ => Ok([0, 0]),
+    }
+}
+
 fn decide(device: &CudaDevice, wish: Option<&str>) -> std::result::Result<Convolutions, String> {
     match wish {
         None | Some("") => Ok(cudnn(device).unwrap_or(Convolutions::Cublas)),

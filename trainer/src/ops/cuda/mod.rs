@@ -26,7 +26,7 @@ mod tests;
 pub(super) use adam::adam;
 pub(super) use channel::{broadcast, dot, map_channels, sum};
 pub(super) use conv::{conv, conv_transpose, weight_grad};
-pub use convolutions::{Convolutions, convolutions};
+pub use convolutions::{Convolutions, convolutions, done_by_cudnn};
 pub(super) use images::{resample, take_images};
 pub(super) use linear::{linear, product};
 pub(super) use loss::mean_loss;

@@ -88,6 +88,11 @@ pub(super) fn version(device: &CudaDevice) -> Result<String> {
     })
 }
 
+/// Of the operations that this thread has met, sizes and types told apart: how many cuDNN does, and how many there are.
+pub(super) fn met(device: &CudaDevice) -> Result<[usize; 2]> {
+    with_library(device, |library| Ok([library.plans.values().flatten().count(), library.plans.len()]))
+}
+
 /// The result of an operation on its two operands, in their type; `None` where cuDNN is not to do it, or does not.
 pub(super) fn convolve<T: Element>(
     device: &CudaDevice,
