@@ -1,8 +1,8 @@
 """nvrtc.py FOLDER: compiles the trainer's kernels with the libnvrtc in FOLDER, as launch.rs does, see nvrtc.sh.
 
 For each architecture twice: to PTX with the trainer's own options, of which nvrtc must have nothing to say, and to machine
-code, for the registers. In modules for types other than F64 only kernels that name `double` among their parameters may
-compute in double precision: others got there by a literal or an overload that nobody wanted.
+code, for the registers. In modules for types other than F64 only kernels that name `double` among their parameters or what
+their threads share may compute in double precision: others got there by a literal or an overload that nobody wanted.
 """
 
 import collections
@@ -48,7 +48,8 @@ def compiled(nvrtc, source, name, options):
 def bodies(ptx):
     """The instructions of each kernel by its name."""
     parts = re.split(r"\.entry (\w+)", ptx)
-    return dict(zip(parts[1::2], parts[2::2]))
+    # Functions that are not inlined may follow.
+    return {name: part.split("\n}", 1)[0] for name, part in zip(parts[1::2], parts[2::2])}
 
 
 def main():
@@ -64,8 +65,9 @@ def main():
     kernels = []
     for module in modules:
         text = (CUDA / f"kernels/{module}.cu").read_text()
-        parameters = dict(re.findall(r"__global__ void (\w+)\(([^)]*)\)", text))
-        kernels += [(module, kernel) for kernel in parameters]
+        heads = re.findall(r"__global__ void (\w+)(\([^)]*\) \{\s*(?:__shared__[^;]*;)?)", text)
+        wide = {kernel for kernel, head in heads if "double" in head}
+        kernels += [(module, kernel) for kernel, _ in heads]
         for of in types:
             source = f"#define KILN_{of}\n{prelude}\n{text}"
             for architecture in ARCHITECTURES:
@@ -79,7 +81,7 @@ def main():
                 for kernel, body in bodies(ptx).items():
                     count = len(re.findall(r"^\s*(?:@!?%\w+ )?\w[\w.]*\.f64\b", body, re.MULTILINE))
                     doubles[kernel, of] = max(doubles[kernel, of], count)
-                    if count and of != "F64" and "double" not in parameters[kernel]:
+                    if count and of != "F64" and kernel not in wide:
                         mistakes.append(f"{label}: {kernel} has {count} instructions in double precision")
                 options[0] = f"--gpu-architecture=sm_{architecture}"
                 _, log = compiled(nvrtc, source, name, [*options, "--ptxas-options=-v"])

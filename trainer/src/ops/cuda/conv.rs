@@ -12,8 +12,6 @@ use crate::ops::Activation;
 use candle_core::cuda_backend::CudaDevice;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, CudaViewMut};
 use candle_core::{CudaStorage, Result, Shape};
-#[cfg(feature = "cudnn")]
-use candle_core::{Layout, WithDType, backend::BackendStorage};
 
 /// Elements of patches at most; larger batches are worked through in pieces, as the small ones of tests are.
 const MOST_PATCHES: usize = if cfg!(test) { 1 << 12 } else { 1 << 28 };
@@ -312,10 +310,8 @@ pub(in crate::ops) fn weight_grad(
         let (large, small) = (view::<T>(OP, x)?, view::<T>(OP, y)?);
         #[cfg(feature = "cudnn")]
         if let Some(out) = convolve(device, Task::WeightGrad, sizes, [&large, &small])? {
-            let (out, shape) = done(out, device, &shape[..]);
-            let dtype = <<T as Element>::Wide as WithDType>::DTYPE;
-            let out = if out.dtype() == dtype { out } else { out.to_dtype(&Layout::contiguous(&shape), dtype)? };
-            return Ok((out, shape));
+            // Only where the wide type is the type itself.
+            return Ok(done(out, device, &shape[..]));
         }
         Ok(done(weights(device, sizes, (&large, x.1.start_offset()), &small)?, device, &shape[..]))
     })

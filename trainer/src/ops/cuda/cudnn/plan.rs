@@ -176,6 +176,8 @@ pub(super) fn is_refusal(error: CudnnError) -> bool {
 fn types(key: &Key) -> Option<(sys::cudnnDataType_t, sys::cudnnDataType_t, Math)> {
     use sys::cudnnDataType_t::*;
     match key.dtype {
+        // It would round the sums to the type of what is summed, which is too coarse for them, and in f16 too small.
+        DType::F16 | DType::BF16 if key.task == Task::WeightGrad => None,
         DType::F64 => Some((CUDNN_DATA_DOUBLE, CUDNN_DATA_DOUBLE, Math::CUDNN_DEFAULT_MATH)),
         // By default tensor cores may take f32 as TF32.
         DType::F32 if key.tf32 => Some((CUDNN_DATA_FLOAT, CUDNN_DATA_FLOAT, Math::CUDNN_DEFAULT_MATH)),

@@ -19,24 +19,30 @@ extern "C" __global__ void mean_loss(A* out, const T* first, const T* second, un
     A* slopes = out + 4;
     A* ratios = slopes + n + m;
     A factor = scale ? (A)scale[0] : (A)1;
-    double sums[4] = {0, 0, 0, 0};
+    double loss = 0, wish = 0, real = 0, fake = 0;
     for (unsigned i = threadIdx.x; i < n + m; i += blockDim.x) {
         bool other = i >= n;
         A l = get(other ? second[i - n] : first[i]), count = other ? m : n, slope;
-        sums[0] += (double)term(l, other ? of_second : of_first, &slope) / count;
-        sums[other ? 3 : 2] += (double)l / count;
+        loss += (double)term(l, other ? of_second : of_first, &slope) / count;
+        (other ? fake : real) += (double)l / count;
         slope = slope / count * factor;
         if (other && wished >= 0) {
             // In this form a NaN stays one.
             if ((slope < 0 ? -slope : slope) < least) slope = slope < 0 ? -least : least;
             A steeper;
-            sums[1] += (double)term(l, wished, &steeper) / count;
+            wish += (double)term(l, wished, &steeper) / count;
             ratios[i - n] = steeper / count / slope;
         }
         slopes[i] = slope;
     }
-    for (int k = 0; k < 4; k++) {
-        double sum = block_sum(sums[k], shared);
-        if (threadIdx.x == 0) out[k] = (A)sum;
+    loss = block_sum(loss, shared);
+    wish = block_sum(wish, shared);
+    real = block_sum(real, shared);
+    fake = block_sum(fake, shared);
+    if (threadIdx.x == 0) {
+        out[0] = (A)loss;
+        out[1] = (A)wish;
+        out[2] = (A)real;
+        out[3] = (A)fake;
     }
 }
