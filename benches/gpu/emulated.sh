@@ -18,7 +18,7 @@ emulated() { LD_LIBRARY_PATH="$dir/emulator" "$@"; }
 KILN_TEST_DEVICE=cuda KILN_EMULATED_CHECK=1 LD_LIBRARY_PATH="$dir/emulator" \
   cargo test -p trainer --features cuda --lib -- ops:: state:: checkpoint:: data:: device:: game:: objective::
 KILN_TEST_DEVICE=cuda KILN_EMULATED_SHUFFLE=1 LD_LIBRARY_PATH="$dir/emulator" \
-  cargo test -p trainer --features cuda --lib -- ops::norm ops::normalise ops::channel ops::conv state::
+  cargo test -p trainer --features cuda --lib -- ops::norm ops::normalise ops::channel ops::conv ops::loss ops::scaling state::
 
 # A whole run, with the penalty that needs second derivatives; longer ones must not wait for the device more often: nothing
 # but ticks may.
@@ -29,7 +29,7 @@ waits() { # STEPS PRECISION
     --set training.precision="$2" --set objective.r1_gamma=1.0 --export "$dir/gen.onnx" 2>&1 | tee "$dir/run.log" >&2
   sed -n 's/.* launches, \([0-9]*\) synchronisations.*/\1/p' "$dir/run.log"
 }
-for precision in f32 tf32 bf16; do
+for precision in f32 tf32 bf16 f16; do
   short=$(waits 10 $precision) long=$(waits 30 $precision)
   if [ -z "$short" ] || [ "$short" != "$long" ]; then
     echo "$precision: 10 steps wait for the device $short times, 30 steps $long times: a step waits" >&2
