@@ -18,7 +18,7 @@ emulated() { LD_LIBRARY_PATH="$dir/emulator" "$@"; }
 KILN_TEST_DEVICE=cuda KILN_EMULATED_CHECK=1 LD_LIBRARY_PATH="$dir/emulator" \
   cargo test -p trainer --features cudnn --lib -- ops:: state:: checkpoint:: data:: device:: game:: objective::
 KILN_TEST_DEVICE=cuda KILN_EMULATED_SHUFFLE=1 LD_LIBRARY_PATH="$dir/emulator" \
-  cargo test -p trainer --features cudnn --lib -- ops::norm ops::normalise ops::channel ops::conv state::
+  cargo test -p trainer --features cudnn --lib -- ops::norm ops::normalise ops::channel ops::conv ops::loss ops::scaling state::
 # Convolutions are cuDNN's above, but in double precision: here in that, too, and without it.
 KILN_EMULATED_CUDNN_DOUBLE=1 KILN_TEST_DEVICE=cuda KILN_EMULATED_CHECK=1 LD_LIBRARY_PATH="$dir/emulator" \
   cargo test -p trainer --features cudnn --lib -- ops::conv ops::cuda
@@ -36,7 +36,7 @@ waits() { # STEPS PRECISION
 }
 for library in cublas cudnn; do
   export KILN_CONVOLUTIONS=$library
-  for precision in f32 tf32 bf16; do
+  for precision in f32 tf32 bf16 f16; do
     short=$(waits 10 $precision) long=$(waits 30 $precision)
     if [ -z "$short" ] || [ "$short" != "$long" ]; then
       echo "$library, $precision: 10 steps wait for the device $short times, 30 steps $long times: a step waits" >&2

@@ -10,7 +10,7 @@ use trainer::recipe::Recipe;
 use trainer::state::{Found, Losses, State};
 
 /// The arithmetic that training can compute with.
-pub const PRECISIONS: [&str; 3] = ["f32", "tf32", "bf16"];
+pub const PRECISIONS: [&str; 4] = ["f32", "tf32", "bf16", "f16"];
 
 /// A state, and the batches that it learns from.
 #[derive(Debug)]

@@ -90,7 +90,10 @@ fn agrees<T: Element>(device: &CudaDevice, allowed: f64) -> Result<()> {
                 [far(Task::Conv, [&x, &w])?, far(Task::ConvTranspose, [&y, &w])?, far(Task::WeightGrad, [&x, &y])?];
             println!("{far:?} {sizes:?}");
             let wanted = if T::DTYPE == T::Wide::DTYPE { 3 } else { 2 };
-            assert!(sizes.geometry.groups > 1 || far[..wanted].iter().all(Option::is_some), "{far:?} {sizes:?}: not done");
+            assert!(
+                sizes.geometry.groups > 1 || far[..wanted].iter().all(Option::is_some),
+                "{far:?} {sizes:?}: not done"
+            );
             assert!(wanted == 3 || far[2].is_none(), "a gradient of weights in half precision");
             assert!(far.iter().flatten().all(|far| *far <= allowed), "{far:?} {sizes:?}");
             Ok(())
