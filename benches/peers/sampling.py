@@ -7,9 +7,9 @@ usage: sampling.py [--models NAMES] [--batches NUMBERS] [--threads NUMBERS] [--p
 Run it with the Python that has the frameworks (what is missing is left out with a word), on a machine that does nothing
 else:
 
-    python -m venv /tmp/peers && /tmp/peers/bin/pip install numpy onnx onnxruntime openvino torch tract
-    /tmp/peers/bin/python benches/peers/sampling.py --write
-    /tmp/peers/bin/python benches/peers/sampling.py --models digits --batches 1 --rounds 2    # a quick look
+    python -m venv target/peers && target/peers/bin/pip install numpy onnx onnxruntime openvino torch tract
+    target/peers/bin/python benches/peers/sampling.py --write
+    target/peers/bin/python benches/peers/sampling.py --models digits --batches 1 --rounds 2    # a quick look
 
 It builds the programs of the crate `benches` and has them write the generator files. For each configuration (model,
 batch, threads) every variant then has a process of its own, and all of them take turns, in rounds, each round in
