@@ -86,7 +86,7 @@ macro_rules! with_element {
                 type $t = half::bf16;
                 $body
             }
-            other => candle_core::bail!("{}: takes f32, f64, f16 or bf16, got {other:?}", $op),
+            other => candle_core::bail!("{}: takes f32 or f64, f16 or bf16, got {other:?}", $op),
         }
     };
 }
