@@ -47,7 +47,7 @@
 // IEEE single precision, nominally -1 to 1: float.
 #define KILN_ELEMENT_F32 2
 
-// CUDA where it works, else the CPU; kiln_info says which.
+// CUDA where it works, else the CPU, as for KILN_START_FAST; kiln_info says which.
 #define KILN_PROVIDER_AUTO 0
 
 // The CPU.

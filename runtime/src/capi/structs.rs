@@ -13,7 +13,7 @@ pub const KILN_ELEMENT_F16: u32 = 1;
 /// IEEE single precision, nominally -1 to 1: float.
 pub const KILN_ELEMENT_F32: u32 = 2;
 
-/// CUDA where it works, else the CPU; kiln_info says which.
+/// CUDA where it works, else the CPU, as for KILN_START_FAST; kiln_info says which.
 pub const KILN_PROVIDER_AUTO: u32 = 0;
 /// The CPU.
 pub const KILN_PROVIDER_CPU: u32 = 1;
