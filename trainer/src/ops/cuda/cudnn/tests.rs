@@ -4,7 +4,7 @@ use super::super::{Operand, view};
 use super::*;
 use crate::ops::testing::{device, values};
 use crate::ops::{Activation, Geometry};
-use candle_core::{Device, Storage, Tensor};
+use candle_core::{Device, Storage, Tensor, WithDType};
 use half::{bf16, f16};
 
 /// Images, channels, outputs, size, kernel, geometry: the shapes of generators and discriminators, signals, groups, sizes
