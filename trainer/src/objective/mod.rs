@@ -45,7 +45,7 @@ mod tests {
     const LOSSES: [Loss; 2] = [Loss::NonSaturating, Loss::Minimax];
 
     #[test]
-    fn slopes_agree_with_finite_differences() -> Result<()> {
+    fn slopes_agree_with_finite_differences_and_kernels_with_formulas() -> Result<()> {
         const STEP: f64 = 1e-5;
         let logits = values(&[5, 1], 1)?.flatten_all()?.to_vec1::<f64>()?;
         let evaluate = |term: Term, logits: &[f64]| {
@@ -54,6 +54,9 @@ mod tests {
         for term in LOSSES.iter().flat_map(|loss| loss.discriminator().into_iter().chain([loss.generator()])) {
             let slopes = evaluate(term, &logits)?.slopes(0)?.flatten_all()?.to_vec1::<f64>()?;
             for (i, slope) in slopes.into_iter().enumerate() {
+                let [value, _] = (term.at)(logits[i]);
+                let found = evaluate(term, &logits[i..=i])?.loss()?.to_scalar::<f64>()?;
+                assert!((found - value).abs() < 1e-12, "{term:?} at {}: {found} {value}", logits[i]);
                 let at = |delta: f64| {
                     let mut moved = logits.clone();
                     moved[i] += delta;

@@ -93,8 +93,8 @@ impl MeanLoss {
     }
 }
 
-/// The sum, over one or two groups of logits [n, 1], of the mean of the group's function, and its slopes. Slopes are multiplied by
-/// the first element of `scale`, which is `f32`, where there is one.
+/// The sum, over one or two groups of logits [n, 1], of the mean of the group's function, and its slopes. Where there is a
+/// `scale`, `[1]` in `f32`, slopes are multiplied by it.
 ///
 /// # Errors
 /// Logits of other shapes; none at all.
@@ -282,7 +282,7 @@ mod tests {
     fn slopes_are_multiplied_by_the_scale_and_losses_are_not() -> Result<()> {
         let ([of_real, of_fake], _) = terms();
         let (real, fake) = (values(&[5, 1], 1)?, values(&[3, 1], 2)?);
-        let scale = Tensor::new(&[1024f32, 7.], &device())?;
+        let scale = Tensor::new(&[1024f32], &device())?;
         let plain = mean_loss([(&real, of_real), (&fake, of_fake)], None)?;
         let scaled = mean_loss([(&real, of_real), (&fake, of_fake)], Some(&scale))?;
         assert_close(&scaled.all_slopes()?, &(plain.all_slopes()? * 1024.)?, 1e-12);

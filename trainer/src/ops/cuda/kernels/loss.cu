@@ -7,8 +7,8 @@ __device__ __forceinline__ A term(A l, int number, A* slope) {
     case 1: *slope = logistic(l); return softplus(l);     // -log(1 - D)
     case 2: *slope = -logistic(l); return -softplus(l);   // log(1 - D)
     }
-    *slope = 0;
-    return 0;
+    // A number without a function is to be seen.
+    return *slope = (A)__uint_as_float(0x7fffffffu);
 }
 
 // One block. `out`: the sum over both groups of the mean of the group's function, the mean of the function `wished` over the
