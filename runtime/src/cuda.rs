@@ -4,6 +4,7 @@ use crate::engine::engine_info;
 use crate::error::{Error, Result};
 #[cfg(feature = "cuda")]
 use {
+    crate::device::words,
     crate::engine::EngineInfo,
     crate::gpu::{Backend, registers},
     libloading::Library,
@@ -14,6 +15,10 @@ use {
 /// Most batch sizes that are recorded on a GPU for one opened file, its clones and pool included:
 /// [`Generator::warm_up`](crate::Generator::warm_up).
 pub const MAX_GRAPHS: usize = 16;
+
+/// What to do about a library that is not found.
+#[cfg(feature = "cuda")]
+const FOLDERS: &str = "the folders of NVIDIA's libraries must be where the system's loader looks (LD_LIBRARY_PATH)";
 
 /// Finds out whether generators can run on an NVIDIA GPU here: whether this program was built with the feature `cuda`, ONNX
 /// Runtime has its CUDA provider, a driver and the libraries that it needs load, and a device answers. Whether a generator
@@ -57,13 +62,14 @@ fn find(engine: &EngineInfo) -> std::result::Result<Backend, String> {
              ORT_DYLIB_PATH to that"
         ));
     }
-    loads(Path::new(DRIVER)).map_err(|why| format!("there is no driver of NVIDIA's: {why}"))?;
+    loads(Path::new(DRIVER))
+        .map_err(|why| format!("there is no driver of NVIDIA's: {why}; install it, or ask for cpu or auto"))?;
     if let Err(why) = registers() {
         // Only now, as ONNX Runtime's own loading begins with a call that its provider cannot do without.
         parts(engine.path.parent().unwrap_or(Path::new("")))?;
-        return Err(why);
+        return Err(format!("ONNX Runtime cannot use it: {why}; ask for cpu or auto"));
     }
-    let backend = Backend::cuda()?;
+    let backend = Backend::cuda().map_err(|why| format!("{why}; {FOLDERS}"))?;
     let advice = "look whether `nvidia-smi` works, and whether the driver is as new as CUDA is";
     backend.cudart.find_device().map_err(|why| format!("{why}; {advice}"))?;
     Ok(backend)
@@ -74,10 +80,7 @@ fn find(engine: &EngineInfo) -> std::result::Result<Backend, String> {
 fn parts(folder: &Path) -> std::result::Result<(), String> {
     for part in ["shared", "cuda"] {
         let path = folder.join(libloading::library_filename(format!("onnxruntime_providers_{part}")));
-        loads(&path).map_err(|why| {
-            let next = "the folders of NVIDIA's libraries must be where the system's loader looks (LD_LIBRARY_PATH)";
-            format!("{} cannot be loaded: {why}; {next}", path.display())
-        })?;
+        loads(&path).map_err(|why| format!("{} cannot be loaded: {why}; {FOLDERS}", path.display()))?;
     }
     Ok(())
 }
@@ -87,12 +90,7 @@ fn parts(folder: &Path) -> std::result::Result<(), String> {
 fn loads(path: &Path) -> std::result::Result<(), String> {
     // SAFETY: the libraries are NVIDIA's and ONNX Runtime's, and run nothing more than when that loads them itself. They are
     // never unloaded, as they may have begun threads.
-    match unsafe { open(path) } {
-        Ok(library) => std::mem::forget(library),
-        // libloading's own words are general; those of the system are the source.
-        Err(e) => return Err(std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string)),
-    }
-    Ok(())
+    unsafe { open(path) }.map(std::mem::forget).map_err(words)
 }
 
 /// Opens a library as ONNX Runtime does: what it defines is there for the ones that follow.

@@ -74,7 +74,7 @@ functions! {
 }
 
 /// The words of the system, which libloading's general ones have as their source.
-fn words(error: libloading::Error) -> String {
+pub(crate) fn words(error: libloading::Error) -> String {
     std::error::Error::source(&error).map_or_else(|| error.to_string(), |source| source.to_string())
 }
 

@@ -120,7 +120,7 @@ impl Generator {
             // first run finds out how much that is, the second one has it in one piece.
             let n = generator.max_batch();
             generator.run(n).and_then(|()| generator.run(n)).map_err(|e| {
-                let why = format!("a batch of {n} (options.max_batch) fails there: {e}");
+                let why = format!("a batch of {n} fails there: {e}; lower options.max_batch, or ask for cpu or auto");
                 Error::Provider { provider: "cuda", why }
             })?;
         }

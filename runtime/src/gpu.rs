@@ -193,16 +193,14 @@ impl Gpu {
         unsafe { self.state().run(batch, ports) }
     }
 
-    /// Records the work of a batch of this size, to be replayed by [`Self::run`] from then on.
+    /// Records the work of a batch of this size, to be replayed by [`Self::run`] from then on. Nothing can be allocated
+    /// meanwhile: it must have been run twice, the first time to find out what it needs, the second to have that in one piece.
     ///
     /// # Errors
-    /// Why it is not recorded: as [`Self::run`], and if there are [`MAX_GRAPHS`] already. The size is then run plainly.
-    ///
-    /// # Safety
-    /// As [`Self::run`].
-    pub(crate) unsafe fn record(&self, batch: usize, ports: &Ports<'_>) -> Result<(), String> {
-        // SAFETY: the caller's promise.
-        unsafe { self.state().record(batch, ports) }
+    /// Why it is not recorded: a size that was not run, [`MAX_GRAPHS`] that are there already, what CUDA or ONNX Runtime say.
+    /// The size is then run plainly.
+    pub(crate) fn record(&self, batch: usize) -> Result<(), String> {
+        self.state().record(batch)
     }
 
     /// Whether a batch of this size is replayed.
@@ -280,9 +278,7 @@ impl State {
         unsafe { self.stream.copy_out(ports.image.memory.data, &memory.image.device, ports.image.bytes(batch)?) }
     }
 
-    /// # Safety
-    /// As [`Gpu::run`].
-    unsafe fn record(&mut self, batch: usize, ports: &Ports<'_>) -> Result<(), String> {
+    fn record(&mut self, batch: usize) -> Result<(), String> {
         if self.recorded.iter().any(|recorded| recorded.batch == batch) {
             return Ok(());
         }
@@ -290,13 +286,7 @@ impl State {
             return Err(format!("{MAX_GRAPHS} batch sizes are recorded, which is the most"));
         }
         let _device = self.backend.cudart.on_device()?;
-        // Nothing can be allocated while work is recorded. The first run finds out what is needed, the second one has it in
-        // one piece.
-        for _ in 0..2 {
-            // SAFETY: the caller's promise.
-            unsafe { self.run(batch, ports) }?;
-        }
-        let mut binding = self.bindings.take(batch).ok_or("no binding")?;
+        let mut binding = self.bindings.take(batch).ok_or("the size was not run before")?;
         let run = || self.backend.provider.run(&self.session, &mut binding, &self.options);
         let recording = self.stream.record(run)?;
         // There is room.

@@ -204,8 +204,6 @@ fn session<'a>(
 ) -> Result<Runner> {
     let fail = |what: String| Error::Model { path: path.to_owned(), what };
     let file = File::at(path).map_err(fail)?;
-    #[cfg(feature = "cuda")]
-    let exact = graph::weights(model).map_err(fail)?.iter().any(|weight| weight.element == Element::F32);
     // What pays on a processor need not pay on a GPU, where transposed convolutions have kernels of their own.
     let on_cpu = matches!(target, Target::Cpu { .. });
     let is_worth_it = on_cpu && options.start == Start::Steady && rewrite::pays_here();
@@ -223,6 +221,7 @@ fn session<'a>(
         }
         #[cfg(feature = "cuda")]
         Target::Cuda(backend) => {
+            let exact = graph::weights(&model).map_err(fail)?.iter().any(|weight| weight.element == Element::F32);
             let opened = builder(&file, options).and_then(|builder| Gpu::open(backend, builder, &model, exact));
             opened.map(Box::new).map(Runner::Cuda).map_err(|e| {
                 let why = format!("ONNX Runtime refuses {} there: {e}; ask for cpu or auto", path.display());

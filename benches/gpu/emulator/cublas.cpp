@@ -12,8 +12,10 @@ extern "C" void kiln_emulated_launched();
 
 namespace {
 
-using kiln::bf16;
-using kiln::f16;
+using kiln::load;
+using kiln::size_of;
+using kiln::store;
+using kiln::tf32;
 
 enum Status { OK = 0, NOT_INITIALIZED = 1, INVALID = 7, UNSUPPORTED = 15 };
 enum Type { F32 = 0, F64 = 1, F16 = 2, BF16 = 14 };
@@ -30,36 +32,6 @@ struct Matrix {
   Type type;
   long long leading, stride;
 };
-
-size_t size_of(Type type) { return type == F64 ? 8 : type == F32 ? 4 : 2; }
-
-template <class W>
-W load(const void *data, Type type, size_t i) {
-  switch (type) {
-    case F32: return W(static_cast<const float *>(data)[i]);
-    case F64: return W(static_cast<const double *>(data)[i]);
-    case F16: return W(static_cast<const f16 *>(data)[i]);
-    default: return W(float(static_cast<const bf16 *>(data)[i]));
-  }
-}
-template <class W>
-void store(void *data, Type type, size_t i, W value) {
-  switch (type) {
-    case F32: static_cast<float *>(data)[i] = float(value); break;
-    case F64: static_cast<double *>(data)[i] = double(value); break;
-    case F16: static_cast<f16 *>(data)[i] = f16(float(value)); break;
-    default: static_cast<bf16 *>(data)[i] = bf16(float(value));
-  }
-}
-
-// What is left of an f32 in a tensor core: ten bits of fraction.
-float tf32(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, 4);
-  if ((bits & 0x7F800000) != 0x7F800000) bits = (bits + 0x1000) & ~0x1FFFu;
-  std::memcpy(&value, &bits, 4);
-  return value;
-}
 
 // op(X) as columns, one after another.
 template <class W>

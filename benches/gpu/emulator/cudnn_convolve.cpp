@@ -18,37 +18,13 @@ namespace {
 // Kernels of cuDNN load this much at once and do not look whether they may.
 constexpr uintptr_t ALIGNMENT = 16;
 
-size_t size_of(Type type) { return type == F64 ? 8 : type == F32 ? 4 : 2; }
-
-template <class W>
-W load(const void *data, Type type, size_t i) {
-  switch (type) {
-    case F32: return W(static_cast<const float *>(data)[i]);
-    case F64: return W(static_cast<const double *>(data)[i]);
-    case F16: return W(static_cast<const f16 *>(data)[i]);
-    default: return W(float(static_cast<const bf16 *>(data)[i]));
-  }
-}
-template <class W>
-void store(void *data, Type type, size_t i, W value) {
-  switch (type) {
-    case F32: static_cast<float *>(data)[i] = float(value); break;
-    case F64: static_cast<double *>(data)[i] = double(value); break;
-    case F16: static_cast<f16 *>(data)[i] = f16(float(value)); break;
-    default: static_cast<bf16 *>(data)[i] = bf16(float(value));
-  }
-}
-
 // What the arithmetic leaves of a factor: of an f32 the ten bits of TF32, or half precision, where that is allowed.
 template <class W>
 W factor(W value, const Operation &of) {
   if constexpr (std::is_same_v<W, float>) {
     if (of.x.type != F32 || of.c.math == FMA_MATH) return value;
     if (of.c.math == CONVERSION_MATH) return float(f16(value));
-    uint32_t bits;
-    std::memcpy(&bits, &value, 4);
-    if ((bits & 0x7F800000) != 0x7F800000) bits = (bits + 0x1000) & ~0x1FFFu;
-    std::memcpy(&value, &bits, 4);
+    return tf32(value);
   }
   return value;
 }

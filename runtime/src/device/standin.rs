@@ -8,11 +8,14 @@ use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 use ort::sys::{OrtIoBinding, OrtRunOptions, OrtSession, OrtStatusPtr};
 use std::ffi::{CString, c_char, c_int};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A library of its own, so that tests do not count each other's calls; compiled once a test.
 pub(crate) struct StandIn {
     pub(crate) cudart: &'static Cudart,
     library: Library,
+    /// Whether the last session was to keep all digits of f32.
+    pub(crate) exact: &'static AtomicBool,
     /// Text that the library points to.
     failing: Option<CString>,
     _folder: tempfile::TempDir,
@@ -29,7 +32,7 @@ impl StandIn {
         let cudart = Box::leak(Box::new(Cudart::open(path.as_os_str()).expect("loads")));
         // SAFETY: the library runs nothing when it is loaded.
         let library = unsafe { Library::new(&path) }.expect("loads");
-        Self { cudart, library, failing: None, _folder: folder }
+        Self { cudart, library, exact: Box::leak(Box::default()), failing: None, _folder: folder }
     }
 
     fn number(&self, name: &str) -> *mut c_int {
@@ -69,14 +72,15 @@ type Run = unsafe extern "system" fn(*mut OrtSession, *const OrtRunOptions, *con
 type KilnRun = unsafe extern "C" fn(Run, *mut OrtSession, *const OrtRunOptions, *const OrtIoBinding) -> OrtStatusPtr;
 
 /// ONNX Runtime's CPU provider, which stands in for that of CUDA: its runs can be recorded.
-struct Cpu(KilnRun);
+struct Cpu(KilnRun, &'static AtomicBool);
 
 impl Provide for Cpu {
     fn place(&self) -> Place {
         Place::Host
     }
 
-    unsafe fn add(&self, builder: SessionBuilder, _: &Stream, _: bool) -> Result<SessionBuilder, String> {
+    unsafe fn add(&self, builder: SessionBuilder, _: &Stream, exact: bool) -> Result<SessionBuilder, String> {
+        self.1.store(exact, Ordering::Relaxed);
         Ok(builder)
     }
 
@@ -94,6 +98,6 @@ impl StandIn {
     pub(crate) fn backend(&self) -> Backend {
         // SAFETY: the function has this type.
         let run = *unsafe { self.library.get::<KilnRun>(b"kiln_run") }.expect("is there");
-        Backend { cudart: self.cudart, provider: Box::leak(Box::new(Cpu(run))) }
+        Backend { cudart: self.cudart, provider: Box::leak(Box::new(Cpu(run, self.exact))) }
     }
 }

@@ -1,8 +1,7 @@
 //! Recording a batch size as a CUDA graph, and the proof that its replay gives the same images.
 
-use super::{Generator, Values, with_ports};
+use super::{Generator, Values};
 use crate::error::{Error, Result};
-use crate::gpu::Ports;
 use crate::pixels::Pixel;
 use crate::request::Request;
 use crate::session::Runner;
@@ -21,10 +20,7 @@ impl Generator {
         }
         // Two, so that a replay that does nothing is not taken for one that draws the image already there.
         let plain = [self.ends(0, batch)?, self.ends(1, batch)?];
-        let recorded = with_ports(model.info(), &mut self.inputs, &mut self.image, |inputs, image| {
-            // SAFETY: the buffers are pinned, made for this model, and borrowed for the call.
-            unsafe { gpu.record(batch, &Ports { inputs, image }) }
-        });
+        let recorded = gpu.record(batch);
         let tolerance = model.info().self_test.tolerance;
         let replay = |generator: &mut Self| Ok([generator.ends(0, batch)?, generator.ends(1, batch)?]);
         let proved = recorded.and_then(|()| match replay(self).map_err(|e: Error| e.to_string())? {
