@@ -85,6 +85,17 @@ fn images_are_those_of_the_cpu_from_one_copy_a_port_and_one_wait() {
 }
 
 #[test]
+fn opening_runs_the_largest_batch_before_the_self_test() {
+    let mut stand_in = StandIn::new();
+    open(&stand_in, "dcgan-f16.onnx");
+    assert_eq!(stand_in.get("waits"), 3, "twice, and the self-test");
+    stand_in.fail("cudaMalloc", 2);
+    let error = open_with(&stand_in, "dcgan-f16.onnx", &Options::default()).expect_err("no memory");
+    let Error::Provider { why, .. } = error else { panic!("{error}: the CPU would not be tried") };
+    assert!(why.contains("a batch of 64") && why.contains("options.max_batch"), "{why}");
+}
+
+#[test]
 fn sizes_that_were_warmed_up_are_replayed_and_clones_share_them() {
     let stand_in = StandIn::new();
     let mut generator = open(&stand_in, "dcgan-f16.onnx");
