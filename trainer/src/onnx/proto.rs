@@ -5,12 +5,12 @@
 use prost::Message;
 
 /// Version of the standard operators: the one place that names it.
-pub(super) const OPSET: i64 = 17;
+pub(crate) const OPSET: i64 = 17;
 /// Version of the file format that came with this opset.
-pub(super) const IR_VERSION: i64 = 8;
+pub(crate) const IR_VERSION: i64 = 8;
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Model {
+pub(crate) struct Model {
     #[prost(int64, tag = "1")]
     pub ir_version: i64,
     #[prost(message, repeated, tag = "8")]
@@ -26,7 +26,7 @@ pub(super) struct Model {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct OperatorSet {
+pub(crate) struct OperatorSet {
     #[prost(string, tag = "1")]
     pub domain: String,
     #[prost(int64, tag = "2")]
@@ -34,7 +34,7 @@ pub(super) struct OperatorSet {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     #[prost(string, tag = "1")]
     pub key: String,
     #[prost(string, tag = "2")]
@@ -42,7 +42,7 @@ pub(super) struct Entry {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Graph {
+pub(crate) struct Graph {
     #[prost(message, repeated, tag = "1")]
     pub nodes: Vec<Node>,
     #[prost(string, tag = "2")]
@@ -56,7 +56,7 @@ pub(super) struct Graph {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Node {
+pub(crate) struct Node {
     #[prost(string, repeated, tag = "1")]
     pub inputs: Vec<String>,
     #[prost(string, repeated, tag = "2")]
@@ -70,13 +70,15 @@ pub(super) struct Node {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Attribute {
+pub(crate) struct Attribute {
     #[prost(string, tag = "1")]
     pub name: String,
     #[prost(float, tag = "2")]
     pub float: f32,
     #[prost(int64, tag = "3")]
     pub int: i64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub text: Vec<u8>,
     #[prost(int64, repeated, tag = "8")]
     pub ints: Vec<i64>,
     #[prost(int32, tag = "20")]
@@ -84,26 +86,30 @@ pub(super) struct Attribute {
 }
 
 impl Attribute {
-    pub(super) fn float(name: &str, float: f32) -> Self {
+    pub(crate) fn float(name: &str, float: f32) -> Self {
         Self { name: name.into(), float, kind: 1, ..Self::default() }
     }
 
-    pub(super) fn int(name: &str, int: i64) -> Self {
+    pub(crate) fn int(name: &str, int: i64) -> Self {
         Self { name: name.into(), int, kind: 2, ..Self::default() }
     }
 
-    pub(super) fn ints(name: &str, ints: Vec<i64>) -> Self {
+    pub(crate) fn text(name: &str, text: &str) -> Self {
+        Self { name: name.into(), text: text.into(), kind: 3, ..Self::default() }
+    }
+
+    pub(crate) fn ints(name: &str, ints: Vec<i64>) -> Self {
         Self { name: name.into(), ints, kind: 7, ..Self::default() }
     }
 }
 
 /// Element types.
-pub(super) const FLOAT: i32 = 1;
-pub(super) const INT64: i32 = 7;
-pub(super) const FLOAT16: i32 = 10;
+pub(crate) const FLOAT: i32 = 1;
+pub(crate) const INT64: i32 = 7;
+pub(crate) const FLOAT16: i32 = 10;
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct TensorProto {
+pub(crate) struct TensorProto {
     #[prost(int64, repeated, tag = "1")]
     pub dims: Vec<i64>,
     #[prost(int32, tag = "2")]
@@ -124,7 +130,7 @@ pub(super) struct TensorProto {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ValueInfo {
+pub(crate) struct ValueInfo {
     #[prost(string, tag = "1")]
     pub name: String,
     #[prost(message, optional, tag = "2")]
@@ -132,13 +138,13 @@ pub(super) struct ValueInfo {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct TypeProto {
+pub(crate) struct TypeProto {
     #[prost(message, optional, tag = "1")]
     pub tensor: Option<TensorType>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct TensorType {
+pub(crate) struct TensorType {
     #[prost(int32, tag = "1")]
     pub element: i32,
     #[prost(message, optional, tag = "2")]
@@ -146,19 +152,19 @@ pub(super) struct TensorType {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct TensorShape {
+pub(crate) struct TensorShape {
     #[prost(message, repeated, tag = "1")]
     pub dims: Vec<Dimension>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Dimension {
+pub(crate) struct Dimension {
     #[prost(oneof = "Size", tags = "1, 2")]
     pub size: Option<Size>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
-pub(super) enum Size {
+pub(crate) enum Size {
     #[prost(int64, tag = "1")]
     Fixed(i64),
     #[prost(string, tag = "2")]
@@ -167,7 +173,7 @@ pub(super) enum Size {
 
 impl ValueInfo {
     /// A tensor [N, ...] with a symbolic first size.
-    pub(super) fn batch_of(name: &str, element: i32, sample: &[usize]) -> Self {
+    pub(crate) fn batch_of(name: &str, element: i32, sample: &[usize]) -> Self {
         let batch = std::iter::once(Size::Symbolic("N".into()));
         let sizes = batch.chain(sample.iter().map(|&n| Size::Fixed(n as i64)));
         let shape = TensorShape { dims: sizes.map(|size| Dimension { size: Some(size) }).collect() };
@@ -180,7 +186,7 @@ impl ValueInfo {
 const ALIGNMENT: usize = 64;
 
 /// The bytes of the file.
-pub(super) fn encode(mut model: Model) -> Vec<u8> {
+pub(crate) fn encode(mut model: Model) -> Vec<u8> {
     align(&mut model);
     model.encode_to_vec()
 }
