@@ -55,8 +55,6 @@ done
 export LD_LIBRARY_PATH=$wheels${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 # The engine's search would find it next to the program, too; so it can be no other.
 export ORT_DYLIB_PATH=$folder/bin/libonnxruntime.so
-# As the trainer's programs set it for themselves: the tests need it, too.
-export CANDLE_GRAD_DO_NOT_DETACH=1
 
 results=${OUT:-$PWD}/gpu-results.md
 log=${OUT:-$PWD}/gpu-log.txt

@@ -71,7 +71,7 @@ fn cuda() -> std::result::Result<Device, String> {
     // What was asked for in vain is an error before anything is trained.
     device.as_cuda_device().and_then(crate::ops::cuda::convolutions).map_err(|e| first_line(&e))?;
     let probe = || -> candle_core::Result<Vec<f32>> {
-        crate::ops::relu(&candle_core::Tensor::new(&[-1f32, 2.], &device)?)?.to_vec1()
+        crate::ops::Function::RELU.apply(&candle_core::Tensor::new(&[-1f32, 2.], &device)?)?.to_vec1()
     };
     match probe() {
         Ok(found) if found == [0., 2.] => Ok(device),

@@ -57,12 +57,6 @@ pub enum Error {
         /// What to try.
         advice: String,
     },
-    /// A gradient penalty would be trained on wrong numbers.
-    #[error(
-        "candle detaches the gradients that a penalty differentiates again: set CANDLE_GRAD_DO_NOT_DETACH=1 before the \
-         first backward pass of this thread, or objective.r1_gamma=0"
-    )]
-    SecondOrder,
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {

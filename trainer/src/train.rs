@@ -3,7 +3,7 @@
 use crate::checkpoint;
 use crate::data::{Batches, Dataset, Order};
 use crate::error::{Error, Result};
-use crate::ops;
+
 use crate::report::{Log, Progress, Tick, grid};
 use crate::run::Run;
 use crate::state::{Found, State};
@@ -33,9 +33,6 @@ pub enum End {
 /// Divergence, and what the system says of files; the last checkpoint is then still good.
 pub fn train(state: &mut State, data: &Arc<Dataset>, run: &Run, stop: &AtomicBool) -> Result<End> {
     let recipe = state.recipe.clone();
-    if recipe.objective.r1_gamma > 0. && !ops::second_order_works()? {
-        return Err(Error::SecondOrder);
-    }
     let (batch, kimg) = (recipe.training.batch as u64, |kimg: f64| ((kimg * 1000.) as u64).max(1));
     let total = recipe.steps() * batch;
     let (tick_images, checkpoint_images) = (kimg(recipe.training.tick_kimg), kimg(recipe.training.checkpoint_kimg));

@@ -108,7 +108,7 @@ fn rows([n, side, c, o]: [usize; 4]) -> Result<Vec<Row>> {
     let variable = |t: &Tensor| Var::from_tensor(&first(t)?);
     let (cx, cy, cw) = (variable(&x)?, variable(&y)?, variable(&w)?);
     let conv = |x: &Tensor, w: &Tensor| x.conv2d(w, 1, 2, 1, 1);
-    let transposed = |y: &Tensor, w: &Tensor| y.conv_transpose2d(w, 1, 0, 2, 1);
+    let transposed = |y: &Tensor, w: &Tensor| y.conv_transpose(w, 1, 0, 2, 1);
     let (conv_graph, transposed_graph) = (conv(&cx, &cw)?, transposed(&cy, &cw)?);
     let (px, py, pw) = (first(&x)?, first(&y)?, first(&w)?);
 
@@ -130,26 +130,26 @@ fn rows([n, side, c, o]: [usize; 4]) -> Result<Vec<Row>> {
             flops,
             Box::new({
                 let (x, w) = (x.clone(), w.clone());
-                move || ops::conv2d(&x, &w, None, none, GEOMETRY).map(drop)
+                move || ops::conv(&x, &w, None, none, GEOMETRY).map(drop)
             }),
             Box::new(move || conv(&px, &pw).map(drop)),
         ),
         row(
             "its backward",
             2. * flops,
-            Box::new(move || ops::conv2d_backward([&x1, &w1, &y1, &y1], none, GEOMETRY, BOTH).map(drop)),
+            Box::new(move || ops::conv_backward([&x1, &w1, &y1, &y1], none, GEOMETRY, BOTH).map(drop)),
             Box::new(move || conv_graph.backward().map(drop)),
         ),
         row(
             "transposed convolution",
             flops,
-            Box::new(move || ops::conv_transpose2d(&y, &w, None, none, GEOMETRY).map(drop)),
+            Box::new(move || ops::conv_transpose(&y, &w, None, none, GEOMETRY).map(drop)),
             Box::new(move || transposed(&py2, &pw2).map(drop)),
         ),
         row(
             "its backward",
             2. * flops,
-            Box::new(move || ops::conv_transpose2d_backward([&y2, &w2, &x2, &x2], none, GEOMETRY, BOTH).map(drop)),
+            Box::new(move || ops::conv_transpose_backward([&y2, &w2, &x2, &x2], none, GEOMETRY, BOTH).map(drop)),
             Box::new(move || transposed_graph.backward().map(drop)),
         ),
     ])

@@ -140,10 +140,10 @@ fn initializer(name: String, tensor: &Tensor, precision: Precision) -> Result<Te
 fn window(weight: &Tensor, geometry: Geometry) -> Result<Vec<Attribute>> {
     let (_, kh, kw, _) = weight.dims4()?;
     let ints = |name: &str, values: &[usize]| Attribute::ints(name, values.iter().map(|&v| v as i64).collect());
-    let ([ph, pw], groups) = (geometry.padding, geometry.groups as i64);
+    let ([_, ph, pw], groups) = (geometry.padding, geometry.groups as i64);
     Ok(vec![
         ints("kernel_shape", &[kh, kw]),
-        ints("strides", &geometry.stride),
+        ints("strides", &geometry.stride[1..]),
         ints("pads", &[ph, pw, ph, pw]),
         Attribute::int("group", groups),
     ])

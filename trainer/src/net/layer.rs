@@ -4,8 +4,8 @@
 //! holds the channels that belong together. The exporter turns networks to ONNX's [N, C, H, W].
 
 use crate::ops::{
-    Activation, BatchStatistics, Geometry, Wanted, batch_norm, batch_norm_backward, conv_transpose2d,
-    conv_transpose2d_backward, conv2d, conv2d_backward, linear, linear_backward,
+    Activation, BatchStatistics, Geometry, Wanted, batch_norm, batch_norm_backward, conv, conv_backward,
+    conv_transpose, conv_transpose_backward, linear, linear_backward,
 };
 use candle_core::{Result, Tensor, bail};
 
@@ -54,9 +54,9 @@ impl Layer {
     pub(super) fn forward(&self, x: &Tensor, statistics: &mut Vec<BatchStatistics>) -> Result<Tensor> {
         match self {
             Self::Linear(w) => linear(x, &w.weight, w.bias.as_ref(), w.activation),
-            Self::Conv2d(w, geometry) => conv2d(x, &w.weight, w.bias.as_ref(), w.activation, *geometry),
+            Self::Conv2d(w, geometry) => conv(x, &w.weight, w.bias.as_ref(), w.activation, *geometry),
             Self::ConvTranspose2d(w, geometry) => {
-                conv_transpose2d(x, &w.weight, w.bias.as_ref(), w.activation, *geometry)
+                conv_transpose(x, &w.weight, w.bias.as_ref(), w.activation, *geometry)
             }
             Self::BatchNorm { gamma, beta, eps, activation, .. } => {
                 let (y, found) = batch_norm(x, gamma, beta, *eps, *activation)?;
@@ -81,9 +81,9 @@ impl Layer {
         let wanted = |w: &Weights| Wanted { input, weight: own, bias: own && w.bias.is_some() };
         let grads = match self {
             Self::Linear(w) => linear_backward([x, &w.weight, y, grad], w.activation, wanted(w))?,
-            Self::Conv2d(w, geometry) => conv2d_backward([x, &w.weight, y, grad], w.activation, *geometry, wanted(w))?,
+            Self::Conv2d(w, geometry) => conv_backward([x, &w.weight, y, grad], w.activation, *geometry, wanted(w))?,
             Self::ConvTranspose2d(w, geometry) => {
-                conv_transpose2d_backward([x, &w.weight, y, grad], w.activation, *geometry, wanted(w))?
+                conv_transpose_backward([x, &w.weight, y, grad], w.activation, *geometry, wanted(w))?
             }
             Self::BatchNorm { name, gamma, beta, eps, activation } => {
                 let Some(found) = statistics.pop() else { bail!("no statistics for batch normalisation {name}") };
@@ -108,16 +108,8 @@ impl Layer {
                 let (outputs, inputs) = w.weight.dims2()?;
                 (inputs == *n).then(|| vec![outputs])
             }
-            (Self::Conv2d(w, g), [h, wd, c]) => {
-                let (o, kh, kw, i) = w.weight.dims4()?;
-                let size = g.conv_size([*h, *wd], [kh, kw]);
-                size.filter(|_| i * g.groups == *c).map(|[h, w]| vec![h, w, o])
-            }
-            (Self::ConvTranspose2d(w, g), [h, wd, c]) => {
-                let (i, kh, kw, o) = w.weight.dims4()?;
-                let size = g.transposed_size([*h, *wd], [kh, kw]);
-                size.filter(|_| i == *c).map(|[h, w]| vec![h, w, o * g.groups])
-            }
+            (Self::Conv2d(w, g), _) => g.conv_shape(input, w.weight.dims()),
+            (Self::ConvTranspose2d(w, g), _) => g.transposed_shape(input, w.weight.dims()),
             (Self::BatchNorm { gamma, .. }, [.., c]) => (gamma.dims1()? == *c).then(|| input.to_vec()),
             (Self::Reshape(shape), _) => {
                 (shape.iter().product::<usize>() == input.iter().product::<usize>()).then(|| shape.clone())

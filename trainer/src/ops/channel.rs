@@ -1,7 +1,7 @@
 //! What treats the channels of `[..., C]` separately: biases, scales, and sums over everything else.
 //!
-//! Closed under differentiation: the gradient of a bias is a sum, that of a sum a broadcast bias; the gradients of a
-//! scale are a scale and a dot product, those of a dot product are scales.
+//! The gradient of a bias is [`channel_sum`]; those of [`channel_scale`] are a scale and a [`channel_dot`], those of a dot
+//! product two scales.
 
 use super::columns::{add_sums, block, repeated, write};
 use super::map::{Pieces, alike, produce};
@@ -11,14 +11,14 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tenso
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 #[cfg(feature = "cuda")]
-use {super::cuda, candle_core::CudaStorage};
+use {super::cuda, super::map::same_shape, candle_core::CudaStorage};
 
 /// `x + b`: `x` `[..., C]`, `b` `[C]`.
 ///
 /// # Errors
 /// Shapes that do not fit, element types other than `f32` and `f64`.
 pub fn add_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op2(&bias.contiguous()?, AddBias)
+    x.contiguous()?.apply_op2_no_bwd(&bias.contiguous()?, &AddBias)
 }
 
 /// `x * s`: `x` `[..., C]`, `s` `[C]`.
@@ -26,7 +26,7 @@ pub fn add_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// As [`add_bias`].
 pub fn channel_scale(x: &Tensor, scale: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op2(&scale.contiguous()?, Scale)
+    x.contiguous()?.apply_op2_no_bwd(&scale.contiguous()?, &Scale)
 }
 
 /// `[..., C]` -> `[C]`: the sum over all axes but the last, in double precision.
@@ -34,7 +34,7 @@ pub fn channel_scale(x: &Tensor, scale: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// Element types other than `f32` and `f64`.
 pub fn channel_sum(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Sum)
+    x.contiguous()?.apply_op1_no_bwd(&Sum)
 }
 
 /// The sum of `a * b` over all axes but the last, in double precision: twice `[..., C]` -> `[C]`.
@@ -42,12 +42,7 @@ pub fn channel_sum(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// As [`add_bias`].
 pub fn channel_dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    a.contiguous()?.apply_op2(&b.contiguous()?, Dot)
-}
-
-/// `[C]` -> `shape`, which ends in C: the transpose of [`channel_sum`].
-fn channel_broadcast(x: &Tensor, shape: &Shape) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Broadcast { shape: shape.clone() })
+    a.contiguous()?.apply_op2_no_bwd(&b.contiguous()?, &Dot)
 }
 
 /// The last dimension, at least 1.
@@ -84,7 +79,11 @@ unsafe impl<T: Real, F: Fn(T, T) -> T + Sync> Pieces<T> for WithConstants<'_, T,
 }
 
 /// The sums of `f(elements)` over each channel: pieces in parallel, then in order.
-fn sum_channels<T: Real, const M: usize>(inputs: [&[T]; M], channels: usize, f: impl Fn([T; M]) -> T + Sync) -> Vec<T> {
+pub(super) fn sum_channels<T: Real, const M: usize>(
+    inputs: [&[T]; M],
+    channels: usize,
+    f: impl Fn([T; M]) -> T + Sync,
+) -> Vec<T> {
     let len = inputs[0].len();
     let piece = block(channels) * PIECE.div_ceil(block(channels));
     let sum = |i: usize| {
@@ -151,10 +150,6 @@ impl CustomOp2 for AddBias {
         fit("add-bias", xl, bl)?;
         cuda::map_channels("add-bias", true, (x, xl), (b, bl))
     }
-
-    fn bwd(&self, x: &Tensor, b: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok((x.track_op().then(|| grad.clone()), b.track_op().then(|| channel_sum(grad)).transpose()?))
-    }
 }
 
 struct Scale;
@@ -175,13 +170,6 @@ impl CustomOp2 for Scale {
     fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout, s: &CudaStorage, sl: &Layout) -> Result<(CudaStorage, Shape)> {
         fit("channel-scale", xl, sl)?;
         cuda::map_channels("channel-scale", false, (x, xl), (s, sl))
-    }
-
-    fn bwd(&self, x: &Tensor, s: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok((
-            x.track_op().then(|| channel_scale(grad, s)).transpose()?,
-            s.track_op().then(|| channel_dot(grad, x)).transpose()?,
-        ))
     }
 }
 
@@ -204,10 +192,6 @@ impl CustomOp1 for Sum {
     fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
         cuda::sum("channel-sum", channels("channel-sum", xl)?, (x, xl))
     }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        channel_broadcast(grad, x.shape()).map(Some)
-    }
 }
 
 struct Dot;
@@ -220,58 +204,22 @@ impl CustomOp2 for Dot {
     fn cpu_fwd(&self, a: &CpuStorage, al: &Layout, b: &CpuStorage, bl: &Layout) -> Result<(CpuStorage, Shape)> {
         let channels = channels("channel-dot", al)?;
         with_real!("channel-dot", a, T => {
-            let (a, b) = alike::<T>("channel-dot", (a, al), (b, bl))?;
-            Ok(result(sum_channels([a, b], channels, |[a, b]| a * b), channels))
+            let pair = alike::<T, 2>("channel-dot", [(a, al), (b, bl)])?;
+            Ok(result(sum_channels(pair, channels, |[a, b]| a * b), channels))
         })
     }
 
     #[cfg(feature = "cuda")]
     fn cuda_fwd(&self, a: &CudaStorage, al: &Layout, b: &CudaStorage, bl: &Layout) -> Result<(CudaStorage, Shape)> {
-        if al.shape() != bl.shape() {
-            bail!("channel-dot: takes tensors of one shape, got {:?} and {:?}", al.dims(), bl.dims())
-        }
+        same_shape("channel-dot", [al, bl])?;
         cuda::dot("channel-dot", channels("channel-dot", al)?, (a, al), (b, bl))
-    }
-
-    fn bwd(&self, a: &Tensor, b: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok((
-            a.track_op().then(|| channel_scale(b, grad)).transpose()?,
-            b.track_op().then(|| channel_scale(a, grad)).transpose()?,
-        ))
-    }
-}
-
-struct Broadcast {
-    shape: Shape,
-}
-
-impl CustomOp1 for Broadcast {
-    fn name(&self) -> &'static str {
-        "channel-broadcast"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
-        with_real!("channel-broadcast", x, T => {
-            let x = contiguous::<T>("channel-broadcast", x, xl)?;
-            let rows = self.shape.elem_count() / x.len();
-            Ok(result(x.repeat(rows), &self.shape))
-        })
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
-        cuda::broadcast("channel-broadcast", &self.shape, (x, xl))
-    }
-
-    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        channel_sum(grad).map(Some)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::testing::{assert_close, check_gradients, check_order, check_second_order, values};
+    use crate::ops::testing::{assert_close, check_backward, values};
     use candle_core::DType;
 
     const SHAPES: [&[usize]; 8] =
@@ -299,22 +247,25 @@ mod tests {
     }
 
     #[test]
-    fn derivatives_agree_with_finite_differences() -> Result<()> {
+    fn they_are_each_others_derivatives() -> Result<()> {
         for shape in [&[2, 3, 2, 5][..], &[4, 1], &[7]] {
             let c = shape[shape.len() - 1];
             let (x, y, b) = (values(shape, 1)?, values(shape, 2)?, values(&[c], 3)?);
-            type Operator = fn(&[Tensor]) -> Result<Tensor>;
-            let cases: [(&[Tensor], Operator); 4] = [
-                (&[x.clone(), b.clone()], |v| add_bias(&v[0], &v[1])?.sqr()?.sqr()),
-                (&[x.clone(), b], |v| channel_scale(&v[0], &v[1])?.sqr()),
-                (std::slice::from_ref(&x), |v| channel_sum(&v[0])?.sqr()?.sqr()),
-                (&[x.clone(), y], |v| channel_dot(&v[0], &v[1])?.sqr()),
-            ];
-            for (inputs, f) in cases {
-                check_gradients(inputs, f)?;
-                check_second_order(inputs, f)?;
-                check_order(3, inputs, f)?;
-            }
+            check_backward(
+                &[x.clone(), b.clone()],
+                |v| add_bias(&v[0], &v[1]),
+                |_, _, grad| Ok(vec![grad.clone(), channel_sum(grad)?]),
+            )?;
+            check_backward(
+                &[x.clone(), b],
+                |v| channel_scale(&v[0], &v[1]),
+                |v, _, grad| Ok(vec![channel_scale(grad, &v[1])?, channel_dot(grad, &v[0])?]),
+            )?;
+            check_backward(
+                &[x, y],
+                |v| channel_dot(&v[0], &v[1]),
+                |v, _, grad| Ok(vec![channel_scale(&v[1], grad)?, channel_scale(&v[0], grad)?]),
+            )?;
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! What a layer does with its result while it is in the cache: bias and activation; and the way back.
 
+use super::map::{Map, binary, ternary};
 use super::math::Elementary;
-use super::{channel_sum, leaky_relu_grad, real, tanh_grad, vectorised};
+use super::{channel_sum, real, vectorised};
 use candle_core::{Result, Tensor, bail};
 
 /// The function that is applied to every element of a layer's result.
@@ -28,8 +29,20 @@ impl Activation {
     pub fn backward(self, y: &Tensor, grad: &Tensor) -> Result<Tensor> {
         match self {
             Self::None => grad.contiguous(),
-            Self::LeakyRelu(slope) => leaky_relu_grad(y, grad, slope),
-            Self::Tanh => tanh_grad(y, grad),
+            Self::LeakyRelu(slope) => binary(y, grad, LeakyReluGrad { slope }),
+            Self::Tanh => binary(y, grad, TanhGrad),
+        }
+    }
+
+    /// With `y = s(a)` and its tangent `tangent_y = s'(a) da`: the gradient of `<grad, s'(a) da>` with respect to `a`, where
+    /// `da` is constant. None where that is zero almost everywhere.
+    ///
+    /// # Errors
+    /// As [`Self::backward`].
+    pub fn second(self, y: &Tensor, tangent_y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        match self {
+            Self::None | Self::LeakyRelu(_) => Ok(None),
+            Self::Tanh => ternary(y, tangent_y, grad, TanhSecond).map(Some),
         }
     }
 
@@ -45,6 +58,54 @@ impl Activation {
             }
             Self::Tanh => values.iter_mut().for_each(|v| *v = v.tanh_odd()),
         }
+    }
+}
+
+/// `(y, g) -> g f'(x)`, where the sign of `y = f(x)` tells that of `x`.
+#[derive(Clone, Copy)]
+pub(super) struct LeakyReluGrad {
+    pub slope: f64,
+}
+
+impl Map<2> for LeakyReluGrad {
+    const NAME: &str = "leaky-relu-grad";
+    const KERNEL: i32 = 7;
+
+    fn parameter(self) -> f64 {
+        self.slope
+    }
+
+    #[inline(always)]
+    fn at<T: Elementary>(self, [y, g]: [T; 2]) -> T {
+        if y > T::zero() { g } else { real::<T>(self.slope) * g }
+    }
+}
+
+/// `(y, g) -> g (1 - y^2)`.
+#[derive(Clone, Copy)]
+pub(super) struct TanhGrad;
+
+impl Map<2> for TanhGrad {
+    const NAME: &str = "tanh-grad";
+    const KERNEL: i32 = 8;
+
+    #[inline(always)]
+    fn at<T: Elementary>(self, [y, g]: [T; 2]) -> T {
+        g * (T::one() - y * y)
+    }
+}
+
+/// `(y, dy, g) -> -2 y dy g`: as `s'(a) = 1 - y^2`, the derivative of `g s'(a) da` is `-2 g y s'(a) da`.
+#[derive(Clone, Copy)]
+struct TanhSecond;
+
+impl Map<3> for TanhSecond {
+    const NAME: &str = "tanh-second";
+    const KERNEL: i32 = 7;
+
+    #[inline(always)]
+    fn at<T: Elementary>(self, [y, dy, g]: [T; 3]) -> T {
+        real::<T>(-2.) * y * dy * g
     }
 }
 
@@ -86,7 +147,7 @@ impl<'a, T: Elementary> Epilogue<'a, T> {
 
 /// The tensor that stands for no bias, beside a weight: no element of it, as a GPU has no memory of size 0.
 pub(super) fn no_bias(weight: &Tensor) -> Result<Tensor> {
-    weight.detach().narrow(0, 0, 0)?.reshape(0)
+    weight.narrow(0, 0, 0)?.reshape(0)
 }
 
 /// Which gradients of a layer are wanted: the others are never computed.
@@ -98,13 +159,6 @@ pub struct Wanted {
     pub weight: bool,
     /// That of the bias.
     pub bias: bool,
-}
-
-impl Wanted {
-    /// Those of tensors that candle tracks.
-    pub(super) fn tracked(input: &Tensor, weight: &Tensor, bias: &Tensor) -> Self {
-        Self { input: input.track_op(), weight: weight.track_op(), bias: bias.track_op() && bias.elem_count() > 0 }
-    }
 }
 
 /// Gradients of a layer, as far as they were wanted.
@@ -132,38 +186,38 @@ impl Grads {
             input: wanted.input.then(input).transpose()?,
         })
     }
-
-    pub(super) fn into_tuple(self) -> (Option<Tensor>, Option<Tensor>, Option<Tensor>) {
-        (self.input, self.weight, self.bias)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::testing::{check_gradients, device, values};
+    use crate::ops::testing::{check_backward, device, values};
 
     #[test]
-    fn gradients_are_those_of_the_functions() -> Result<()> {
-        let x = values(&[3, 4, 5], 1)?;
+    fn derivatives_agree_with_finite_differences() -> Result<()> {
+        let (x, da) = (values(&[3, 4, 5], 1)?, values(&[3, 4, 5], 2)?);
         for activation in [Activation::None, Activation::LeakyRelu(0.2), Activation::RELU, Activation::Tanh] {
-            let mut y = x.flatten_all()?.to_vec1::<f64>()?;
-            let at = |v: f64| {
-                let mut one = [v];
-                activation.apply(&mut one);
-                one[0]
+            let forward = |x: &Tensor| {
+                let mut y = x.flatten_all()?.to_vec1::<f64>()?;
+                activation.apply(&mut y);
+                Tensor::from_vec(y, x.shape(), &device())
             };
-            activation.apply(&mut y);
-            let y = Tensor::from_vec(y, x.shape(), &device())?;
-            let g = activation.backward(&y, &x.ones_like()?)?.flatten_all()?.to_vec1::<f64>()?;
-            for (&x, g) in x.flatten_all()?.to_vec1::<f64>()?.iter().zip(g) {
-                assert!((g - (at(x + 1e-6) - at(x - 1e-6)) / 2e-6).abs() < 1e-8, "{activation:?} at {x}");
-            }
-            let g = values(&[3, 4, 5], 2)?;
-            check_gradients(std::slice::from_ref(&g), |v| activation.backward(&y, &v[0])?.sqr())?;
-            if activation == Activation::Tanh {
-                check_gradients(&[y, g], |v| activation.backward(&v[0], &v[1])?.sqr())?;
-            }
+            println!("{activation:?}");
+            check_backward(
+                std::slice::from_ref(&x),
+                |v| forward(&v[0]),
+                |_, y, grad| Ok(vec![activation.backward(y, grad)?]),
+            )?;
+            // The tangent along `da`, as a function of the argument.
+            check_backward(
+                std::slice::from_ref(&x),
+                |v| activation.backward(&forward(&v[0])?, &da),
+                |v, tangent_y, grad| {
+                    let second = activation.second(&forward(&v[0])?, tangent_y, grad)?;
+                    assert_eq!(second.is_some(), activation == Activation::Tanh);
+                    Ok(vec![second.map_or_else(|| x.zeros_like(), Ok)?])
+                },
+            )?;
         }
         Ok(())
     }

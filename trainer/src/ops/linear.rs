@@ -1,4 +1,4 @@
-//! Dense layers: products of matrices, closed under differentiation, with bias and activation on the way out.
+//! Dense layers: products of matrices, with bias and activation on the way out, and the way back.
 
 use super::epilogue::{Activation, Epilogue, Grads, Wanted, no_bias};
 use super::gemm::{Matrix, multiply};
@@ -19,7 +19,7 @@ const TASKS: usize = 8;
 /// Shapes that do not fit, element types other than `f32` and `f64`.
 pub fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
     let bias = bias.cloned().map_or_else(|| no_bias(w), Ok)?;
-    x.contiguous()?.apply_op3(&w.contiguous()?, &bias.contiguous()?, Linear { activation })
+    x.contiguous()?.apply_op3_no_bwd(&w.contiguous()?, &bias.contiguous()?, &Linear { activation })
 }
 
 /// The gradients of [`linear`], of which `y` is the result and `grad` the gradient with respect to it.
@@ -32,7 +32,10 @@ pub fn linear_backward([x, w, y, grad]: [&Tensor; 4], activation: Activation, wa
         wanted,
         &grad,
         || product(&grad, w, Transposed(false, false)),
-        || grad.contiguous()?.apply_op2(&x.contiguous()?, Product { transposed: Transposed(true, false), wide: true }),
+        || {
+            let wide = Product { transposed: Transposed(true, false), wide: true };
+            grad.contiguous()?.apply_op2_no_bwd(&x.contiguous()?, &wide)
+        },
     )
 }
 
@@ -42,7 +45,7 @@ struct Transposed(bool, bool);
 
 /// The product of two matrices, or of their transposes.
 fn product(a: &Tensor, b: &Tensor, transposed: Transposed) -> Result<Tensor> {
-    a.contiguous()?.apply_op2(&b.contiguous()?, Product { transposed, wide: false })
+    a.contiguous()?.apply_op2_no_bwd(&b.contiguous()?, &Product { transposed, wide: false })
 }
 
 struct Linear {
@@ -115,20 +118,6 @@ impl CustomOp2 for Product {
         let sizes = sizes("product", al, bl, self.transposed)?;
         cuda::product(sizes, ((a, al), at), ((b, bl), bt), self.wide)
     }
-
-    fn bwd(&self, a: &Tensor, b: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        // With A and B what is multiplied: dA = g B', dB = A' g, each transposed where its matrix was.
-        let Transposed(at, bt) = self.transposed;
-        let da = || match at {
-            false => product(grad, b, Transposed(false, !bt)),
-            true => product(b, grad, Transposed(bt, true)),
-        };
-        let db = || match bt {
-            false => product(a, grad, Transposed(!at, false)),
-            true => product(grad, a, Transposed(true, at)),
-        };
-        Ok((a.track_op().then(da).transpose()?, b.track_op().then(db).transpose()?))
-    }
 }
 
 impl CustomOp3 for Linear {
@@ -169,26 +158,12 @@ impl CustomOp3 for Linear {
         let sizes = sizes("linear", xl, wl, Transposed(false, true))?;
         cuda::linear(sizes, (x, xl), (w, wl), (b, bl), self.activation)
     }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        b: &Tensor,
-        y: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        if x.rank() != 2 {
-            bail!("linear: takes [N, in], got {:?}", x.dims())
-        }
-        Ok(linear_backward([x, w, y, grad], self.activation, Wanted::tracked(x, w, b))?.into_tuple())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::testing::{check_gradients, check_second_order, values};
+    use crate::ops::testing::{assert_close, check_backward, values};
 
     #[test]
     fn results_are_those_of_candle() -> Result<()> {
@@ -204,19 +179,43 @@ mod tests {
 
     #[test]
     fn gradients_agree_with_finite_differences() -> Result<()> {
-        let (x, w, b) = (values(&[4, 3], 1)?, values(&[5, 3], 2)?, values(&[5], 3)?);
+        const ALL: Wanted = Wanted { input: true, weight: true, bias: true };
+        let inputs = [values(&[4, 3], 1)?, values(&[5, 3], 2)?, values(&[5], 3)?];
         for activation in [Activation::None, Activation::LeakyRelu(0.2), Activation::Tanh] {
-            let f = |v: &[Tensor]| linear(&v[0], &v[1], Some(&v[2]), activation)?.sqr();
-            check_gradients(&[x.clone(), w.clone(), b.clone()], f)?;
-            check_second_order(&[x.clone(), w.clone(), b.clone()], f)?;
+            check_backward(
+                &inputs,
+                |v| linear(&v[0], &v[1], Some(&v[2]), activation),
+                |v, y, grad| {
+                    let grads = linear_backward([&v[0], &v[1], y, grad], activation, ALL)?;
+                    Ok([grads.input, grads.weight, grads.bias].into_iter().flatten().collect())
+                },
+            )?;
         }
-        for transposed in
-            [Transposed(false, false), Transposed(false, true), Transposed(true, false), Transposed(true, true)]
-        {
-            let a = values(if transposed.0 { &[3, 4] } else { &[4, 3] }, 1)?;
-            let b = values(if transposed.1 { &[2, 3] } else { &[3, 2] }, 2)?;
-            check_gradients(&[a.clone(), b.clone()], |v| product(&v[0], &v[1], transposed)?.sqr())?;
-            check_second_order(&[a, b], |v| product(&v[0], &v[1], transposed)?.sqr())?;
+        Ok(())
+    }
+
+    #[test]
+    fn only_what_is_wanted_is_computed() -> Result<()> {
+        let (x, w, grad) = (values(&[4, 3], 1)?, values(&[5, 3], 2)?, values(&[4, 5], 3)?);
+        for bits in 0..8 {
+            let [input, weight, bias] = [1, 2, 4].map(|bit| bits & bit != 0);
+            let grads = linear_backward([&x, &w, &grad, &grad], Activation::None, Wanted { input, weight, bias })?;
+            let found = [grads.input.is_some(), grads.weight.is_some(), grads.bias.is_some()];
+            assert_eq!(found, [input, weight, bias]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn matrices_are_read_as_they_are_or_transposed() -> Result<()> {
+        for at in [false, true] {
+            for bt in [false, true] {
+                let a = values(if at { &[3, 70] } else { &[70, 3] }, 1)?;
+                let b = values(if bt { &[2, 3] } else { &[3, 2] }, 2)?;
+                let turned = |t: &Tensor, turn: bool| if turn { t.t() } else { Ok(t.clone()) };
+                let expected = turned(&a, at)?.contiguous()?.matmul(&turned(&b, bt)?.contiguous()?)?;
+                assert_close(&product(&a, &b, Transposed(at, bt))?, &expected, 1e-13);
+            }
         }
         Ok(())
     }

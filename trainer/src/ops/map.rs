@@ -3,7 +3,7 @@
 use super::math::Elementary;
 use super::parallel::{PIECE, vectorised};
 use super::{Real, contiguous, result, with_real};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 #[cfg(feature = "cuda")]
@@ -55,110 +55,142 @@ impl<T, P: Pieces<T>> pulp::NullaryFnOnce for Write<'_, T, P> {
     }
 }
 
-/// The elements of two contiguous tensors of one shape.
-pub(super) fn alike<'a, T: Real>(
+/// Checks that these are tensors of one shape.
+pub(super) fn same_shape<const N: usize>(op: &str, layouts: [&Layout; N]) -> Result<()> {
+    match layouts.iter().find(|layout| layout.shape() != layouts[0].shape()) {
+        Some(other) => {
+            bail!("{op}: takes tensors of one shape, got {:?} and {:?}", layouts[0].dims(), other.dims())
+        }
+        None => Ok(()),
+    }
+}
+
+/// The elements of contiguous tensors of one shape.
+pub(super) fn alike<'a, T: Real, const N: usize>(
     op: &str,
-    (a, a_layout): (&'a CpuStorage, &Layout),
-    (b, b_layout): (&'a CpuStorage, &Layout),
-) -> Result<(&'a [T], &'a [T])> {
-    if a_layout.shape() != b_layout.shape() {
-        bail!("{op}: takes tensors of one shape, got {:?} and {:?}", a_layout.dims(), b_layout.dims())
+    tensors: [(&'a CpuStorage, &Layout); N],
+) -> Result<[&'a [T]; N]> {
+    same_shape(op, tensors.map(|(_, layout)| layout))?;
+    let mut all: [&[T]; N] = [&[]; N];
+    for (values, (storage, layout)) in all.iter_mut().zip(tensors) {
+        *values = contiguous(op, storage, layout)?;
     }
-    Ok((contiguous(op, a, a_layout)?, contiguous(op, b, b_layout)?))
+    Ok(all)
 }
 
-/// A function of each element of a tensor. `at` is to be `#[inline(always)]`.
+/// A function of the elements at one place of `N` tensors of one shape.
 #[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "what a GPU is told of the function"))]
-pub(super) trait Unary: Copy + Send + Sync + 'static {
+pub(super) trait Map<const N: usize>: Copy + Send + Sync + 'static {
     const NAME: &str;
-    /// Its number in the GPU's kernel.
+    /// Its number in the GPU's kernel for `N` tensors.
     const KERNEL: i32;
 
-    fn at<T: Elementary>(self, x: T) -> T;
-
-    /// What the GPU's kernel gets beside the element.
-    fn parameter(self) -> f64 {
-        0.
-    }
-
-    /// The gradient of the input `x`, from the output `y` and the gradient of that.
-    fn gradient(self, x: &Tensor, y: &Tensor, grad: &Tensor) -> Result<Tensor>;
-}
-
-/// A function of each pair of elements of two tensors of one shape, linear in the second. `at` is to be
-/// `#[inline(always)]`.
-#[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "what a GPU is told of the function"))]
-pub(super) trait Binary: Copy + Send + Sync + 'static {
-    const NAME: &str;
-    /// Its number in the GPU's kernel.
-    const KERNEL: i32;
-
-    fn at<T: Elementary>(self, a: T, g: T) -> T;
+    /// To be `#[inline(always)]`.
+    fn at<T: Elementary>(self, x: [T; N]) -> T;
 
     /// What the GPU's kernel gets beside the elements.
     fn parameter(self) -> f64 {
         0.
     }
-
-    /// The gradients of `a` and `g`, from that of the output. None where it is zero almost everywhere.
-    fn gradients(self, a: &Tensor, g: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Tensor)>;
 }
 
 /// `f` of each element of `x`.
-pub(super) fn unary(x: &Tensor, f: impl Unary) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Elementwise(f))
+pub(super) fn unary(x: &Tensor, f: impl Map<1>) -> Result<Tensor> {
+    x.contiguous()?.apply_op1_no_bwd(&Elementwise(f))
 }
 
-/// `f` of each pair of elements of `a` and `g`.
-pub(super) fn binary(a: &Tensor, g: &Tensor, f: impl Binary) -> Result<Tensor> {
-    a.contiguous()?.apply_op2(&g.contiguous()?, Elementwise(f))
+/// `f` of each pair of elements of `a` and `b`.
+pub(super) fn binary(a: &Tensor, b: &Tensor, f: impl Map<2>) -> Result<Tensor> {
+    a.contiguous()?.apply_op2_no_bwd(&b.contiguous()?, &Elementwise(f))
+}
+
+/// `f` of the elements of `a`, `b` and `c` at each place.
+pub(super) fn ternary(a: &Tensor, b: &Tensor, c: &Tensor, f: impl Map<3>) -> Result<Tensor> {
+    a.contiguous()?.apply_op3_no_bwd(&b.contiguous()?, &c.contiguous()?, &Elementwise(f))
 }
 
 /// One of them as candle's operator.
 struct Elementwise<F>(F);
 
-impl<F: Unary> CustomOp1 for Elementwise<F> {
+impl<F> Elementwise<F> {
+    fn on_cpu<const N: usize>(&self, tensors: [(&CpuStorage, &Layout); N]) -> Result<(CpuStorage, Shape)>
+    where
+        F: Map<N>,
+    {
+        with_real!(F::NAME, tensors[0].0, T => {
+            let x = alike::<T, N>(F::NAME, tensors)?;
+            Ok(result(produce(x[0].len(), PIECE, &Of { f: self.0, x }).0, tensors[0].1.shape()))
+        })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_cuda<const N: usize>(&self, tensors: [(&CudaStorage, &Layout); N]) -> Result<(CudaStorage, Shape)>
+    where
+        F: Map<N>,
+    {
+        same_shape(F::NAME, tensors.map(|(_, layout)| layout))?;
+        cuda::map(F::NAME, F::KERNEL, self.0.parameter(), &tensors)
+    }
+}
+
+impl<F: Map<1>> CustomOp1 for Elementwise<F> {
     fn name(&self) -> &'static str {
         F::NAME
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
-        with_real!(F::NAME, x, T => {
-            let x = contiguous::<T>(F::NAME, x, xl)?;
-            Ok(result(produce(x.len(), PIECE, &Of { f: self.0, x: [x] }).0, xl.shape()))
-        })
+        self.on_cpu([(x, xl)])
     }
 
     #[cfg(feature = "cuda")]
     fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
-        cuda::unary(F::NAME, F::KERNEL, self.0.parameter(), (x, xl))
-    }
-
-    fn bwd(&self, x: &Tensor, y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        self.0.gradient(x, y, grad).map(Some)
+        self.on_cuda([(x, xl)])
     }
 }
 
-impl<F: Binary> CustomOp2 for Elementwise<F> {
+impl<F: Map<2>> CustomOp2 for Elementwise<F> {
     fn name(&self) -> &'static str {
         F::NAME
     }
 
-    fn cpu_fwd(&self, a: &CpuStorage, al: &Layout, g: &CpuStorage, gl: &Layout) -> Result<(CpuStorage, Shape)> {
-        with_real!(F::NAME, a, T => {
-            let (a, g) = alike::<T>(F::NAME, (a, al), (g, gl))?;
-            Ok(result(produce(a.len(), PIECE, &Of { f: self.0, x: [a, g] }).0, al.shape()))
-        })
+    fn cpu_fwd(&self, a: &CpuStorage, al: &Layout, b: &CpuStorage, bl: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.on_cpu([(a, al), (b, bl)])
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, a: &CudaStorage, al: &Layout, g: &CudaStorage, gl: &Layout) -> Result<(CudaStorage, Shape)> {
-        cuda::binary(F::NAME, F::KERNEL, self.0.parameter(), (a, al), (g, gl))
+    fn cuda_fwd(&self, a: &CudaStorage, al: &Layout, b: &CudaStorage, bl: &Layout) -> Result<(CudaStorage, Shape)> {
+        self.on_cuda([(a, al), (b, bl)])
+    }
+}
+
+impl<F: Map<3>> CustomOp3 for Elementwise<F> {
+    fn name(&self) -> &'static str {
+        F::NAME
     }
 
-    fn bwd(&self, a: &Tensor, g: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (of_a, of_g) = self.0.gradients(a, g, grad)?;
-        Ok((of_a, Some(of_g)))
+    fn cpu_fwd(
+        &self,
+        a: &CpuStorage,
+        al: &Layout,
+        b: &CpuStorage,
+        bl: &Layout,
+        c: &CpuStorage,
+        cl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.on_cpu([(a, al), (b, bl), (c, cl)])
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        a: &CudaStorage,
+        al: &Layout,
+        b: &CudaStorage,
+        bl: &Layout,
+        c: &CudaStorage,
+        cl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.on_cuda([(a, al), (b, bl), (c, cl)])
     }
 }
 
@@ -168,30 +200,17 @@ struct Of<'a, F, T, const N: usize> {
     x: [&'a [T]; N],
 }
 
-// SAFETY: the input's piece is as long as `out`, so the loop writes all of it.
-unsafe impl<F: Unary, T: Elementary> Pieces<T> for Of<'_, F, T, 1> {
+// SAFETY: the inputs' pieces are as long as `out`, and the loop runs over all of it.
+unsafe impl<F: Map<N>, T: Elementary, const N: usize> Pieces<T> for Of<'_, F, T, N> {
     type Summary = ();
 
     #[inline(always)]
     fn write(&self, i: usize, out: &mut [MaybeUninit<T>]) {
-        let f = self.f;
-        let [x] = self.x.map(|x| &x[i * PIECE..][..out.len()]);
-        for (out, &x) in out.iter_mut().zip(x) {
-            out.write(f.at(x));
-        }
-    }
-}
-
-// SAFETY: the inputs' pieces are as long as `out`, so the loop writes all of it.
-unsafe impl<F: Binary, T: Elementary> Pieces<T> for Of<'_, F, T, 2> {
-    type Summary = ();
-
-    #[inline(always)]
-    fn write(&self, i: usize, out: &mut [MaybeUninit<T>]) {
-        let f = self.f;
-        let [a, g] = self.x.map(|x| &x[i * PIECE..][..out.len()]);
-        for (out, (&a, &g)) in out.iter_mut().zip(a.iter().zip(g)) {
-            out.write(f.at(a, g));
+        let (f, len) = (self.f, out.len());
+        let x = self.x.map(|x| &x[i * PIECE..][..len]);
+        for (at, out) in out.iter_mut().enumerate() {
+            // SAFETY: `at` is below the length that all of them have.
+            out.write(f.at(x.map(|x| unsafe { *x.get_unchecked(at) })));
         }
     }
 }

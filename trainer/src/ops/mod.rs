@@ -1,18 +1,22 @@
-//! Differentiable operators that candle lacks or has slowly, on the CPU and, with the feature `cuda`, on NVIDIA GPUs.
+//! Operators that candle lacks or has slowly, with their derivatives, on the CPU and, with the feature `cuda`, on NVIDIA GPUs.
+//!
+//! They are plain functions of tensors, and so are their derivatives, `.._backward` and the like: candle's own graph of
+//! gradients ends at each of them.
 //!
 //! Each works on contiguous `f32` or `f64` tensors (the second so that gradients can be checked against finite
 //! differences). Work is split into pieces whose size depends on the shapes only, and partial sums are added in a fixed
 //! order: results do not depend on the number of threads.
 
-mod activation;
 mod adam;
 mod channel;
 #[allow(clippy::needless_range_loop, reason = "one index into many slices of one length")]
 mod columns;
+mod combine;
 mod conv;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod epilogue;
+mod function;
 mod gemm;
 mod linear;
 mod loss;
@@ -23,44 +27,41 @@ mod norm;
 mod normalise;
 mod parallel;
 mod resample;
+mod samples;
 mod scaling;
-mod second_order;
 mod take;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use activation::{leaky_relu, leaky_relu_grad, logistic, relu, silu, silu_grad, softplus, tanh, tanh_grad};
 pub use adam::{Adam, adam_step};
 pub use channel::{add_bias, channel_dot, channel_scale, channel_sum};
-pub use conv::{Geometry, conv_transpose2d, conv_transpose2d_backward, conv2d, conv2d_backward};
+pub use combine::{add, add_scaled, concat, split};
+pub use conv::{Geometry, conv, conv_backward, conv_transpose, conv_transpose_backward};
 pub use epilogue::{Activation, Grads, Wanted};
+pub use function::Function;
 pub use linear::{linear, linear_backward};
 pub use loss::{MeanLoss, Term, both_losses, mean_loss};
 pub(crate) use math::Elementary;
 pub use norm::{BatchStatistics, batch_norm, batch_norm_backward};
-pub use normalise::{
-    NormGradients, group_norm, group_norm_grad, layer_norm, layer_norm_grad, pixel_norm, pixel_norm_grad,
-};
+pub use normalise::{Norm, NormGradients};
 use parallel::{add_into, sum_rows, unwritten, vectorised};
-pub use resample::{average_pool, pixel_shuffle, pixel_unshuffle, upsample_nearest};
+pub use resample::{
+    average_pool, average_pool_backward, pixel_shuffle, pixel_unshuffle, upsample_nearest, upsample_nearest_backward,
+};
+pub use samples::{sample_dot, sample_scale, sample_shift, sample_sum};
 pub use scaling::{LossScale, Scaling};
-pub use second_order::second_order_works;
 pub use take::take_images;
 
 use candle_core::{CpuStorage, Layout, Result, Shape, Tensor, WithDType, bail};
 
 /// Leaves the cores to these operators: candle keeps a pool of threads of its own beside rayon's, which spin while they
-/// wait and cost a third of a step's time; what is left to candle is small. And lets candle keep the graphs of gradients,
-/// without which derivatives of a second order are silently wrong.
+/// wait and cost a third of a step's time; what is left to candle is small.
 ///
 /// # Safety
-/// Sets environment variables: to be called while the process has one thread, before candle is used.
+/// Sets an environment variable: to be called while the process has one thread, before candle is used.
 pub unsafe fn prepare_candle() {
     // SAFETY: the caller promises that there is no other thread that could read the environment.
-    unsafe {
-        std::env::set_var("CANDLE_NUM_THREADS", "1");
-        second_order::keep_gradients_attached();
-    }
+    unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") }
 }
 
 /// The element types the operators take: `f32`, `f64`.

@@ -1,7 +1,6 @@
 //! Checks of derivatives against central finite differences, in `f64`.
 
-use super::second_order_works;
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Device, Result, Tensor};
 
 /// The device that the operators are tested on: the CPU, or with `KILN_TEST_DEVICE=cuda` the first GPU.
 pub fn device() -> Device {
@@ -40,80 +39,42 @@ pub fn assert_close(a: &Tensor, b: &Tensor, tolerance: f64) {
     assert!(distance < tolerance, "differ by {distance}, {tolerance} is allowed");
 }
 
-/// Checks the gradient of `sum(f(inputs))` with respect to every element of every input.
-pub fn check_gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) -> Result<()> {
-    check_order(1, inputs, f)
-}
-
-/// Checks second derivatives: the gradient of `sum(v * grad f)`, for fixed random `v`, by backward twice against
-/// differences of the gradient.
+/// Checks what `backward` makes of a gradient against central differences of `forward`: with a fixed random `grad` of the
+/// result's shape, `backward(inputs, result, grad)` must be the derivatives of `<grad, forward(inputs)>` with respect to
+/// every element of every input.
 ///
-/// # Panics
-/// Where they are wrong, and where candle detaches gradients.
-pub fn check_second_order(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) -> Result<()> {
-    check_order(2, inputs, f)
-}
-
-/// Checks derivatives of the given order. With `S_1 = sum(f)` and `S_n = sum(v_n * grad S_(n - 1))`, the gradient of
-/// `S_order` by backward `order` times must be what differences of `S_order` say.
-pub fn check_order(order: usize, inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) -> Result<()> {
+/// A second derivative is checked the same way, with the first as `forward`.
+#[track_caller]
+pub fn check_backward(
+    inputs: &[Tensor],
+    forward: impl Fn(&[Tensor]) -> Result<Tensor>,
+    backward: impl Fn(&[Tensor], &Tensor, &Tensor) -> Result<Vec<Tensor>>,
+) -> Result<()> {
     const STEP: f64 = 1e-5;
-    if order > 1 {
-        assert!(
-            second_order_works()?,
-            "gradients are detached, no second derivative can be checked: CANDLE_GRAD_DO_NOT_DETACH must be set before a \
-             thread's first backward pass"
-        );
-    }
-    let variables = variables(inputs)?;
-    let mut grads = contraction(order, &variables, &f)?.backward()?;
-    for (i, input) in inputs.iter().enumerate() {
-        let grad = match grads.remove(&variables[i]) {
-            Some(grad) => grad,
-            // One of higher order may be zero and is then not there.
-            None if order > 1 => input.zeros_like()?,
-            None => panic!("input {i} has no gradient"),
-        };
-        assert_eq!(grad.shape(), input.shape(), "the shape of the gradient with respect to input {i}");
-        let grad = grad.flatten_all()?.to_vec1::<f64>()?;
+    let y = forward(inputs)?;
+    assert!(y.elem_count() > 0, "nothing is checked by a result without elements");
+    let grad = values(y.dims(), 1000)?;
+    let value = |inputs: &[Tensor]| (forward(inputs)? * &grad)?.sum_all()?.to_scalar::<f64>();
+    let found = backward(inputs, &y, &grad)?;
+    assert_eq!(found.len(), inputs.len(), "gradients and inputs");
+    for (i, (input, found)) in inputs.iter().zip(found).enumerate() {
+        assert_eq!(found.shape(), input.shape(), "the shape of the gradient with respect to input {i}");
+        let found = found.flatten_all()?.to_vec1::<f64>()?;
         let start = input.flatten_all()?.to_vec1::<f64>()?;
-        for (position, &grad) in grad.iter().enumerate() {
+        for (position, &found) in found.iter().enumerate() {
             let at = |delta: f64| -> Result<f64> {
                 let mut moved = start.clone();
                 moved[position] += delta;
                 let mut moved_inputs = inputs.to_vec();
                 moved_inputs[i] = Tensor::from_vec(moved, input.shape(), input.device())?;
-                contraction(order, &self::variables(&moved_inputs)?, &f)?.to_scalar::<f64>()
+                value(&moved_inputs)
             };
             let difference = (at(STEP)? - at(-STEP)?) / (2. * STEP);
             assert!(
-                (grad - difference).abs() <= 1e-6 * (1. + difference.abs()),
-                "order {order}, input {i}, element {position}: derivative {grad}, finite difference {difference}"
+                (found - difference).abs() <= 1e-6 * (1. + difference.abs()),
+                "input {i}, element {position}: derivative {found}, finite difference {difference}"
             );
         }
     }
     Ok(())
-}
-
-fn variables(inputs: &[Tensor]) -> Result<Vec<Var>> {
-    inputs.iter().map(Var::from_tensor).collect()
-}
-
-/// `S_order` as [`check_order`] has it.
-fn contraction(order: usize, variables: &[Var], f: impl Fn(&[Tensor]) -> Result<Tensor>) -> Result<Tensor> {
-    let tensors: Vec<Tensor> = variables.iter().map(|v| v.as_tensor().clone()).collect();
-    let mut sum = f(&tensors)?.sum_all()?;
-    for level in 1..order {
-        let mut grads = sum.backward()?;
-        sum = Tensor::zeros((), DType::F64, &device())?;
-        for (i, variable) in variables.iter().enumerate() {
-            let grad = grads.remove(variable);
-            assert!(level > 1 || grad.is_some(), "input {i} has no gradient");
-            if let Some(grad) = grad {
-                let direction = values(variable.dims(), (100 * level + i) as u64)?;
-                sum = (sum + (grad * direction)?.sum_all()?)?;
-            }
-        }
-    }
-    Ok(sum)
 }

@@ -1,11 +1,12 @@
 //! Convolution as one matrix product: every output position is a row that holds the patch it sees.
 //!
-//! Channels lie last, so a patch is `kh` runs of `kw * C` adjacent elements: gathering is copying, scattering is adding,
+//! Channels lie last, so a patch is `kd * kh` runs of `kw * C` adjacent elements: gathering is copying, scattering is adding,
 //! both in runs as long as the processor likes them.
 
 use super::shape::Sizes;
 use crate::ops::gemm::{Matrix, multiply, with_scratch};
 use crate::ops::{Real, vectorised};
+use std::ops::Range;
 
 /// Rows of the matrix that a task multiplies: enough for the product to run at speed, few enough to stay in a cache.
 const ROWS: usize = 512;
@@ -14,34 +15,36 @@ const ROWS: usize = 512;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Im2col {
     sizes: Sizes,
-    /// Positions an image.
-    rows: usize,
     /// Elements of a patch in one group.
     columns: usize,
     /// Outputs of one group.
     outputs: usize,
+    /// Depths of the small side that are gathered at a time: all, where an image is not too large for that.
+    depths: usize,
 }
+
+/// What one product multiplies: images, and depths of the small side.
+type Piece = (Range<usize>, Range<usize>);
 
 impl Im2col {
     pub(super) fn new(sizes: Sizes) -> Self {
-        let (k, groups) = (sizes.kernel, sizes.geometry.groups);
-        let columns = k[0] * k[1] * sizes.channels / groups;
-        Self { sizes, rows: sizes.small[0] * sizes.small[1], columns, outputs: sizes.outputs / groups }
+        let depths = (ROWS / (sizes.small[1] * sizes.small[2])).clamp(1, sizes.small[0]);
+        Self { sizes, columns: sizes.patch_len(), outputs: sizes.outputs / sizes.geometry.groups, depths }
     }
 
     /// Images that one task handles.
     pub(super) fn images_a_task(&self) -> usize {
-        (ROWS / self.rows).max(1)
+        (ROWS / self.sizes.positions()).max(1)
     }
 
     /// The convolution of `large` by `weight`.
     pub(super) fn conv<T: Real>(&self, large: &[T], weight: &[T], small: &mut [T]) {
-        let rows = large.len() / self.sizes.large_len() * self.rows;
-        with_scratch(rows * self.columns, |patches| {
+        self.for_each_piece(large.len() / self.sizes.large_len(), |piece, patches| {
+            let (rows, at) = self.rows(&piece);
             for group in 0..self.sizes.geometry.groups {
-                let patches = self.gather(large, group, patches);
+                let patches = self.gather(large, group, &piece, patches);
                 let (a, b) = (Matrix::rows(patches, self.columns), self.group_weight(weight, group));
-                let out = &mut small[group * self.outputs..];
+                let out = &mut small[at * self.sizes.outputs + group * self.outputs..];
                 multiply([rows, self.outputs, self.columns], a, b.t(), out, self.sizes.outputs, false);
             }
         });
@@ -49,30 +52,50 @@ impl Im2col {
 
     /// The transposed convolution of `small` by `weight`, all of `large` written.
     pub(super) fn conv_transpose<T: Real>(&self, small: &[T], weight: &[T], large: &mut [T]) {
-        let rows = small.len() / self.sizes.outputs;
         large.fill(T::zero());
-        with_scratch(rows * self.columns, |patches| {
+        self.for_each_piece(small.len() / self.sizes.small_len(), |piece, patches| {
+            let (rows, at) = self.rows(&piece);
             for group in 0..self.sizes.geometry.groups {
-                let a = Matrix::rows(&small[group * self.outputs..], self.sizes.outputs);
-                let b = self.group_weight(weight, group);
+                let from = &small[at * self.sizes.outputs + group * self.outputs..];
+                let (a, b) = (Matrix::rows(from, self.sizes.outputs), self.group_weight(weight, group));
                 multiply([rows, self.columns, self.outputs], a, b, patches, self.columns, false);
-                self.scatter(patches, group, large);
+                self.scatter(patches, group, &piece, large);
             }
         });
     }
 
     /// Adds the weight's gradient to `grad`.
     pub(super) fn weight_grad<T: Real>(&self, large: &[T], small: &[T], grad: &mut [T]) {
-        let rows = small.len() / self.sizes.outputs;
         let len = self.outputs * self.columns;
-        with_scratch(rows * self.columns, |patches| {
+        self.for_each_piece(large.len() / self.sizes.large_len(), |piece, patches| {
+            let (rows, at) = self.rows(&piece);
             for group in 0..self.sizes.geometry.groups {
-                let patches = self.gather(large, group, patches);
-                let a = Matrix::rows(&small[group * self.outputs..], self.sizes.outputs).t();
-                let b = Matrix::rows(patches, self.columns);
+                let patches = self.gather(large, group, &piece, patches);
+                let from = &small[at * self.sizes.outputs + group * self.outputs..];
+                let (a, b) = (Matrix::rows(from, self.sizes.outputs).t(), Matrix::rows(patches, self.columns));
                 multiply([self.outputs, self.columns, rows], a, b, &mut grad[group * len..], self.columns, true);
             }
         });
+    }
+
+    /// Calls `work` for each product, with room for its patches: all images at once, or some depths of one image.
+    fn for_each_piece<T: Real>(&self, images: usize, mut work: impl FnMut(Piece, &mut [T])) {
+        let depth = self.sizes.small[0];
+        let together = if self.depths == depth { images.max(1) } else { 1 };
+        let rows = together * self.depths * self.sizes.small[1] * self.sizes.small[2];
+        with_scratch(rows * self.columns, |patches| {
+            for image in (0..images).step_by(together) {
+                for first in (0..depth).step_by(self.depths) {
+                    work((image..image + together, first..depth.min(first + self.depths)), patches);
+                }
+            }
+        });
+    }
+
+    /// Rows of a piece's matrix, and those of the small side before it.
+    fn rows(&self, (images, depths): &Piece) -> (usize, usize) {
+        let plane = self.sizes.small[1] * self.sizes.small[2];
+        (images.len() * depths.len() * plane, images.start * self.sizes.positions() + depths.start * plane)
     }
 
     /// The weight of one group, [outputs, columns].
@@ -80,20 +103,22 @@ impl Im2col {
         Matrix::rows(&weight[group * self.outputs * self.columns..], self.columns)
     }
 
-    /// The patches [images x rows, columns] of `images` in one group: written into `patches`, or the images themselves
+    /// The patches [rows, columns] of a piece of `images` in one group: written into `patches`, or the images themselves
     /// where every patch is one position.
-    fn gather<'a, T: Real>(&self, images: &'a [T], group: usize, patches: &'a mut [T]) -> &'a [T] {
-        let g = self.sizes.geometry;
-        if self.sizes.kernel == [1, 1] && g.stride == [1, 1] && g.padding == [0, 0] && g.groups == 1 {
-            return images;
+    fn gather<'a, T: Real>(&self, images: &'a [T], group: usize, piece: &Piece, patches: &'a mut [T]) -> &'a [T] {
+        if self.sizes.is_pointwise() {
+            return &images[self.rows(piece).1 * self.sizes.channels..];
         }
-        let len = self.rows * self.columns;
+        let (of_images, depths) = piece;
+        let (one, len) = (self.sizes.large_len(), self.rows(piece).0 / of_images.len() * self.columns);
+        let images = &images[of_images.start * one..of_images.end * one];
         vectorised(
             #[inline(always)]
             || {
-                for (image, patches) in images.chunks_exact(self.sizes.large_len()).zip(patches.chunks_exact_mut(len)) {
+                for (image, patches) in images.chunks_exact(one).zip(patches.chunks_exact_mut(len)) {
                     self.for_each_run(
                         group,
+                        depths.clone(),
                         #[inline(always)]
                         |from, to, n| match from {
                             Some(from) => copy(&image[from..from + n], &mut patches[to..to + n]),
@@ -107,14 +132,17 @@ impl Im2col {
     }
 
     /// The transpose of [`Self::gather`]: adds every patch element to the place it was taken from.
-    fn scatter<T: Real>(&self, patches: &[T], group: usize, images: &mut [T]) {
-        let len = self.rows * self.columns;
+    fn scatter<T: Real>(&self, patches: &[T], group: usize, piece: &Piece, images: &mut [T]) {
+        let (of_images, depths) = piece;
+        let (one, len) = (self.sizes.large_len(), self.rows(piece).0 / of_images.len() * self.columns);
+        let images = &mut images[of_images.start * one..of_images.end * one];
         vectorised(
             #[inline(always)]
             || {
-                for (image, patches) in images.chunks_exact_mut(self.sizes.large_len()).zip(patches.chunks_exact(len)) {
+                for (image, patches) in images.chunks_exact_mut(one).zip(patches.chunks_exact(len)) {
                     self.for_each_run(
                         group,
+                        depths.clone(),
                         #[inline(always)]
                         |to, from, n| {
                             if let Some(to) = to {
@@ -129,24 +157,26 @@ impl Im2col {
         );
     }
 
-    /// Calls `visit(image element, patch element, run)` for every run of adjacent elements that the patches of one image
-    /// share with it, in the order of the patches; the image has no element for runs that lie in the padding.
+    /// Calls `visit(image element, patch element, run)` for every run of adjacent elements that the patches at some depths of
+    /// one image share with it, in the order of the patches; the image has no element for runs that lie in the padding.
     #[inline(always)]
-    fn for_each_run(&self, group: usize, mut visit: impl FnMut(Option<usize>, usize, usize)) {
-        let Sizes { large: [height, width], channels, small, kernel: [kh, kw], geometry, .. } = self.sizes;
+    fn for_each_run(&self, group: usize, depths: Range<usize>, mut visit: impl FnMut(Option<usize>, usize, usize)) {
+        let Sizes { large: [depth, height, width], channels, small, kernel: [kd, kh, kw], geometry, .. } = self.sizes;
         let (stride, padding, run) = (geometry.stride, geometry.padding, channels / geometry.groups);
         let mut at = 0;
-        for i in 0..small[0] {
-            for j in 0..small[1] {
-                let left = j * stride[1];
-                let inside = geometry.groups == 1 && left >= padding[1] && left + kw <= width + padding[1];
-                for ki in 0..kh {
-                    match (i * stride[0] + ki).checked_sub(padding[0]).filter(|&y| y < height) {
+        for (d, i) in depths.flat_map(|d| (0..small[1]).map(move |i| (d, i))) {
+            for j in 0..small[2] {
+                let left = j * stride[2];
+                let inside = geometry.groups == 1 && left >= padding[2] && left + kw <= width + padding[2];
+                for (kk, ki) in (0..kd).flat_map(|kk| (0..kh).map(move |ki| (kk, ki))) {
+                    let z = (d * stride[0] + kk).checked_sub(padding[0]).filter(|&z| z < depth);
+                    let y = (i * stride[1] + ki).checked_sub(padding[1]).filter(|&y| y < height);
+                    match z.zip(y).map(|(z, y)| z * height + y) {
                         None => visit(None, at, kw * run),
-                        Some(y) if inside => visit(Some((y * width + left - padding[1]) * channels), at, kw * run),
+                        Some(y) if inside => visit(Some((y * width + left - padding[2]) * channels), at, kw * run),
                         Some(y) => {
                             for kj in 0..kw {
-                                let x = (left + kj).checked_sub(padding[1]).filter(|&x| x < width);
+                                let x = (left + kj).checked_sub(padding[2]).filter(|&x| x < width);
                                 visit(x.map(|x| (y * width + x) * channels + group * run), at + kj * run, run);
                             }
                         }

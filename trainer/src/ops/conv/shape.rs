@@ -1,27 +1,36 @@
 //! The sizes of a convolution.
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Error, Result, Shape};
 
-/// Stride, zero padding and groups of a convolution.
+/// Spatial axes at most: depth, height, width.
+pub(super) const AXES: usize = 3;
+
+/// Stride, zero padding and groups of a convolution along depth, height and width. Of signals [N, W, C] the first two are not
+/// there, of images [N, H, W, C] the first is not: such an axis has the size 1, and must not be padded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Geometry {
-    /// Steps between two outputs along height and width, in input elements, at least 1.
-    pub stride: [usize; 2],
-    /// Zeros added on each side of height and width.
-    pub padding: [usize; 2],
+    /// Steps between two outputs along each axis, in input elements, at least 1.
+    pub stride: [usize; AXES],
+    /// Zeros added on each side of each axis.
+    pub padding: [usize; AXES],
     /// Groups that channels and outputs fall into; each group of outputs sees its own group of channels.
     pub groups: usize,
 }
 
 impl Geometry {
-    /// The same stride and padding in both directions, one group.
+    /// The same stride and padding along height and width, one group.
     pub const fn square(stride: usize, padding: usize) -> Self {
-        Self { stride: [stride; 2], padding: [padding; 2], groups: 1 }
+        Self { stride: [1, stride, stride], padding: [0, padding, padding], groups: 1 }
     }
 
-    /// Along the width only, for signals [N, 1, W, C]; one group.
+    /// Along the width only, one group.
     pub const fn line(stride: usize, padding: usize) -> Self {
-        Self { stride: [1, stride], padding: [0, padding], groups: 1 }
+        Self { stride: [1, 1, stride], padding: [0, 0, padding], groups: 1 }
+    }
+
+    /// The same stride and padding along all three axes, one group.
+    pub const fn cube(stride: usize, padding: usize) -> Self {
+        Self { stride: [stride; AXES], padding: [padding; AXES], groups: 1 }
     }
 
     /// The same in `groups` groups.
@@ -29,33 +38,84 @@ impl Geometry {
         Self { groups, ..self }
     }
 
-    /// Output height and width of a convolution; `None` where the kernel does not fit.
-    pub fn conv_size(&self, size: [usize; 2], kernel: [usize; 2]) -> Option<[usize; 2]> {
-        let along = |i: usize| {
-            let room = (size[i] + 2 * self.padding[i]).checked_sub(kernel[i])?;
-            Some(room.checked_div(self.stride[i])? + 1)
-        };
-        Some([along(0)?, along(1)?])
+    /// Output size along each axis there is of a convolution; `None` where the kernel does not fit, or for other numbers of
+    /// axes than one to three.
+    pub fn conv_size(&self, size: &[usize], kernel: &[usize]) -> Option<Vec<usize>> {
+        self.along(size, kernel, |size, kernel, stride, padding| {
+            let room = (size + 2 * padding).checked_sub(kernel)?;
+            Some(room.checked_div(stride)? + 1)
+        })
     }
 
-    /// Output height and width of a transposed convolution, without output padding; `None` where nothing is left.
-    pub fn transposed_size(&self, size: [usize; 2], kernel: [usize; 2]) -> Option<[usize; 2]> {
-        let along = |i: usize| {
-            (size[i].checked_sub(1)? * self.stride[i] + kernel[i]).checked_sub(2 * self.padding[i]).filter(|&n| n > 0)
-        };
-        Some([along(0)?, along(1)?])
+    /// Output size along each axis there is of a transposed convolution, without output padding; `None` where nothing is
+    /// left, or for other numbers of axes than one to three.
+    pub fn transposed_size(&self, size: &[usize], kernel: &[usize]) -> Option<Vec<usize>> {
+        self.along(size, kernel, |size, kernel, stride, padding| {
+            (size.checked_sub(1)? * stride + kernel).checked_sub(2 * padding).filter(|_| stride > 0)
+        })
+    }
+
+    /// The shape of a sample after a convolution: of [.., C] by a weight [O, k.., C / groups]; `None` where they do not fit.
+    pub fn conv_shape(&self, sample: &[usize], weight: &[usize]) -> Option<Vec<usize>> {
+        let ((&channels, size), (&outputs, &group_channels, kernel)) = (sample.split_last()?, parts(weight)?);
+        let mut shape = self.conv_size(size, kernel)?;
+        shape.push(outputs);
+        self.fits(channels, outputs, group_channels, [size, &shape, kernel]).then_some(shape)
+    }
+
+    /// The shape of a sample after a transposed convolution: of [.., O] by a weight [O, k.., C / groups]; `None` where they
+    /// do not fit.
+    pub fn transposed_shape(&self, sample: &[usize], weight: &[usize]) -> Option<Vec<usize>> {
+        let ((&outputs, size), (&of_weight, &group_channels, kernel)) = (sample.split_last()?, parts(weight)?);
+        let mut shape = self.transposed_size(size, kernel)?;
+        let channels = group_channels * self.groups;
+        shape.push(channels);
+        (outputs == of_weight && self.fits(channels, outputs, group_channels, [size, &shape, kernel])).then_some(shape)
+    }
+
+    /// Whether channels fall into groups, and nothing is empty.
+    fn fits(&self, channels: usize, outputs: usize, group_channels: usize, sizes: [&[usize]; 3]) -> bool {
+        self.groups > 0
+            && group_channels * self.groups == channels
+            && outputs.is_multiple_of(self.groups)
+            && channels * outputs > 0
+            && !sizes.concat().contains(&0)
+    }
+
+    /// `f(size, kernel, stride, padding)` along each axis there is.
+    fn along(
+        &self,
+        size: &[usize],
+        kernel: &[usize],
+        f: impl Fn(usize, usize, usize, usize) -> Option<usize>,
+    ) -> Option<Vec<usize>> {
+        let missing = AXES.checked_sub(size.len()).filter(|&missing| missing < AXES && size.len() == kernel.len())?;
+        let unpadded = self.padding[..missing].iter().all(|&padding| padding == 0);
+        let rest = self.stride[missing..].iter().zip(&self.padding[missing..]);
+        let axes = size.iter().zip(kernel).zip(rest);
+        axes.map(|((&size, &kernel), (&stride, &padding))| f(size, kernel, stride, padding).filter(|_| unpadded))
+            .collect()
     }
 }
 
-/// All sizes of a convolution from `large` [N, H, W, C] to `small` [N, h, w, O]; a transposed one goes the other way.
+/// Outputs, channels of a group and the kernel's sizes of a weight [O, k.., C / groups].
+fn parts(weight: &[usize]) -> Option<(&usize, &usize, &[usize])> {
+    match weight {
+        [outputs, kernel @ .., group_channels] => Some((outputs, group_channels, kernel)),
+        _ => None,
+    }
+}
+
+/// All sizes of a convolution from `large` [N, D, H, W, C] to `small` [N, d, h, w, O]; a transposed one goes the other way.
+/// Axes that are not there have the size 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::ops) struct Sizes {
     pub images: usize,
-    pub large: [usize; 2],
+    pub large: [usize; AXES],
     pub channels: usize,
-    pub small: [usize; 2],
+    pub small: [usize; AXES],
     pub outputs: usize,
-    pub kernel: [usize; 2],
+    pub kernel: [usize; AXES],
     pub geometry: Geometry,
 }
 
@@ -68,50 +128,77 @@ impl Sizes {
         weight: &[usize],
         geometry: Geometry,
     ) -> Result<Self> {
-        let misfit = || {
-            candle_core::Error::Msg(format!(
-                "{op}: {large:?} and {small:?} [N, H, W, C] do not fit a weight of {weight:?} [O, kh, kw, C / groups] with \
-                 {geometry:?}"
-            ))
+        let (Some((images, size)), Some((n, sample))) = (large.split_first(), small.split_first()) else {
+            return Err(misfit(op, [large, small], weight, geometry));
         };
-        let (&[images, height, width, channels], &[n, h, w, outputs], &[o, kh, kw, group_channels]) =
-            (large, small, weight)
-        else {
-            return Err(misfit());
+        let found = match (size.split_last(), parts(weight)) {
+            (Some((&channels, axes)), Some((&outputs, _, kernel)))
+                if images == n && geometry.conv_shape(size, weight).as_deref() == Some(sample) =>
+            {
+                let small = spread(&sample[..axes.len()]);
+                let sizes = [spread(axes), small, spread(kernel)];
+                Some(Self { images: *images, large: sizes[0], channels, small, outputs, kernel: sizes[2], geometry })
+            }
+            _ => None,
         };
-        let sizes =
-            Self { images, large: [height, width], channels, small: [h, w], outputs, kernel: [kh, kw], geometry };
-        let groups = geometry.groups;
-        let fits = n == images
-            && o == outputs
-            && groups > 0
-            && group_channels * groups == channels
-            && outputs % groups == 0
-            && height * width * channels * outputs * kh * kw > 0
-            && geometry.conv_size(sizes.large, sizes.kernel) == Some(sizes.small);
-        if fits { Ok(sizes) } else { Err(misfit()) }
+        found.ok_or_else(|| misfit(op, [large, small], weight, geometry))
+    }
+
+    /// Positions of one image on the small side.
+    pub(in crate::ops) fn positions(&self) -> usize {
+        self.small.iter().product()
     }
 
     /// Elements of one image on the large side.
     pub(in crate::ops) fn large_len(&self) -> usize {
-        self.large[0] * self.large[1] * self.channels
+        self.large.iter().product::<usize>() * self.channels
     }
 
     /// Elements of one image on the small side.
     pub(in crate::ops) fn small_len(&self) -> usize {
-        self.small[0] * self.small[1] * self.outputs
+        self.positions() * self.outputs
+    }
+
+    /// Elements of what one output of one group sees.
+    pub(in crate::ops) fn patch_len(&self) -> usize {
+        self.kernel.iter().product::<usize>() * self.channels / self.geometry.groups
     }
 
     /// Elements of the weight.
     pub(in crate::ops) fn weight_len(&self) -> usize {
-        self.outputs * self.kernel[0] * self.kernel[1] * self.channels / self.geometry.groups
+        self.outputs * self.patch_len()
+    }
+
+    /// Whether there is no depth, so that all is in the planes of height and width.
+    pub(in crate::ops) fn is_flat(&self) -> bool {
+        self.large[0] == 1 && self.small[0] == 1 && self.kernel[0] == 1 && self.geometry.padding[0] == 0
+    }
+
+    /// Whether every patch is one position, so that the patches of an image are the image.
+    pub(in crate::ops) fn is_pointwise(&self) -> bool {
+        let g = self.geometry;
+        self.kernel == [1; AXES] && self.large == self.small && g.padding == [0; AXES] && g.groups == 1
     }
 }
 
-/// Height and width of [N, H, W, C], or of a weight [O, kh, kw, C].
-pub(super) fn spatial(t: &Tensor) -> Result<[usize; 2]> {
-    match t.dims() {
-        [_, h, w, _] => Ok([*h, *w]),
-        other => bail!("takes tensors of four sizes, got {other:?}"),
-    }
+/// Up to three sizes, ones before them.
+pub(super) fn spread(sizes: &[usize]) -> [usize; AXES] {
+    let mut all = [1; AXES];
+    all[AXES - sizes.len()..].copy_from_slice(sizes);
+    all
+}
+
+/// The shape of [N, .., C] in tensors of `rank` axes.
+pub(super) fn shape(images: usize, sizes: [usize; AXES], channels: usize, rank: usize) -> Shape {
+    let mut dims = vec![images];
+    dims.extend(&sizes[AXES + 2 - rank..]);
+    dims.push(channels);
+    dims.into()
+}
+
+pub(super) fn misfit(op: &str, [large, small]: [&[usize]; 2], weight: &[usize], geometry: Geometry) -> Error {
+    Error::Msg(format!(
+        "{op}: {large:?} and {small:?} [N, .., C], one to three axes between, do not fit a weight of {weight:?} \
+         [O, k.., C / groups] with {geometry:?}"
+    ))
 }

@@ -14,7 +14,7 @@
 use super::filter::{
     Filter, LANES, TILE, ThreeTaps, TwoTaps, add, both, load, load_points, store, store_points, zeros,
 };
-use super::shape::Sizes;
+use super::shape::{AXES, Sizes};
 use crate::ops::gemm::{Matrix, multiply, with_scratch};
 use crate::ops::{Real, vectorised};
 use rayon::prelude::*;
@@ -30,10 +30,21 @@ const WEIGHT_TASKS: usize = 8;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Winograd {
     sizes: Sizes,
+    plane: Plane,
     taps: usize,
     tiles: [usize; 2],
     /// Channels of all phases.
     channels: usize,
+}
+
+/// Sizes along height and width.
+#[derive(Clone, Copy, Debug)]
+struct Plane {
+    large: [usize; 2],
+    small: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
 }
 
 /// Calls `$self.$method::<T, filter, points, taps>` for the kernel at hand.
@@ -47,14 +58,25 @@ macro_rules! by_taps {
 }
 
 impl Winograd {
-    /// Minimal filtering where it applies and saves time: two or three taps a side in one group, with enough channels on
-    /// both sides for the products to outweigh the transforms.
+    /// Minimal filtering where it applies and saves time: two or three taps a side in one group, without depth, with enough
+    /// channels on both sides for the products to outweigh the transforms.
     pub(super) fn new(sizes: Sizes) -> Option<Self> {
-        let stride = sizes.geometry.stride;
-        let taps = sizes.kernel[0].div_ceil(stride[0]);
+        if !sizes.is_flat() {
+            return None;
+        }
+        let flat = |[_, height, width]: [usize; AXES]| [height, width];
+        let plane = Plane {
+            large: flat(sizes.large),
+            small: flat(sizes.small),
+            kernel: flat(sizes.kernel),
+            stride: flat(sizes.geometry.stride),
+            padding: flat(sizes.geometry.padding),
+        };
+        let stride = plane.stride;
+        let taps = plane.kernel[0].div_ceil(stride[0]);
         let channels = stride[0] * stride[1] * sizes.channels;
-        let same = (0..2).all(|i| sizes.kernel[i].div_ceil(stride[i]) == taps);
-        let tiles = sizes.small.map(|size| size.div_ceil(TILE));
+        let same = (0..2).all(|i| plane.kernel[i].div_ceil(stride[i]) == taps);
+        let tiles = plane.small.map(|size| size.div_ceil(TILE));
         if !same
             || !(2..=3).contains(&taps)
             || sizes.geometry.groups != 1
@@ -62,10 +84,10 @@ impl Winograd {
         {
             return None;
         }
-        let found = Self { sizes, taps, tiles, channels };
+        let found = Self { sizes, plane, taps, tiles, channels };
         // Tiles that stick out over the edge and kernels that do not fill their taps waste products.
         let products = found.rows() * found.points() * stride[0] * stride[1];
-        let direct = sizes.small[0] * sizes.small[1] * sizes.kernel[0] * sizes.kernel[1];
+        let direct = plane.small[0] * plane.small[1] * plane.kernel[0] * plane.kernel[1];
         (4 * products <= 3 * direct).then_some(found)
     }
 
@@ -161,7 +183,7 @@ impl Winograd {
     /// among those of all phases).
     #[inline(always)]
     fn blocks(&self) -> impl Iterator<Item = (usize, usize, usize, usize, usize)> + use<> {
-        let ([sh, sw], c) = (self.sizes.geometry.stride, self.sizes.channels);
+        let ([sh, sw], c) = (self.plane.stride, self.sizes.channels);
         (0..sh * sw).flat_map(move |phase| {
             (0..c).step_by(LANES).map(move |at| (phase / sw, phase % sw, at, LANES.min(c - at), phase * c + at))
         })
@@ -170,26 +192,24 @@ impl Winograd {
     /// Where the element (`u`, `v`) of a tile's input lies in an image, for one phase; `None` in the padding.
     #[inline(always)]
     fn place(&self, tile: [usize; 2], phase: [usize; 2], u: usize, v: usize) -> Option<usize> {
-        let g = self.sizes.geometry;
+        let Plane { large, stride, padding, .. } = self.plane;
         let along = |i: usize, at: usize| {
-            ((tile[i] * TILE + at) * g.stride[i] + phase[i])
-                .checked_sub(g.padding[i])
-                .filter(|&x| x < self.sizes.large[i])
+            ((tile[i] * TILE + at) * stride[i] + phase[i]).checked_sub(padding[i]).filter(|&x| x < large[i])
         };
-        Some((along(0, u)? * self.sizes.large[1] + along(1, v)?) * self.sizes.channels)
+        Some((along(0, u)? * large[1] + along(1, v)?) * self.sizes.channels)
     }
 
     /// Where the output (`u`, `v`) of a tile lies in an image; `None` past its edge.
     #[inline(always)]
     fn output_place(&self, tile: [usize; 2], u: usize, v: usize) -> Option<usize> {
-        let ([h, w], y, x) = (self.sizes.small, tile[0] * TILE + u, tile[1] * TILE + v);
+        let ([h, w], y, x) = (self.plane.small, tile[0] * TILE + u, tile[1] * TILE + v);
         (y < h && x < w).then_some((y * w + x) * self.sizes.outputs)
     }
 
     /// Where tap (`u`, `v`) of a phase lies in the kernel of one output; `None` past the kernel.
     #[inline(always)]
     fn tap_place(&self, phase: [usize; 2], u: usize, v: usize) -> Option<usize> {
-        let ([sh, sw], [kh, kw]) = (self.sizes.geometry.stride, self.sizes.kernel);
+        let ([sh, sw], [kh, kw]) = (self.plane.stride, self.plane.kernel);
         let (y, x) = (u * sh + phase[0], v * sw + phase[1]);
         (y < kh && x < kw).then_some((y * kw + x) * self.sizes.channels)
     }

@@ -3,76 +3,21 @@
 //! A group `x` of `n` elements becomes `u = s (x - m)` with `s = 1 / sqrt(v + eps)`, where `m` is its mean (0 for pixel
 //! normalisation) and `v` the mean of `(x - m)^2`. With `a.b` for sums of products over the group:
 //! - the derivative is the symmetric `N(g) = s (g - mean(g) - u (g.u) / n)`;
-//! - that of `h.N(p)` with respect to `x` is `S(p, h) = -(s / n) (u (h.N(p)) + (h.u) N(p) + (p.u) N(h))`;
-//! - `k.S(p, h)` is symmetric in its three arguments, so its derivatives with respect to `p` and `h` are `S` again.
+//! - that of `h.N(p)` with respect to `x` is `S(p, h) = -(s / n) (u (h.N(p)) + (h.u) N(p) + (p.u) N(h))`.
 //!
-//! Value, `N` and `S` are operators; what is left, the derivative of `k.S(p, h)` with respect to `x`, is a third one and
-//! is composed of candle's operators.
+//! The tangent of `gamma u + beta` along `t` is `gamma N(t)`. The gradients of `l.(gamma N(t))`, with `t` constant, are
+//! `S(gamma l, t)` with respect to `x` and, a channel, the sum of `l N(t)` with respect to `gamma`.
 
 mod grouped;
 mod operators;
 mod runs;
 #[cfg(test)]
 mod tests;
-mod third;
 
 use super::channel::{channel_dot, channel_sum};
 use super::{Real, read_tensor, real};
 use candle_core::{D, DType, Result, Shape, Tensor, bail};
 use operators::{Grad, Kernel, Second, Value, check};
-
-/// `gamma * u + beta`, where `u` is every sample of `x` brought to mean 0 and variance 1 over all its elements (Ba et al.,
-/// "Layer normalization", 2016): `x` `[N, ..., C]`, `gamma` and `beta` `[C]`. `eps` is added to the variance.
-///
-/// # Errors
-/// Shapes that do not fit, an `eps` that is not positive, element types other than `f32` and `f64`.
-pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
-    Norm::groups(1, eps)?.apply(x, gamma, beta)
-}
-
-/// The gradients of [`layer_norm`], from that of its output.
-///
-/// # Errors
-/// As [`layer_norm`].
-pub fn layer_norm_grad(x: &Tensor, gamma: &Tensor, grad: &Tensor, eps: f64) -> Result<NormGradients> {
-    Norm::groups(1, eps)?.gradients(x, gamma, grad)
-}
-
-/// As [`layer_norm`], but mean and variance are those of each of `groups` groups of neighbouring channels of a sample
-/// (Wu & He, "Group normalization", 2018).
-///
-/// # Errors
-/// As [`layer_norm`], and channels that `groups` does not divide.
-pub fn group_norm(x: &Tensor, groups: usize, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
-    Norm::groups(groups, eps)?.apply(x, gamma, beta)
-}
-
-/// The gradients of [`group_norm`], from that of its output.
-///
-/// # Errors
-/// As [`group_norm`].
-pub fn group_norm_grad(x: &Tensor, groups: usize, gamma: &Tensor, grad: &Tensor, eps: f64) -> Result<NormGradients> {
-    Norm::groups(groups, eps)?.gradients(x, gamma, grad)
-}
-
-/// `x / sqrt(mean of x^2 over the channels + eps)` for each pixel: `x` `[..., C]` (Karras et al., "Progressive growing of
-/// GANs", 2018, section 4.2).
-///
-/// # Errors
-/// An `eps` that is not positive, element types other than `f32` and `f64`.
-pub fn pixel_norm(x: &Tensor, eps: f64) -> Result<Tensor> {
-    let norm = Norm::new(Kind::Pixels, eps)?;
-    let ones = ones(x)?;
-    norm.apply(x, &ones, &ones.zeros_like()?)
-}
-
-/// The gradient of [`pixel_norm`] with respect to its input, from that of its output.
-///
-/// # Errors
-/// As [`pixel_norm`].
-pub fn pixel_norm_grad(x: &Tensor, grad: &Tensor, eps: f64) -> Result<Tensor> {
-    Norm::new(Kind::Pixels, eps)?.input_grad(x, &ones(x)?, grad)
-}
 
 /// The gradients of a normalisation.
 #[derive(Clone, Debug)]
@@ -85,21 +30,18 @@ pub struct NormGradients {
     pub beta: Tensor,
 }
 
-/// `[C]`, all 1.
-fn ones(x: &Tensor) -> Result<Tensor> {
-    Tensor::ones(x.dim(D::Minus1)?, x.dtype(), x.device())
-}
-
-#[derive(Clone, Copy, Debug)]
+/// What elements make a group.
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
-    /// That many groups of channels a sample.
+    /// That many groups of neighbouring channels of a sample.
     Groups(usize),
     /// Every pixel, about 0.
     Pixels,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Norm {
+/// A normalisation: of `x` `[N, ..., C]`, each group apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Norm {
     kind: Kind,
     eps: f64,
 }
@@ -155,6 +97,33 @@ impl Frame {
 }
 
 impl Norm {
+    /// Every sample is brought to mean 0 and variance 1 over all its elements (Ba et al., "Layer normalization", 2016).
+    /// `eps` is added to the variance, in all of these.
+    ///
+    /// # Errors
+    /// An `eps` that is not positive.
+    pub fn layer(eps: f64) -> Result<Self> {
+        Self::new(Kind::Groups(1), eps)
+    }
+
+    /// As [`Self::layer`], but mean and variance are those of each of `groups` groups of neighbouring channels of a sample
+    /// (Wu & He, "Group normalization", 2018).
+    ///
+    /// # Errors
+    /// As [`Self::layer`]; channels that `groups` does not divide are an error of the methods.
+    pub fn groups(groups: usize, eps: f64) -> Result<Self> {
+        Self::new(Kind::Groups(groups), eps)
+    }
+
+    /// Every pixel is divided by `sqrt(mean of x^2 over the channels + eps)` (Karras et al., "Progressive growing of GANs",
+    /// 2018, section 4.2).
+    ///
+    /// # Errors
+    /// As [`Self::layer`].
+    pub fn pixels(eps: f64) -> Result<Self> {
+        Self::new(Kind::Pixels, eps)
+    }
+
     fn new(kind: Kind, eps: f64) -> Result<Self> {
         if !(eps.is_finite() && eps > 0.) {
             bail!("normalisation: eps must be positive, got {eps}")
@@ -162,8 +131,62 @@ impl Norm {
         Ok(Self { kind, eps })
     }
 
-    fn groups(groups: usize, eps: f64) -> Result<Self> {
-        Self::new(Kind::Groups(groups), eps)
+    /// `gamma * u + beta`: `x` `[N, ..., C]`, `gamma` and `beta` `[C]`.
+    ///
+    /// # Errors
+    /// Shapes that do not fit, element types other than `f32` and `f64`, as all of these.
+    pub fn apply(self, x: &Tensor, gamma: &Tensor, beta: &Tensor) -> Result<Tensor> {
+        x.contiguous()?.apply_op3_no_bwd(&gamma.contiguous()?, &beta.contiguous()?, &Value(self))
+    }
+
+    /// `u`: [`Self::apply`] with a gamma of 1 and a beta of 0.
+    ///
+    /// # Errors
+    /// See [`Self::apply`].
+    pub fn apply_plain(self, x: &Tensor) -> Result<Tensor> {
+        let ones = ones(x)?;
+        self.apply(x, &ones, &ones.zeros_like()?)
+    }
+
+    /// The gradients of [`Self::apply`], from that of its result.
+    ///
+    /// # Errors
+    /// See [`Self::apply`].
+    pub fn gradients(self, x: &Tensor, gamma: &Tensor, grad: &Tensor) -> Result<NormGradients> {
+        match (x.device().is_cpu(), x.dtype()) {
+            // All three in one pass over the memory.
+            (true, DType::F64) => self.gradients_at_once::<f64>(x, gamma, grad),
+            (true, _) => self.gradients_at_once::<f32>(x, gamma, grad),
+            (false, _) => Ok(NormGradients {
+                input: self.input_grad(x, gamma, grad)?,
+                gamma: channel_dot(grad, &self.apply_plain(x)?)?,
+                beta: channel_sum(grad)?,
+            }),
+        }
+    }
+
+    /// `N(gamma * grad)`: the gradient of [`Self::apply`] with respect to `x`.
+    ///
+    /// # Errors
+    /// See [`Self::apply`].
+    pub fn input_grad(self, x: &Tensor, gamma: &Tensor, grad: &Tensor) -> Result<Tensor> {
+        x.contiguous()?.apply_op3_no_bwd(&gamma.contiguous()?, &grad.contiguous()?, &Grad(self))
+    }
+
+    /// `N(t)`: the tangent of `u` along `t`, and, `N` being symmetric, the gradient of [`Self::apply_plain`].
+    ///
+    /// # Errors
+    /// See [`Self::apply`].
+    pub fn tangent(self, x: &Tensor, t: &Tensor) -> Result<Tensor> {
+        self.input_grad(x, &ones(x)?, t)
+    }
+
+    /// `S(p, h)`: the gradient of `<h, N(p)>` with respect to `x`; symmetric in `p` and `h`.
+    ///
+    /// # Errors
+    /// See [`Self::apply`].
+    pub fn second(self, x: &Tensor, p: &Tensor, h: &Tensor) -> Result<Tensor> {
+        x.contiguous()?.apply_op3_no_bwd(&p.contiguous()?, &h.contiguous()?, &Second(self))
     }
 
     fn frame(&self, shape: &Shape) -> Result<Frame> {
@@ -188,37 +211,6 @@ impl Norm {
         }
     }
 
-    fn apply(self, x: &Tensor, gamma: &Tensor, beta: &Tensor) -> Result<Tensor> {
-        x.contiguous()?.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, Value(self))
-    }
-
-    /// `N(gamma * grad)`.
-    fn input_grad(self, x: &Tensor, gamma: &Tensor, grad: &Tensor) -> Result<Tensor> {
-        x.contiguous()?.apply_op3(&gamma.contiguous()?, &grad.contiguous()?, Grad(self))
-    }
-
-    /// `S(p, h)`.
-    fn second(self, x: &Tensor, p: &Tensor, h: &Tensor) -> Result<Tensor> {
-        x.contiguous()?.apply_op3(&p.contiguous()?, &h.contiguous()?, Second(self))
-    }
-
-    fn gamma_grad(self, x: &Tensor, grad: &Tensor) -> Result<Tensor> {
-        let ones = ones(x)?;
-        channel_dot(grad, &self.apply(x, &ones, &ones.zeros_like()?)?)
-    }
-
-    fn gradients(self, x: &Tensor, gamma: &Tensor, grad: &Tensor) -> Result<NormGradients> {
-        if x.track_op() || gamma.track_op() || grad.track_op() || !x.device().is_cpu() {
-            let (input, gamma) = (self.input_grad(x, gamma, grad)?, self.gamma_grad(x, grad)?);
-            return Ok(NormGradients { input, gamma, beta: channel_sum(grad)? });
-        }
-        // Nobody differentiates these gradients: all three in one pass over the memory.
-        match x.dtype() {
-            DType::F64 => self.gradients_at_once::<f64>(x, gamma, grad),
-            _ => self.gradients_at_once::<f32>(x, gamma, grad),
-        }
-    }
-
     fn gradients_at_once<T: Real>(&self, x: &Tensor, gamma: &Tensor, grad: &Tensor) -> Result<NormGradients> {
         const OP: &str = "normalise-grad";
         let frame = self.frame(x.shape())?;
@@ -236,4 +228,9 @@ impl Norm {
             beta: Tensor::from_vec(betas, frame.channels, x.device())?,
         })
     }
+}
+
+/// `[C]`, all 1.
+fn ones(x: &Tensor) -> Result<Tensor> {
+    Tensor::ones(x.dim(D::Minus1)?, x.dtype(), x.device())
 }

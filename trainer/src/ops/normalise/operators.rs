@@ -1,11 +1,10 @@
-//! The operators: their kernels run over all samples, and each one's derivative in terms of the others.
+//! The operators: their kernels run over all samples.
 
-use super::super::channel::{channel_dot, channel_scale, channel_sum};
 use super::super::map::{Pieces, produce};
 use super::super::parallel::PIECE;
 use super::super::{Real, contiguous, result, with_real};
-use super::{Frame, Norm, grouped, ones, runs};
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use super::{Frame, Norm, grouped, runs};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, bail};
 use std::mem::MaybeUninit;
 #[cfg(feature = "cuda")]
 use {super::super::cuda, super::Map, candle_core::CudaStorage};
@@ -100,13 +99,6 @@ unsafe impl<T: Real> Pieces<T> for Samples<'_, T> {
     }
 }
 
-/// `f()` where `t` is part of a graph.
-fn tracked(t: &Tensor, f: impl FnOnce() -> Result<Tensor>) -> Result<Option<Tensor>> {
-    t.track_op().then(f).transpose()
-}
-
-type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
-
 /// `(x, gamma, beta) -> gamma u + beta`.
 pub(super) struct Value(pub(super) Norm);
 
@@ -146,14 +138,6 @@ impl CustomOp3 for Value {
         let frame = self.0.frame(xl.shape())?;
         check(self.name(), xl, [(al, false), (bl, false)])?;
         cuda::normalise(self.name(), Map::Value, &frame, (x, xl), [(gamma, al), (beta, bl)])
-    }
-
-    fn bwd(&self, x: &Tensor, gamma: &Tensor, beta: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients> {
-        Ok((
-            tracked(x, || self.0.input_grad(x, gamma, grad))?,
-            tracked(gamma, || self.0.gamma_grad(x, grad))?,
-            tracked(beta, || channel_sum(grad))?,
-        ))
     }
 }
 
@@ -197,15 +181,6 @@ impl CustomOp3 for Grad {
         check(self.name(), xl, [(al, false), (bl, true)])?;
         cuda::normalise(self.name(), Map::Grad, &frame, (x, xl), [(gamma, al), (g, bl)])
     }
-
-    fn bwd(&self, x: &Tensor, gamma: &Tensor, g: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients> {
-        let first = self.0.input_grad(x, &ones(x)?, grad)?;
-        Ok((
-            tracked(x, || self.0.second(x, &channel_scale(g, gamma)?, grad))?,
-            tracked(gamma, || channel_dot(g, &first))?,
-            tracked(g, || channel_scale(&first, gamma))?,
-        ))
-    }
 }
 
 /// `(x, p, h) -> S(p, h)`.
@@ -247,13 +222,5 @@ impl CustomOp3 for Second {
         let frame = self.0.frame(xl.shape())?;
         check(self.name(), xl, [(al, true), (bl, true)])?;
         cuda::normalise(self.name(), Map::Second, &frame, (x, xl), [(p, al), (h, bl)])
-    }
-
-    fn bwd(&self, x: &Tensor, p: &Tensor, h: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients> {
-        Ok((
-            tracked(x, || self.0.third(x, [p, h, grad]))?,
-            tracked(p, || self.0.second(x, h, grad))?,
-            tracked(h, || self.0.second(x, p, grad))?,
-        ))
     }
 }

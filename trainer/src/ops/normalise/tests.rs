@@ -1,6 +1,6 @@
 use super::*;
-use crate::ops::testing::{assert_close, check_gradients, check_order, check_second_order, device, values};
-use candle_core::Var;
+use crate::ops::channel_scale;
+use crate::ops::testing::{assert_close, check_backward, device, values};
 use std::collections::BTreeMap;
 
 const EPS: f64 = 1e-3;
@@ -62,15 +62,15 @@ fn values_are_those_of_the_definition() -> Result<()> {
             let x = ((values(shape, 1)? * scale)? + shift)?;
             let single = |t: &Tensor| t.to_dtype(DType::F32);
             let expected = reference(&x, Some(groups), &g, &b)?;
-            assert_close(&group_norm(&x, groups, &gamma, &beta, EPS)?, &expected, 1e-10);
-            let found = group_norm(&single(&x)?, groups, &single(&gamma)?, &single(&beta)?, EPS)?;
+            assert_close(&Norm::groups(groups, EPS)?.apply(&x, &gamma, &beta)?, &expected, 1e-10);
+            let found = Norm::groups(groups, EPS)?.apply(&single(&x)?, &single(&gamma)?, &single(&beta)?)?;
             assert_close(&found, &expected, tolerance);
             if groups == 1 {
-                assert_close(&layer_norm(&x, &gamma, &beta, EPS)?, &expected, 1e-10);
+                assert_close(&Norm::layer(EPS)?.apply(&x, &gamma, &beta)?, &expected, 1e-10);
             }
             let expected = reference(&x, None, &vec![1.; g.len()], &vec![0.; g.len()])?;
-            assert_close(&pixel_norm(&x, EPS)?, &expected, 1e-12);
-            assert_close(&pixel_norm(&single(&x)?, EPS)?, &expected, 1e-6);
+            assert_close(&Norm::pixels(EPS)?.apply_plain(&x)?, &expected, 1e-12);
+            assert_close(&Norm::pixels(EPS)?.apply_plain(&single(&x)?)?, &expected, 1e-6);
         }
     }
     Ok(())
@@ -80,7 +80,7 @@ fn values_are_those_of_the_definition() -> Result<()> {
 fn nan_is_not_hidden_and_stays_in_its_sample() -> Result<()> {
     let x = Tensor::new(&[[f32::NAN, 1., 2.], [1., 2., 4.]], &device())?;
     let ones = Tensor::ones(3, DType::F32, &device())?;
-    for y in [layer_norm(&x, &ones, &ones, EPS)?, pixel_norm(&x, EPS)?] {
+    for y in [Norm::layer(EPS)?.apply(&x, &ones, &ones)?, Norm::pixels(EPS)?.apply_plain(&x)?] {
         let y = y.to_vec2::<f32>()?;
         assert!(y[0].iter().all(|v| v.is_nan()) && y[1].iter().all(|v| v.is_finite()), "{y:?}");
     }
@@ -89,63 +89,95 @@ fn nan_is_not_hidden_and_stays_in_its_sample() -> Result<()> {
 
 #[test]
 fn derivatives_agree_with_finite_differences() -> Result<()> {
-    let shapes: [(&[usize], usize); 6] =
-        [(&[2, 1], 1), (&[3, 4], 1), (&[2, 17], 1), (&[2, 4], 2), (&[1, 3, 5, 1], 1), (&[2, 2, 3, 4], 2)];
+    let shapes: [(&[usize], usize); 7] = [
+        (&[2, 1], 1),
+        (&[3, 4], 1),
+        (&[2, 17], 1),
+        (&[2, 4], 2),
+        (&[1, 3, 5, 1], 1),
+        (&[2, 2, 3, 4], 2),
+        (&[2, 3, 6], 3),
+    ];
     for (shape, groups) in shapes {
-        println!("{shape:?} {groups}");
-        let [gamma, beta] = affine(shape)?;
-        let weights = values(shape, 9)?;
-        // Weighted: the plain sum of normalised values does not depend on the input.
-        let f = |v: &[Tensor]| group_norm(&v[0], groups, &v[1], &v[2], EPS)?.sqr()? * &weights;
-        let inputs = [values(shape, 1)?, gamma, beta];
-        check_gradients(&inputs, f)?;
-        check_second_order(&inputs, f)?;
-        // Linear in the output: nothing but the input's own graph makes a second derivative.
-        check_second_order(&inputs, |v| group_norm(&v[0], groups, &v[1], &v[2], EPS)? * &weights)?;
-
-        let f = |v: &[Tensor]| pixel_norm(&v[0], EPS)?.sqr()? * &weights;
-        check_gradients(&inputs[..1], f)?;
-        check_second_order(&inputs[..1], f)?;
-        check_second_order(&inputs[..1], |v| pixel_norm(&v[0], EPS)? * &weights)?;
-    }
-    Ok(())
-}
-
-#[test]
-fn third_and_fourth_derivatives_agree_with_finite_differences() -> Result<()> {
-    for (shape, groups) in [(&[2, 4][..], 2), (&[1, 2, 1, 2], 1)] {
-        let [gamma, beta] = affine(shape)?;
-        let weights = values(shape, 9)?;
-        let inputs = [values(shape, 1)?, gamma, beta];
-        for order in [3, 4] {
-            // A large eps: differences of high order are of little worth where the function is steep.
-            check_order(order, &inputs, |v| group_norm(&v[0], groups, &v[1], &v[2], 1.)?.sqr()? * &weights)?;
-            check_order(order, &inputs[..1], |v| pixel_norm(&v[0], 1.)?.sqr()? * &weights)?;
+        for norm in [Norm::groups(groups, EPS)?, Norm::pixels(EPS)?] {
+            println!("{shape:?} {norm:?}");
+            let [gamma, beta] = affine(shape)?;
+            let inputs = [values(shape, 1)?, gamma, beta];
+            check_backward(
+                &inputs,
+                |v| norm.apply(&v[0], &v[1], &v[2]),
+                |v, _, grad| {
+                    let found = norm.gradients(&v[0], &v[1], grad)?;
+                    assert_close(&norm.input_grad(&v[0], &v[1], grad)?, &found.input, 1e-10);
+                    Ok(vec![found.input, found.gamma, found.beta])
+                },
+            )?;
+            check_backward(
+                &inputs[..1],
+                |v| norm.apply_plain(&v[0]),
+                |v, _, grad| Ok(vec![norm.tangent(&v[0], grad)?]),
+            )?;
         }
     }
     Ok(())
 }
 
-/// The gradients of one pass, in both element types, are those of the graph.
+/// The tangent `gamma N(t)`, and its gradients with respect to `x`, `gamma` and `t`.
 #[test]
-fn gradients_without_a_graph_are_those_with_one() -> Result<()> {
-    for (shape, groups) in CASES {
-        let [gamma, beta] = affine(shape)?;
-        let (x, grad) = (values(shape, 1)?, values(shape, 4)?);
-        let tensors = [x.clone(), gamma.clone(), beta].map(|t| Var::from_tensor(&t));
-        let [vx, vg, vb] = tensors;
-        let (vx, vg, vb) = (vx?, vg?, vb?);
-        let store = (group_norm(&vx, groups, &vg, &vb, EPS)? * &grad)?.sum_all()?.backward()?;
-        let pixels = (pixel_norm(&vx, EPS)? * &grad)?.sum_all()?.backward()?;
-        for (dtype, tolerance) in [(DType::F64, 1e-11), (DType::F32, 1e-4)] {
-            let (x, gamma, grad) = (x.to_dtype(dtype)?, gamma.to_dtype(dtype)?, grad.to_dtype(dtype)?);
-            let found = group_norm_grad(&x, groups, &gamma, &grad, EPS)?;
-            assert!(!found.input.track_op());
-            for (variable, found) in [(&vx, found.input), (&vg, found.gamma), (&vb, found.beta)] {
-                assert_close(&found, store.get(variable).expect("a gradient"), tolerance);
+fn second_derivatives_agree_with_finite_differences() -> Result<()> {
+    let shapes: [(&[usize], usize); 7] = [
+        (&[2, 1], 1),
+        (&[3, 4], 1),
+        (&[2, 17], 1),
+        (&[2, 4], 2),
+        (&[1, 3, 5, 1], 1),
+        (&[2, 2, 3, 4], 2),
+        (&[2, 3, 6], 3),
+    ];
+    for (shape, groups) in shapes {
+        for norm in [Norm::groups(groups, EPS)?, Norm::pixels(EPS)?] {
+            println!("{shape:?} {norm:?}");
+            let [gamma, _] = affine(shape)?;
+            let inputs = [values(shape, 1)?, gamma, values(shape, 4)?];
+            check_backward(
+                &inputs,
+                |v| channel_scale(&norm.tangent(&v[0], &v[2])?, &v[1]),
+                |v, _, l| {
+                    let scaled = channel_scale(l, &v[1])?;
+                    let second = norm.second(&v[0], &scaled, &v[2])?;
+                    assert_close(&norm.second(&v[0], &v[2], &scaled)?, &second, 1e-9);
+                    let of_gamma = channel_dot(l, &norm.tangent(&v[0], &v[2])?)?;
+                    Ok(vec![second, of_gamma, norm.input_grad(&v[0], &v[1], l)?])
+                },
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Over several pieces and in both element types: one pass gives what `N` and sums over channels give.
+#[test]
+fn gradients_of_one_pass_are_those_of_the_parts() -> Result<()> {
+    for (shape, groups) in CASES.into_iter().chain([(&[37, 5, 7, 24][..], 4)]) {
+        let [gamma, _] = affine(shape)?;
+        let (x, grad, t) = (values(shape, 1)?, values(shape, 4)?, values(shape, 5)?);
+        for norm in [Norm::groups(groups, EPS)?, Norm::pixels(EPS)?] {
+            let second = norm.second(&x, &grad, &t)?;
+            let expected =
+                [norm.input_grad(&x, &gamma, &grad)?, channel_dot(&grad, &norm.apply_plain(&x)?)?, channel_sum(&grad)?];
+            let turned = norm.tangent(&x, &channel_scale(&grad, &gamma)?)?;
+            assert_close(&turned, &expected[0], 1e-10);
+            for (dtype, tolerance) in [(DType::F64, 1e-11), (DType::F32, 1e-4)] {
+                let [x, gamma, grad, t] = [&x, &gamma, &grad, &t].map(|t| t.to_dtype(dtype));
+                let (x, gamma, grad) = (x?, gamma?, grad?);
+                let found = norm.gradients(&x, &gamma, &grad)?;
+                for (found, expected) in [found.input, found.gamma, found.beta].iter().zip(&expected) {
+                    let size = expected.abs()?.flatten_all()?.max(0)?.to_scalar::<f64>()?.max(1.);
+                    assert_close(found, expected, tolerance * size);
+                }
+                let size = second.abs()?.flatten_all()?.max(0)?.to_scalar::<f64>()?.max(1.);
+                assert_close(&norm.second(&x, &grad, &t?)?, &second, tolerance * size);
             }
-            let found = pixel_norm_grad(&x, &grad, EPS)?;
-            assert_close(&found, pixels.get(&vx).expect("a gradient"), tolerance);
         }
     }
     Ok(())
@@ -159,7 +191,7 @@ fn results_do_not_depend_on_the_number_of_threads() -> Result<()> {
     let (x, grad, gamma) = (single(values(&shape, 1)?)?, single(values(&shape, 2)?)?, single(gamma)?);
     let run = |threads| -> Vec<Vec<f32>> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-        let gradients = pool.install(|| group_norm_grad(&x, 3, &gamma, &grad, EPS)).expect("gradients");
+        let gradients = pool.install(|| Norm::groups(3, EPS)?.gradients(&x, &gamma, &grad)).expect("gradients");
         let all = [gradients.input, gradients.gamma, gradients.beta];
         all.map(|t| t.flatten_all().and_then(|t| t.to_vec1()).expect("numbers")).to_vec()
     };
@@ -171,11 +203,13 @@ fn results_do_not_depend_on_the_number_of_threads() -> Result<()> {
 fn what_does_not_fit_is_refused() -> Result<()> {
     let (x, three, two) = (values(&[2, 2, 3], 1)?, values(&[3], 1)?, values(&[2], 1)?);
     let message = |r: Result<Tensor>| r.expect_err("a mistake").to_string();
-    assert!(message(layer_norm(&x, &two, &three, EPS)).contains("takes [3] here, got [2]"));
-    assert!(message(group_norm(&x, 2, &three, &three, EPS)).contains("2 groups do not divide"));
-    assert!(message(group_norm(&x, 0, &three, &three, EPS)).contains("0 groups"));
-    assert!(message(pixel_norm(&x, 0.)).contains("eps must be positive"));
-    assert!(message(layer_norm(&three, &three, &three, EPS)).contains("takes [N, ..., C]"));
-    assert!(layer_norm_grad(&x, &three, &values(&[2, 3], 1)?, EPS).is_err());
+    let layer = Norm::layer(EPS)?;
+    assert!(message(layer.apply(&x, &two, &three)).contains("takes [3] here, got [2]"));
+    assert!(message(layer.apply_plain(&three)).contains("takes [N, ..., C]"));
+    assert!(message(Norm::groups(2, EPS)?.apply(&x, &three, &three)).contains("2 groups do not divide"));
+    assert!(message(Norm::groups(0, EPS)?.apply(&x, &three, &three)).contains("0 groups"));
+    assert!(Norm::pixels(0.).is_err_and(|e| e.to_string().contains("eps must be positive")));
+    assert!(layer.gradients(&x, &three, &values(&[2, 3], 1)?).is_err());
+    assert!(layer.second(&x, &x, &three).is_err() && layer.second(&x, &three, &x).is_err());
     Ok(())
 }
