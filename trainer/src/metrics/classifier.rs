@@ -10,9 +10,11 @@ use super::cross_entropy::cross_entropy;
 use crate::data::{self, Dataset, Labels};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::net::{Init, Layer, Network, WantedGradients, Weights};
-use crate::ops::{Activation, Adam, Geometry};
-use crate::optim::Learner;
+use crate::graph::operators::BatchNorm;
+use crate::graph::{Network, Role, Value, Wanted};
+use crate::net::{Init, Layers, Window};
+use crate::ops::Activation;
+use crate::optim::{Adam, Optimizer, Schedule};
 use crate::random;
 use crate::report::{Bar, duration};
 use candle_core::{DType, Tensor};
@@ -217,52 +219,42 @@ impl Order {
     }
 }
 
-/// [N, H, W, C] -> [N, classes]. `normalised`: with batch normalisation, to be trained; else as it is when that is folded.
+/// [H, W, C] -> features, and logits of the classes. `normalised`: with batch normalisation, to be trained; else as it is
+/// when that is folded.
 fn network(shape: ImageShape, classes: usize, normalised: bool, init: &mut Init) -> candle_core::Result<Network> {
-    let mut layers = Vec::new();
-    let mut hidden = |name: &str, shape: &[usize], geometry: Option<Geometry>, layers: &mut Vec<Layer>| {
-        // For a rectifier after it: He et al., 2015, equation 10.
-        let inputs: usize = shape[1..].iter().product();
-        let weights = Weights {
-            name: name.to_owned(),
-            weight: init.normal(shape, 0., (2. / inputs as f32).sqrt())?,
-            bias: if normalised { None } else { Some(init.zeros(&shape[..1])?) },
-            activation: if normalised { Activation::None } else { Activation::RELU },
-        };
-        layers.push(match geometry {
-            Some(geometry) => Layer::Conv2d(weights, geometry),
-            None => Layer::Linear(weights),
-        });
-        if normalised {
-            layers.push(Layer::BatchNorm {
-                name: format!("{name}.norm"),
-                gamma: init.normal(&shape[..1], 1., 0.)?,
-                beta: init.zeros(&shape[..1])?,
-                eps: EPS,
-                activation: Activation::RELU,
-            });
-        }
-        candle_core::Result::Ok(())
+    let mut layers = Layers::new(init);
+    let mut x = layers.graph.input("image", &[shape.height, shape.width, shape.channels]);
+    let (before, after) =
+        if normalised { (Activation::None, Activation::RELU) } else { (Activation::RELU, Activation::None) };
+    // For a rectifier after it: He et al., 2015, equation 10.
+    let deviation = |inputs: usize| (2. / inputs as f32).sqrt();
+    let mut norm = |name: &str, x: Value, layers: &mut Layers<'_>| match normalised {
+        true => layers.batch_norm(&format!("{name}.norm"), x, 0., BatchNorm { eps: EPS, activation: after }),
+        false => Ok(x),
     };
     let half = |side: usize| side.div_ceil(2);
     let (mut h, mut w) = (half(shape.height), half(shape.width));
     let (first, others) = CHANNELS;
-    hidden("conv1", &[first, 5, 5, shape.channels], Some(Geometry::square(2, 2)), &mut layers)?;
-    let (mut number, mut inputs) = (2, first);
+    let mut windows = vec![(first, Window::square(5, 2, 2))];
     while h.max(w) > SMALLEST {
-        hidden(&format!("conv{number}"), &[others, 3, 3, inputs], Some(Geometry::square(2, 1)), &mut layers)?;
-        (h, w, number, inputs) = (half(h), half(w), number + 1, others);
+        windows.push((others, Window::square(3, 2, 1)));
+        (h, w) = (half(h), half(w));
     }
-    hidden(&format!("conv{number}"), &[others, 3, 3, inputs], Some(Geometry::square(1, 1)), &mut layers)?;
-    layers.push(Layer::Reshape(vec![h * w * others]));
-    hidden("features", &[FEATURES, h * w * others], None, &mut layers)?;
-    layers.push(Layer::Linear(Weights {
-        name: "logits".into(),
-        weight: init.normal(&[classes, FEATURES], 0., (1. / FEATURES as f32).sqrt())?,
-        bias: Some(init.zeros(&[classes])?),
-        activation: Activation::None,
-    }));
-    Ok(Network::new(layers))
+    windows.push((others, Window::square(3, 1, 1)));
+    for (i, (outputs, window)) in windows.iter().enumerate() {
+        let name = format!("conv{}", i + 1);
+        let inputs = window.kernel.iter().product::<usize>() * layers.channels(x);
+        x = layers.convolution(&name, x, (*outputs, window), deviation(inputs), !normalised, before)?;
+        x = norm(&name, x, &mut layers)?;
+    }
+    let inputs = layers.graph.shape(x).iter().product();
+    x = layers.reshape(x, &[inputs])?;
+    x = layers.linear("features", x, FEATURES, deviation(inputs), !normalised, before)?;
+    let features = norm("features", x, &mut layers)?;
+    let logits =
+        layers.linear("logits", features, classes, (1. / FEATURES as f32).sqrt(), true, Activation::None)?;
+    // The first output is the one that is learned from.
+    layers.graph.finish(&[logits, features])
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 //! Every stage doubles or halves the side with a 4x4 kernel, stride 2 and padding 1, and halves or doubles the channels.
 //! The smallest map is the first one that is odd or at most 4 wide: 28 x 28 has stages 28, 14, 7.
 
-use super::{Init, Layer, Network, Weights};
-use crate::ops::{Activation, Geometry};
+use super::{Init, Layers, Window};
+use crate::graph::Network;
+use crate::graph::operators::BatchNorm;
+use crate::ops::Activation;
 use candle_core::{Result, bail};
-use runtime::ImageShape;
+use runtime::{INPUT_LATENT, ImageShape};
 use serde::{Deserialize, Serialize};
 
-const GEOMETRY: Geometry = Geometry::square(2, 1);
 const KERNEL: usize = 4;
 const EPS: f64 = 1e-5;
 const LEAKY: Activation = Activation::LeakyRelu(0.2);
@@ -53,7 +54,7 @@ fn stages(image: ImageShape) -> Result<u32> {
     Ok(stages)
 }
 
-/// [N, latent] -> [N, H, W, C] in [-1, 1].
+/// [latent] -> [H, W, C] in [-1, 1].
 ///
 /// # Errors
 /// Images whose sides cannot be halved even once.
@@ -61,72 +62,56 @@ pub fn generator(recipe: &Generator, image: ImageShape, init: &mut Init) -> Resu
     let stages = stages(image)?;
     let (h, w) = (image.height >> stages, image.width >> stages);
     let mut channels = recipe.width << (stages - 1);
-    let mut layers = vec![
-        Layer::Linear(Weights {
-            name: "project".into(),
-            weight: init.normal(&[h * w * channels, recipe.latent], 0., DEVIATION)?,
-            bias: None,
-            activation: Activation::None,
-        }),
-        Layer::Reshape(vec![h, w, channels]),
-    ];
+    let mut layers = Layers::new(init);
+    let z = layers.graph.input(INPUT_LATENT, &[recipe.latent]);
+    let mut x = layers.linear("project", z, h * w * channels, DEVIATION, false, Activation::None)?;
+    x = layers.reshape(x, &[h, w, channels])?;
     for stage in 1..=stages {
-        layers.push(batch_norm(format!("norm{stage}"), channels, Activation::RELU, init)?);
+        x = layers.batch_norm(&format!("norm{stage}"), x, DEVIATION, norm(Activation::RELU))?;
         let last = stage == stages;
-        let outputs = if last { image.channels } else { channels / 2 };
-        let weights = Weights {
-            name: format!("up{stage}"),
-            weight: init.normal(&[channels, KERNEL, KERNEL, outputs], 0., DEVIATION)?,
-            bias: if last { Some(init.zeros(&[outputs])?) } else { None },
-            activation: if last { Activation::Tanh } else { Activation::None },
-        };
-        layers.push(Layer::ConvTranspose2d(weights, GEOMETRY));
-        channels = outputs;
+        channels = if last { image.channels } else { channels / 2 };
+        let activation = if last { Activation::Tanh } else { Activation::None };
+        x = layers.transposed(&format!("up{stage}"), x, (channels, &window()), DEVIATION, last, activation)?;
     }
-    Ok(Network::new(layers))
+    layers.graph.finish(&[x])
 }
 
-/// [N, H, W, C] -> [N, 1], the logit of "real".
+/// [H, W, C] -> `[1]`, the logit of "real".
 ///
 /// # Errors
 /// Images whose sides cannot be halved even once.
 pub fn discriminator(recipe: &Discriminator, image: ImageShape, init: &mut Init) -> Result<Network> {
     let stages = stages(image)?;
-    let (mut layers, mut inputs) = (Vec::new(), image.channels);
+    let mut layers = Layers::new(init);
+    let mut x = layers.graph.input("image", &[image.height, image.width, image.channels]);
     for stage in 1..=stages {
         let outputs = recipe.width << (stage - 1);
         let normalised = recipe.batch_norm && stage > 1;
-        let weights = Weights {
-            name: format!("down{stage}"),
-            weight: init.normal(&[outputs, KERNEL, KERNEL, inputs], 0., DEVIATION)?,
-            bias: if normalised { None } else { Some(init.zeros(&[outputs])?) },
-            activation: if normalised { Activation::None } else { LEAKY },
-        };
-        layers.push(Layer::Conv2d(weights, GEOMETRY));
+        let activation = if normalised { Activation::None } else { LEAKY };
+        x = layers.convolution(
+            &format!("down{stage}"),
+            x,
+            (outputs, &window()),
+            DEVIATION,
+            !normalised,
+            activation,
+        )?;
         if normalised {
-            layers.push(batch_norm(format!("norm{stage}"), outputs, LEAKY, init)?);
+            x = layers.batch_norm(&format!("norm{stage}"), x, DEVIATION, norm(LEAKY))?;
         }
-        inputs = outputs;
     }
-    let features = inputs * (image.height >> stages) * (image.width >> stages);
-    layers.push(Layer::Reshape(vec![features]));
-    layers.push(Layer::Linear(Weights {
-        name: "logit".into(),
-        weight: init.normal(&[1, features], 0., DEVIATION)?,
-        bias: Some(init.zeros(&[1])?),
-        activation: Activation::None,
-    }));
-    Ok(Network::new(layers))
+    let features = layers.graph.shape(x).iter().product();
+    x = layers.reshape(x, &[features])?;
+    x = layers.linear("logit", x, 1, DEVIATION, true, Activation::None)?;
+    layers.graph.finish(&[x])
 }
 
-fn batch_norm(name: String, channels: usize, activation: Activation, init: &mut Init) -> Result<Layer> {
-    Ok(Layer::BatchNorm {
-        name,
-        gamma: init.normal(&[channels], 1., DEVIATION)?,
-        beta: init.zeros(&[channels])?,
-        eps: EPS,
-        activation,
-    })
+fn window() -> Window {
+    Window::square(KERNEL, 2, 1)
+}
+
+fn norm(activation: Activation) -> BatchNorm {
+    BatchNorm { eps: EPS, activation }
 }
 
 #[cfg(test)]
@@ -138,11 +123,11 @@ mod tests {
         for (channels, height, width) in [(1, 28, 28), (3, 64, 64), (3, 12, 20), (1, 6, 6)] {
             let image = ImageShape { channels, height, width };
             let g = generator(&Generator { latent: 8, width: 4 }, image, &mut Init::new(0))?;
-            assert_eq!(g.output_shape(&[8])?, [height, width, channels]);
+            assert_eq!(g.output_shape(), [height, width, channels]);
             let d = discriminator(&Discriminator { width: 4, batch_norm: true }, image, &mut Init::new(0))?;
-            assert_eq!(d.output_shape(&[height, width, channels])?, [1]);
+            assert_eq!(d.output_shape(), [1]);
             let z = Init::new(1).normal(&[2, 8], 0., 1.)?;
-            assert_eq!(d.forward(&g.forward(&z)?)?.dims(), [2, 1]);
+            assert_eq!(d.forward(&[&g.forward(&[&z])?])?.dims(), [2, 1]);
         }
         let odd = ImageShape { channels: 1, height: 27, width: 28 };
         assert!(generator(&Generator { latent: 8, width: 4 }, odd, &mut Init::new(0)).is_err());
