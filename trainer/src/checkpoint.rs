@@ -1,7 +1,7 @@
 //! The whole state of a run in one safetensors file.
 //!
-//! Tensors: `generator/…` and `discriminator/…`, each parameter with its two moments (`.moments`, [2, n]) and, for the
-//! generator, its moving average (`.average`); with loss scaling, its state (`loss_scale`). Metadata: the recipe, and the
+//! Tensors: `generator/…` and `discriminator/…`, each parameter with its two moments (`.moment1`, `.moment2`) and, for
+//! the generator, its moving average (`.average`); with loss scaling, its state (`loss_scale`). Metadata: the recipe, and the
 //! count of images and steps, from which with the recipe's seed all randomness follows. The bytes depend on the state alone:
 //! the same state, the same file.
 
@@ -14,7 +14,7 @@ use candle_core::{Device, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 
 /// Every tensor of the state under its name in the file.
 fn tensors(state: &State) -> Result<Vec<(String, Tensor)>> {

@@ -8,7 +8,6 @@
 pub mod checkpoint;
 pub mod data;
 pub mod device;
-pub mod ema;
 mod error;
 pub mod export;
 pub mod files;

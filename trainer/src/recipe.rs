@@ -133,7 +133,7 @@ pub enum Arithmetic {
     /// Images, weights and their gradients on the way are `bf16`, which has the range of `f32`: no loss needs scaling.
     Bf16,
     /// The same in `f16`, which has three bits more and a small range: losses are scaled on the way back, by as much as
-    /// their gradients bear, and a step whose gradients were too large is skipped ([`crate::ops::Scaling`]). Not for one-stage
+    /// their gradients bear, and a step whose gradients were too large is skipped ([`crate::optim::Scaling`]). Not for one-stage
     /// training.
     F16,
 }

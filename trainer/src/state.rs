@@ -1,12 +1,10 @@
 //! Everything that changes while training: networks, optimisers, and how many images were shown.
 
 use crate::data::{Batch, Dataset, latents};
-use crate::ema;
 use crate::error::{Error, Result};
 use crate::game;
 use crate::net::{Network, WantedGradients};
-use crate::ops::LossScale;
-use crate::optim::Learner;
+use crate::optim::{Learner, LossScale, average};
 use crate::recipe::{Arithmetic, Recipe, Schedule};
 use candle_core::{Device, Tensor};
 
@@ -128,7 +126,7 @@ impl State {
         let count = batch.z.dim(0)? as u64;
         self.shown += count;
         let half_life = self.recipe.training.ema_half_life_kimg * 1000.;
-        self.generator.step(&gradients, ema::weight(count, self.shown, half_life))?;
+        self.generator.step(&gradients, average::weight(count, self.shown, half_life))?;
 
         let values = [judgement.loss, advice.loss, judgement.real_logit, judgement.fake_logit];
         let values = values.map(|value| value.reshape(1));

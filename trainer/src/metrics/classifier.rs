@@ -11,8 +11,8 @@ use crate::data::{self, Dataset, Labels};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::net::{Init, Layer, Network, WantedGradients, Weights};
-use crate::ops::{Activation, Adam, Geometry};
-use crate::optim::Learner;
+use crate::ops::{Activation, Geometry};
+use crate::optim::{Adam, Learner, Optimizer};
 use crate::random;
 use crate::report::{Bar, duration};
 use candle_core::{DType, Tensor};
@@ -86,8 +86,10 @@ impl Classifier {
     pub fn train(data: &Dataset, labels: &Labels, seed: u64) -> Result<Self> {
         let (shape, t) = (data.shape(), &TRAINING);
         let network = network(shape, labels.classes, true, &mut Init::new(seed))?;
-        let adam = Adam { lr: t.learning_rate, beta1: t.beta1, beta2: t.beta2, eps: 1e-8, step: 0, average: 0. };
-        let mut learner = Learner::new(&network, adam, false, DType::F32)?;
+        let adam = |lr: f64| {
+            Optimizer::Adam(Adam { lr: lr.into(), beta1: t.beta1.into(), beta2: t.beta2.into(), eps: 1e-8 })
+        };
+        let mut learner = Learner::new(&network, adam(t.learning_rate), false, DType::F32)?;
         let batch = t.batch.min(data.len());
         let steps = (t.epochs * data.len() / batch).max(t.least_steps);
         let mut order = Order { seed: random::derive(seed, "classifier"), count: data.len(), epoch: None };
@@ -110,7 +112,7 @@ impl Classifier {
             }
             let gradients = trace.backward(&gradient, WantedGradients { input: false, parameters: true })?;
             let passed = step as f64 / steps as f64;
-            learner.set_learning_rate(t.learning_rate * (1. + (std::f64::consts::PI * passed).cos()) / 2.);
+            learner.set_optimizer(adam(t.learning_rate * (1. + (std::f64::consts::PI * passed).cos()) / 2.));
             learner.step(&gradients, 0.)?;
             let done = step + 1;
             bar.update(done as u64, || {

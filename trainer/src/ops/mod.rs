@@ -5,7 +5,6 @@
 //! order: results do not depend on the number of threads.
 
 mod activation;
-mod adam;
 mod channel;
 #[allow(clippy::needless_range_loop, reason = "one index into many slices of one length")]
 mod columns;
@@ -13,6 +12,7 @@ mod conv;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod epilogue;
+mod flat;
 mod gemm;
 mod linear;
 mod loss;
@@ -23,17 +23,18 @@ mod norm;
 mod normalise;
 mod parallel;
 mod resample;
-mod scaling;
+pub(crate) mod scaling;
 mod second_order;
 mod take;
 #[cfg(test)]
 pub(crate) mod testing;
+mod update;
 
 pub use activation::{leaky_relu, leaky_relu_grad, logistic, relu, silu, silu_grad, softplus, tanh, tanh_grad};
-pub use adam::{Adam, adam_step};
 pub use channel::{add_bias, channel_dot, channel_scale, channel_sum};
 pub use conv::{Geometry, conv_transpose2d, conv_transpose2d_backward, conv2d, conv2d_backward};
 pub use epilogue::{Activation, Grads, Wanted};
+pub use flat::{Limits, gather, limit, measure};
 pub use linear::{linear, linear_backward};
 pub use loss::{MeanLoss, Term, both_losses, mean_loss};
 pub(crate) use math::Elementary;
@@ -43,9 +44,9 @@ pub use normalise::{
 };
 use parallel::{add_into, sum_rows, unwritten, vectorised};
 pub use resample::{average_pool, pixel_shuffle, pixel_unshuffle, upsample_nearest};
-pub use scaling::{LossScale, Scaling};
 pub use second_order::second_order_works;
 pub use take::take_images;
+pub use update::{MOST_AVERAGES, Rule, update};
 
 use candle_core::{CpuStorage, Layout, Result, Shape, Tensor, WithDType, bail};
 
@@ -99,7 +100,7 @@ impl Real for f64 {
 }
 
 /// `value` in the type `T`.
-fn real<T: Real>(value: f64) -> T {
+pub(crate) fn real<T: Real>(value: f64) -> T {
     <T as WithDType>::from_f64(value)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::ops::LossScale;
+use crate::optim::LossScale;
 use crate::state::Losses;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};

@@ -1,11 +1,11 @@
-//! The optimiser: a network with Adam's moments and, for the generator, the moving average of its weights.
+//! A network that learns: its parameters in a [`Flat`], and the copy of them that its layers compute with.
 
+use super::{Adam, Flat, Local, LossScale, Optimizer, Scaling, Step};
 use crate::net::{Gradients, Network};
-use crate::ops::{self, LossScale, Scaling};
-use candle_core::{DType, IndexOp, Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
 
-/// Recipe of Adam (Kingma & Ba, 2015) for both networks.
+/// Recipe of Adam for both networks.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
@@ -22,25 +22,24 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// The constants of Adam with this learning rate, before the first step.
-    pub fn adam(&self, lr: f64) -> ops::Adam {
-        ops::Adam { lr, beta1: self.beta1, beta2: self.beta2, eps: self.eps, step: 0, average: 0. }
+    /// Adam with this learning rate.
+    pub fn adam(&self, lr: f64) -> Optimizer {
+        Optimizer::Adam(Adam { lr: lr.into(), beta1: self.beta1.into(), beta2: self.beta2.into(), eps: self.eps })
     }
 }
 
-/// A network that learns. Each parameter lies in one block of memory with its two moments and its average, so that a step
-/// reads and writes all of them in one pass; the networks that are handed out are views of these blocks.
+/// A network that learns. The networks that are handed out are views of its flat state.
 #[derive(Debug)]
 pub struct Learner {
-    adam: ops::Adam,
+    optimizer: Optimizer,
+    steps: u64,
+    flat: Flat,
     network: Network,
     average: Option<Network>,
     /// A copy of the network in another type, which the layers compute with.
     working: Option<(DType, Network)>,
     /// Where gradients on the way back are `f16`: how much larger than its own the loss is that they are of.
     scaling: Option<Scaling>,
-    /// [3, n] or [4, n] a parameter: its value, both moments, and its average.
-    state: Vec<Tensor>,
 }
 
 impl Learner {
@@ -49,27 +48,20 @@ impl Learner {
     ///
     /// # Errors
     /// None but those of the device.
-    pub fn new(network: &Network, adam: ops::Adam, average: bool, dtype: DType) -> Result<Self> {
-        let mut state = Vec::new();
-        for (_, parameter) in network.parameters() {
-            let value = parameter.flatten_all()?.unsqueeze(0)?;
-            let moments = Tensor::zeros((2, value.elem_count()), value.dtype(), value.device())?;
-            let rows = [&value, &moments, &value];
-            state.push(Tensor::cat(&rows[..if average { 3 } else { 2 }], 0)?);
-        }
-        let views = |row: usize| {
-            let mut blocks = state.iter();
-            network.map(|t| match blocks.next() {
-                Some(block) => block.i(row)?.reshape(t.shape()),
+    pub fn new(network: &Network, optimizer: Optimizer, average: bool, dtype: DType) -> Result<Self> {
+        let parameters: Vec<Tensor> = network.parameters().into_iter().map(|(_, t)| t.clone()).collect();
+        let flat = Flat::new(&parameters, optimizer.moments(), usize::from(average))?;
+        let of_views = |views: Vec<Tensor>| {
+            let mut views = views.into_iter();
+            network.map(|_| match views.next() {
+                Some(view) => Ok(view),
                 None => bail!("a network with more tensors than parameters"),
             })
         };
-        let average = if average { Some(views(3)?) } else { None };
-        let scaling = match (dtype, network.parameters().first()) {
-            (DType::F16, Some((_, parameter))) => Some(Scaling::new(parameter.device())?),
-            _ => None,
-        };
-        let mut learner = Self { adam, network: views(0)?, average, working: None, scaling, state };
+        let average = if average { Some(of_views(flat.average(0)?)?) } else { None };
+        let scaling = if dtype == DType::F16 { Some(Scaling::new(flat.device())?) } else { None };
+        let network = of_views(flat.views(0)?)?;
+        let mut learner = Self { optimizer, steps: 0, flat, network, average, working: None, scaling };
         if dtype != DType::F32 {
             learner.working = Some((dtype, copy(&learner.network, dtype)?));
         }
@@ -122,49 +114,49 @@ impl Learner {
     /// # Errors
     /// Gradients of another network.
     pub fn step(&mut self, gradients: &Gradients, average: f64) -> Result<()> {
-        if gradients.parameters.len() != self.state.len() {
-            bail!("{} gradients for {} parameters", gradients.parameters.len(), self.state.len())
-        }
-        self.adam.step += 1;
-        self.adam.average = average;
-        let scaling = self.scaling.as_ref();
-        if let Some(scaling) = scaling {
-            scaling.judge(&gradients.parameters, &self.adam)?;
-        }
-        for (state, g) in self.state.iter().zip(&gradients.parameters) {
-            ops::adam_step(state, g, &self.adam, scaling)?;
-        }
+        self.flat.accumulate(&gradients.parameters.iter().cloned().map(Some).collect::<Vec<_>>(), 1.)?;
+        self.steps += 1;
+        self.flat.step(&Step {
+            constants: &self.optimizer.at(0),
+            step: self.steps,
+            averages: &[average][..self.flat.averages()],
+            clip: None,
+            scaling: self.scaling.as_ref(),
+            reduce: &Local,
+        })?;
         self.refresh()
     }
 
     /// Steps taken, or skipped.
     pub fn steps(&self) -> u64 {
-        self.adam.step
+        self.steps
     }
 
     /// Goes on from this many steps; parameters and moments are restored through [`Self::tensors`].
     pub fn set_steps(&mut self, steps: u64) {
-        self.adam.step = steps;
+        self.steps = steps;
     }
 
-    /// Replaces the learning rate, for schedules.
-    pub fn set_learning_rate(&mut self, lr: f64) {
-        self.adam.lr = lr;
+    /// Replaces the optimiser's constants; it must be of the same kind.
+    pub fn set_optimizer(&mut self, optimizer: Optimizer) {
+        self.optimizer = optimizer;
     }
 
-    /// Views of every parameter, its moments (`.moments`, [2, n]) and its average (`.average`), and of what loss scaling
+    /// Views of every parameter, its moments (`.moment1`, `.moment2`) and its average (`.average`), and of what loss scaling
     /// keeps (`loss_scale`), under stable names.
     ///
     /// # Errors
     /// None but those of the device.
     pub fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
         let mut all = Vec::new();
-        for ((name, parameter), state) in self.network.parameters().into_iter().zip(&self.state) {
-            all.push((name.clone(), parameter.clone()));
-            all.push((format!("{name}.moments"), state.narrow(0, 1, 2)?));
-            if state.dim(0)? > 3 {
-                all.push((format!("{name}.average"), state.i(3)?.reshape(parameter.shape())?));
-            }
+        for row in 0..1 + self.flat.moments() + self.flat.averages() {
+            let suffix = match row {
+                0 => String::new(),
+                row if row <= self.flat.moments() => format!(".moment{row}"),
+                _ => ".average".to_owned(),
+            };
+            let names = self.network.parameters().into_iter().map(|(name, _)| format!("{name}{suffix}"));
+            all.extend(names.zip(self.flat.views(row)?));
         }
         all.extend(self.scaling.iter().map(|scaling| ("loss_scale".to_owned(), scaling.state().clone())));
         Ok(all)
