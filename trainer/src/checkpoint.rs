@@ -1,28 +1,37 @@
 //! The whole state of a run in one safetensors file.
 //!
-//! Tensors: `generator/…` and `discriminator/…`, each parameter with its two moments (`.moments`, [2, n]) and, for the
-//! generator, its moving average (`.average`); with loss scaling, its state (`loss_scale`). Metadata: the recipe, and the
+//! Tensors: `generator/…` and `discriminator/…`, each parameter with its two moments (`.moment1`, `.moment2`) and, for
+//! the generator, its moving average (`.average`); with loss scaling, its state (`loss_scale`). Metadata: the recipe, and the
 //! count of images and steps, from which with the recipe's seed all randomness follows. The bytes depend on the state alone:
 //! the same state, the same file.
 
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::game::Clock;
 use crate::recipe::Recipe;
 use crate::state::State;
 use candle_core::{Device, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 
 /// Every tensor of the state under its name in the file.
 fn tensors(state: &State) -> Result<Vec<(String, Tensor)>> {
     let mut all = Vec::new();
-    for (role, learner) in [("generator", &state.generator), ("discriminator", &state.discriminator)] {
-        all.extend(learner.tensors()?.into_iter().map(|(name, t)| (format!("{role}/{name}"), t)));
+    for player in &state.players {
+        all.extend(player.learner.tensors()?.into_iter().map(|(name, t)| (format!("{}/{name}", player.role), t)));
     }
     Ok(all)
+}
+
+/// How far it is, by the names in the file.
+fn counts(state: &State) -> impl Iterator<Item = (String, u64)> {
+    let Clock { images, latents, steps } = state.clock;
+    let clock = [("clock.images", images), ("clock.latents", latents), ("clock.steps", steps)];
+    let players = state.players.iter().map(|player| (format!("{}.steps", player.role), player.learner.steps()));
+    clock.into_iter().map(|(name, count)| (name.to_owned(), count)).chain(players)
 }
 
 /// Writes the state to `path`, whole or not at all.
@@ -30,15 +39,12 @@ fn tensors(state: &State) -> Result<Vec<(String, Tensor)>> {
 /// # Errors
 /// What the system says.
 pub fn save(state: &State, path: &Path) -> Result<()> {
-    let metadata = BTreeMap::from([
+    let mut metadata = BTreeMap::from([
         ("kiln.checkpoint".to_owned(), FORMAT.to_owned()),
         ("recipe".to_owned(), state.recipe.to_toml()?),
-        ("images_shown".to_owned(), state.shown.to_string()),
-        ("random.seed".to_owned(), state.recipe.seed.to_string()),
-        ("random.position".to_owned(), state.shown.to_string()),
-        ("generator.steps".to_owned(), state.generator.steps().to_string()),
-        ("discriminator.steps".to_owned(), state.discriminator.steps().to_string()),
+        ("seed".to_owned(), state.recipe.seed.to_string()),
     ]);
+    metadata.extend(counts(state).map(|(name, count)| (name, count.to_string())));
     let tensors = tensors(state)?;
     let named = tensors.iter().map(|(name, t)| (name.clone(), t));
     files::write_atomically(path, &files::safetensors_bytes(named, metadata)?)
@@ -60,11 +66,11 @@ pub fn load(path: &Path, recipe: Recipe, data: &Dataset, device: &Device) -> Res
     let metadata = header.metadata().clone().unwrap_or_default();
     let get = |key: &str| metadata.get(key).ok_or_else(|| damaged(&format_args!("it has no metadata `{key}`")));
     if get("kiln.checkpoint")? != FORMAT {
-        return Err(fail(format!("has format {}, this trainer reads {FORMAT}", get("kiln.checkpoint")?)));
+        return Err(fail(format!("has format {}, this trainer reads {FORMAT}; {OLDER}", get("kiln.checkpoint")?)));
     }
     let count = |key: &str| get(key)?.parse::<u64>().map_err(|e| damaged(&format_args!("{key}: {e}")));
     let recorded = Recipe::parse(get("recipe")?, &path.display().to_string(), &[])?;
-    if !same_run(&recorded, &recipe) || count("random.seed")? != recipe.seed {
+    if !same_run(&recorded, &recipe) || count("seed")? != recipe.seed {
         let what =
             "belongs to another recipe; only the length of a run, its rhythm and its export can be changed on the way";
         return Err(fail(what.into()));
@@ -76,21 +82,20 @@ pub fn load(path: &Path, recipe: Recipe, data: &Dataset, device: &Device) -> Res
         return Err(damaged(&format_args!("it holds {} tensors, the recipe has {}", file.len(), expected.len())));
     }
     for (name, tensor) in &expected {
-        let view = file.tensor(name).map_err(|e| damaged(&e))?;
-        if view.dtype() != safetensors::Dtype::F32 || view.shape() != tensor.dims() {
-            let what =
-                format_args!("{name} is {:?} {:?}, the recipe has F32 {:?}", view.dtype(), view.shape(), tensor.dims());
+        let found = files::read_tensor(&file, name).map_err(|e| damaged(&e))?;
+        if found.dtype() != tensor.dtype() || found.dims() != tensor.dims() {
+            let (dims, dtype) = (tensor.dims(), tensor.dtype());
+            let what = format_args!("{name} is {:?} {:?}, the recipe has {dtype:?} {dims:?}", found.dtype(), found.dims());
             return Err(damaged(&what));
         }
-        let values: Vec<f32> =
-            view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        tensor.slice_set(&Tensor::from_vec(values, view.shape(), device)?, 0, 0)?;
+        tensor.slice_set(&found.to_device(device)?, 0, 0)?;
     }
-    state.generator.refresh()?;
-    state.discriminator.refresh()?;
-    state.shown = count("images_shown")?;
-    state.generator.set_steps(count("generator.steps")?);
-    state.discriminator.set_steps(count("discriminator.steps")?);
+    for player in &mut state.players {
+        player.learner.refresh()?;
+        player.learner.set_steps(count(&format!("{}.steps", player.role))?);
+    }
+    let [images, latents, steps] = ["clock.images", "clock.latents", "clock.steps"].map(count);
+    state.clock = Clock { images: images?, latents: latents?, steps: steps? };
     Ok(state)
 }
 

@@ -48,14 +48,15 @@ pub enum Error {
         why: String,
     },
     /// Training left the numbers that exist.
-    #[error("training diverged at {images} images: {what}; {advice}")]
+    #[error(
+        "training diverged at {images} images: {what}; try lower learning rates (optimizer.generator.lr, \
+         optimizer.discriminator.lr), and look at stats.jsonl for where it began"
+    )]
     Diverged {
         /// Real images seen.
         images: u64,
         /// What is no number any more.
         what: String,
-        /// What to try.
-        advice: String,
     },
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", path.display())]
@@ -79,6 +80,11 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// A loss or another quantity that is no number after so many images.
+    pub(crate) fn diverged(images: u64, what: String) -> Self {
+        Self::Diverged { images, what }
+    }
+
     /// For `map_err`: an I/O failure with what was attempted, on which file.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();

@@ -1,7 +1,8 @@
 //! Files that are whole or not there: atomic writes, and safetensors whose bytes depend on their content alone.
 
 use crate::error::{Error, Result};
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
+use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
@@ -90,6 +91,20 @@ pub fn safetensors_bytes<'a>(
     Ok(file)
 }
 
+/// A tensor of a safetensors file, in its own type, `f32` or `f64`.
+///
+/// # Errors
+/// No such tensor, another type.
+pub(crate) fn read_tensor(file: &SafeTensors<'_>, name: &str) -> candle_core::Result<Tensor> {
+    let view = file.tensor(name).map_err(candle_core::Error::wrap)?;
+    let (shape, data, device) = (view.shape(), view.data(), &Device::Cpu);
+    match view.dtype() {
+        Dtype::F32 => Tensor::from_iter(data.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)), device)?.reshape(shape),
+        Dtype::F64 => Tensor::from_iter(data.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)), device)?.reshape(shape),
+        other => candle_core::bail!("{name} is {other:?}, allowed are F32 and F64"),
+    }
+}
+
 /// A tensor as the format stores it.
 struct Stored {
     dtype: Dtype,
@@ -113,7 +128,6 @@ impl Stored {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
 
     #[test]
     fn safetensors_hold_tensors_and_sorted_metadata() -> candle_core::Result<()> {

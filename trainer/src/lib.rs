@@ -8,14 +8,15 @@
 pub mod checkpoint;
 pub mod data;
 pub mod device;
-pub mod ema;
 mod error;
 pub mod export;
 pub mod files;
 pub mod game;
+pub mod graph;
 pub mod metrics;
 pub mod net;
 pub mod objective;
+pub mod onnx;
 pub mod ops;
 pub mod optim;
 pub mod random;

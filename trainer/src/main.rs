@@ -74,7 +74,7 @@ fn train_or_export(args: &Args) -> Result<()> {
         None => Recipe::load(&args.recipe, &args.overrides())?,
     };
     if let Some(steps) = args.steps {
-        recipe.training.kimg = (steps * recipe.training.batch as u64) as f64 / 1000.;
+        recipe.training.kimg = (steps * recipe.training.images_a_step()) as f64 / 1000.;
     }
     recipe.data.folder = recipe.data.folder.map(|folder| std::path::absolute(&folder).unwrap_or(folder));
     if args.print_recipe {
@@ -97,7 +97,7 @@ fn train_or_export(args: &Args) -> Result<()> {
         Some(run) if args.resume => {
             run.set_recipe(&recipe)?;
             let state = last_checkpoint(&run, recipe, &data, &device)?;
-            eprintln!("going on at {} images", state.shown);
+            eprintln!("going on at {} images", state.clock.images);
             learn(state, &data, &run, args)
         }
         Some(run) => {
@@ -106,14 +106,16 @@ fn train_or_export(args: &Args) -> Result<()> {
                 return Err(Error::Run { path: run.path().to_owned(), what: what.into() });
             }
             let state = last_checkpoint(&run, recipe, &data, &device)?;
-            if state.shown < state.recipe.steps() * state.recipe.training.batch as u64 {
-                eprintln!("the run is not finished: exporting what it learned from {} images", state.shown);
+            if state.clock.images < state.recipe.images() {
+                eprintln!("the run is not finished: exporting what it learned from {} images", state.clock.images);
             }
             finish(&state, &data, &run, args)
         }
         None => {
-            let run = Run::create(args.run.as_deref(), &recipe)?;
-            learn(State::new(recipe, &data, &device)?, &data, &run, args)
+            // What cannot be run leaves no folder behind.
+            let state = State::new(recipe, &data, &device)?;
+            let run = Run::create(args.run.as_deref(), &state.recipe)?;
+            learn(state, &data, &run, args)
         }
     }
 }
@@ -162,7 +164,7 @@ fn learn(mut state: State, data: &Arc<Dataset>, run: &Run, args: &Args) -> Resul
     let seconds = duration(start.elapsed().as_secs_f64());
     match end {
         End::Finished => {
-            eprintln!("trained to {} images in {seconds}", state.shown);
+            eprintln!("trained to {} images in {seconds}", state.clock.images);
             finish(&state, data, run, args)
         }
         End::Stopped => {
@@ -170,7 +172,7 @@ fn learn(mut state: State, data: &Arc<Dataset>, run: &Run, args: &Args) -> Resul
             if args.external_weights {
                 exports += " --external-weights";
             }
-            eprintln!("stopped at {} images after {seconds}; to go on:", state.shown);
+            eprintln!("stopped at {} images after {seconds}; to go on:", state.clock.images);
             println!("  cargo run --release -p trainer -- --run {} --resume{exports}", run.path().display());
             Ok(())
         }
@@ -181,20 +183,20 @@ fn learn(mut state: State, data: &Arc<Dataset>, run: &Run, args: &Args) -> Resul
 fn finish(state: &State, data: &Dataset, run: &Run, args: &Args) -> Result<()> {
     let sampler = state.sampler(STATISTICS_LATENTS)?;
     let samples = run.path().join("samples.png");
-    grid::write(&samples, &sampler.forward(&state.latents("samples", 0, 100)?)?, 10)?;
+    grid::write(&samples, &sampler.forward(&[&state.latents("samples", 0, 100)?])?, 10)?;
     // Files are written from the memory of this machine.
-    let sampler = sampler.map(|t| t.to_device(&Device::Cpu))?;
+    let sampler = sampler.map(|_, t| t.to_device(&Device::Cpu))?;
     let mut recipe = state.recipe.clone();
     // Where the data was on this machine is nobody else's business.
     recipe.data.folder = None;
     let origin = Origin {
         recipe: recipe.to_toml()?,
-        images_seen: state.shown,
+        images_seen: state.clock.images,
         data: data.name().to_owned(),
         data_sha256: data.sha256().to_owned(),
     };
     let weights = if args.external_weights { Weights::Beside } else { Weights::Inside };
-    let (shape, latent, precision) = (data.shape(), recipe.latent(), recipe.export.precision);
+    let (shape, latent, precision) = (data.shape(), recipe.generator.latent(), recipe.export.precision);
     let exported = export::export(&sampler, shape, latent, precision, &origin, weights, &args.export)?;
 
     println!("run      {}", run.path().display());

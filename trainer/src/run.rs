@@ -81,14 +81,14 @@ impl Run {
         self.path.join("reals.png")
     }
 
-    /// The grid of samples after `shown` images.
-    pub fn fakes_path(&self, shown: u64) -> PathBuf {
-        self.path.join(format!("fakes-{:06}.png", shown.div_ceil(1000)))
+    /// The grid of samples after so many images.
+    pub fn fakes_path(&self, images: u64) -> PathBuf {
+        self.path.join(format!("fakes-{:06}.png", images.div_ceil(1000)))
     }
 
-    /// The checkpoint after `shown` images.
-    pub fn checkpoint_path(&self, shown: u64) -> PathBuf {
-        self.path.join(format!("checkpoint-{:06}.safetensors", shown.div_ceil(1000)))
+    /// The checkpoint after so many images.
+    pub fn checkpoint_path(&self, images: u64) -> PathBuf {
+        self.path.join(format!("checkpoint-{:06}.safetensors", images.div_ceil(1000)))
     }
 
     /// All checkpoints, oldest first.
@@ -149,8 +149,8 @@ mod tests {
         assert_eq!(Run::open(&path).expect("a run").recipe(&[])?, recipe);
         let error = Run::create(Some(&path), &recipe).expect_err("taken").to_string();
         assert!(error.contains("not empty"), "{error}");
-        for shown in [0, 999, 1001, 1_234_567] {
-            std::fs::write(run.checkpoint_path(shown), b"").expect("writes");
+        for images in [0, 999, 1001, 1_234_567] {
+            std::fs::write(run.checkpoint_path(images), b"").expect("writes");
         }
         std::fs::write(path.join("checkpoint-mine.safetensors"), b"").expect("writes");
         run.prune_checkpoints()?;

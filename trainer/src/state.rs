@@ -1,13 +1,11 @@
-//! Everything that changes while training: networks, optimisers, and how many images were shown.
+//! Everything that changes while training: who plays, and how far the run is.
 
 use crate::data::{Batch, Dataset, latents};
-use crate::ema;
 use crate::error::{Error, Result};
-use crate::game;
-use crate::net::{Network, WantedGradients};
-use crate::ops::LossScale;
-use crate::optim::Learner;
-use crate::recipe::{Arithmetic, Recipe, Schedule};
+use crate::game::{Adversarial, Clock, Found, Game, Player};
+use crate::graph::Network;
+use crate::optim::{Learner, LossScale};
+use crate::recipe::{Arithmetic, Recipe};
 use candle_core::{Device, Tensor};
 
 /// Latents from which batch statistics are taken when the generator is finished for good.
@@ -18,54 +16,13 @@ pub const STATISTICS_LATENTS: usize = 1024;
 pub struct State {
     /// The recipe it belongs to.
     pub recipe: Recipe,
-    /// The network that makes images, with its moving average.
-    pub generator: Learner,
-    /// The network that judges them.
-    pub discriminator: Learner,
+    /// Who learns, the generator first.
+    pub players: Vec<Player>,
+    /// How far the run is: with the recipe's seed, the state of all randomness.
+    pub clock: Clock,
     /// Where the networks are.
     pub device: Device,
-    /// Real images shown. The state of all randomness is this count and the recipe's seed.
-    pub shown: u64,
-}
-
-/// What one step found.
-#[derive(Clone, Copy, Debug)]
-pub struct Losses {
-    /// The discriminator's loss, penalties included.
-    pub discriminator: f32,
-    /// The generator's loss.
-    pub generator: f32,
-    /// Mean logit of the real images.
-    pub real_logit: f32,
-    /// Mean logit of the generated images.
-    pub fake_logit: f32,
-}
-
-/// What one step found, where it was computed: reading it waits for the device.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// The fields of [`Losses`], in their order.
-    values: Tensor,
-}
-
-impl Found {
-    /// The numbers of some steps, which wait for the device once.
-    ///
-    /// # Errors
-    /// What went wrong on the device.
-    pub fn read(steps: &[Self]) -> Result<Vec<Losses>> {
-        if steps.is_empty() {
-            return Ok(Vec::new());
-        }
-        let rows = Tensor::cat(&steps.iter().map(|step| &step.values).collect::<Vec<_>>(), 0)?.to_vec1::<f32>()?;
-        let read = |&[discriminator, generator, real_logit, fake_logit]: &[f32; 4]| Losses {
-            discriminator,
-            generator,
-            real_logit,
-            fake_logit,
-        };
-        Ok(rows.as_chunks().0.iter().map(read).collect())
-    }
+    game: Box<dyn Game>,
 }
 
 impl State {
@@ -84,97 +41,81 @@ impl State {
         candle_core::cuda_backend::set_gemm_reduced_precision_f32(precision == Arithmetic::Tf32);
         let dtype = precision.dtype();
         let (generator, discriminator) = recipe.networks(data.shape())?;
-        let generator = generator.map(|t| t.to_device(device))?;
-        let discriminator = discriminator.map(|t| t.to_device(device))?;
-        let o = &recipe.optimizer;
+        let (o, half_life) = (&recipe.optimizer, Some(recipe.training.ema_half_life_kimg));
+        let settings = [
+            ("generator", generator, o.generator, o.generator_clip, half_life),
+            ("discriminator", discriminator, o.discriminator, o.discriminator_clip, None),
+        ];
+        let players = settings.map(|(role, network, optimizer, clip, average_kimg)| {
+            let network = network.map(|_, t| t.to_device(device))?;
+            let learner = Learner::new(&network, optimizer.moments(), average_kimg.is_some(), dtype)?;
+            Ok(Player { role, learner, optimizer, clip, average_kimg })
+        });
         Ok(Self {
-            generator: Learner::new(&generator, o.adam(o.generator_lr), true, dtype)?,
-            discriminator: Learner::new(&discriminator, o.adam(o.discriminator_lr), false, dtype)?,
+            players: players.into_iter().collect::<Result<_>>()?,
+            game: Box::new(Adversarial::new(&recipe)),
             recipe,
+            clock: Clock::default(),
             device: device.clone(),
-            shown: 0,
         })
     }
 
-    /// One step of both networks, which play on the same generated images.
+    /// One step of all players, with as many batches as `next` is asked for.
     ///
     /// # Errors
-    /// On the CPU, [`Error::Diverged`] when a loss is no longer finite; the generator, and in one stage the discriminator,
-    /// then still hold the state before this step. On a GPU nothing waits for the losses: [`Self::check`] tells when they
-    /// are read. The last checkpoint is untouched either way.
-    pub fn step(&mut self, batch: &Batch) -> Result<Found> {
-        let rules = &self.recipe.objective;
-        let dtype = self.recipe.training.precision.dtype();
-        let (real, z) = (batch.real.to_dtype(dtype)?, batch.z.to_dtype(dtype)?);
-        let trace = self.generator.working().trace(&z)?;
-        let fake = trace.output().clone();
-        let (judgement, advice) = if self.recipe.training.schedule == Schedule::OneStage {
-            let (judgement, advice) = game::one_stage(self.discriminator.working(), rules, &real, &fake)?;
-            self.watch("generator", &advice.loss)?;
-            self.watch("discriminator", &judgement.loss)?;
-            self.discriminator.step(&judgement.gradients, 0.)?;
-            (judgement, advice)
-        } else {
-            let scale = self.discriminator.loss_scale();
-            let judgement = game::discriminator(self.discriminator.working(), rules, &real, &fake, scale)?;
-            self.watch("discriminator", &judgement.loss)?;
-            self.discriminator.step(&judgement.gradients, 0.)?;
-            // In its own step the generator is judged by the discriminator's new weights.
-            let advice = game::generator(self.discriminator.working(), rules, &fake, self.generator.loss_scale())?;
-            self.watch("generator", &advice.loss)?;
-            (judgement, advice)
-        };
-        let gradients = trace.backward(&advice.gradient, WantedGradients { input: false, parameters: true })?;
-        let count = batch.z.dim(0)? as u64;
-        self.shown += count;
-        let half_life = self.recipe.training.ema_half_life_kimg * 1000.;
-        self.generator.step(&gradients, ema::weight(count, self.shown, half_life))?;
-
-        let values = [judgement.loss, advice.loss, judgement.real_logit, judgement.fake_logit];
-        let values = values.map(|value| value.reshape(1));
-        let values = values.into_iter().collect::<candle_core::Result<Vec<_>>>()?;
-        Ok(Found { values: Tensor::cat(&values, 0)? })
+    /// On the CPU, [`Error::Diverged`] when a loss is no longer a number, before anybody learns from it. On a GPU nothing
+    /// waits for losses: [`Self::read`] tells. The last checkpoint is untouched either way.
+    pub fn step(&mut self, next: &mut dyn FnMut() -> Result<Batch>) -> Result<Found> {
+        self.game.step(&mut self.players, &mut self.clock, next)
     }
 
-    /// Whether the losses of a step are numbers.
+    /// The figures of some steps; waits for the device.
     ///
     /// # Errors
-    /// [`Error::Diverged`] if not.
-    pub fn check(&self, losses: &Losses) -> Result<()> {
-        self.finite("discriminator", losses.discriminator)?;
-        self.finite("generator", losses.generator)
+    /// [`Error::Diverged`] if one of them is no number.
+    pub fn read(&self, steps: &[Found]) -> Result<Vec<Vec<(String, f32)>>> {
+        let all = Found::read(steps)?;
+        for (name, value) in all.iter().flatten() {
+            // Gradients of a scaled loss may be too large: that step was skipped.
+            if !value.is_finite() && !name.ends_with("_gradient_norm") {
+                return Err(Error::diverged(self.clock.images, format!("the {} is {value}", name.replace('_', " "))));
+            }
+        }
+        Ok(all)
     }
 
-    /// What loss scaling has come to, of discriminator and generator, where there is some; waits for the device.
+    /// What loss scaling has come to, of each player that has some; waits for the device.
     ///
     /// # Errors
     /// [`Error::Diverged`] when gradients are not finite whatever the scale.
-    pub fn loss_scales(&self) -> Result<[Option<LossScale>; 2]> {
-        let found = [self.discriminator.read_loss_scale()?, self.generator.read_loss_scale()?];
-        for (network, found) in ["discriminator", "generator"].into_iter().zip(found) {
-            if found.is_some_and(|found| found.lost > 0) {
-                let what =
-                    format!("gradients of the {network} are not finite though its loss is scaled by no more than 1");
-                return Err(self.diverged(what));
+    pub fn loss_scales(&self) -> Result<Vec<(&'static str, LossScale)>> {
+        let mut all = Vec::new();
+        for player in &self.players {
+            let Some(found) = player.learner.read_loss_scale()? else { continue };
+            if found.lost > 0 {
+                let role = player.role;
+                let what = format!("gradients of the {role} are not finite though its loss is scaled by no more than 1");
+                return Err(Error::diverged(self.clock.images, what));
             }
+            all.push((player.role, found));
         }
-        Ok(found)
+        Ok(all)
     }
 
-    /// [`Self::check`] before a loss is learned from, where looking at it costs nothing.
-    fn watch(&self, network: &'static str, loss: &Tensor) -> Result<()> {
-        if self.device.is_cpu() { self.finite(network, loss.to_scalar()?) } else { Ok(()) }
+    /// The network that makes images.
+    pub fn generator(&self) -> &Learner {
+        &self.players[0].learner
     }
 
-    /// The generator for sampling: averaged weights, batch normalisation folded in with the statistics of a batch of
-    /// `latents` under these weights (the running ones of training belong to other weights).
+    /// The generator for sampling: averaged weights, batch normalisation frozen with the statistics of a batch of `latents`
+    /// under these weights (the running ones of training belong to other weights).
     ///
     /// # Errors
     /// None but those of the device.
     pub fn sampler(&self, latents: usize) -> Result<Network> {
-        let average = self.generator.average().unwrap_or(self.generator.network());
-        let (_, statistics) = average.forward_recording(&self.latents("statistics", 0, latents)?)?;
-        Ok(average.fold_batch_norm(&statistics)?)
+        let average = self.generator().average();
+        let statistics = average.batch_statistics(&[&self.latents("statistics", 0, latents)?])?;
+        Ok(average.evaluated()?.frozen(&statistics)?)
     }
 
     /// `count` latents for one purpose from `first` on, [count, latent], on the state's device.
@@ -182,20 +123,7 @@ impl State {
     /// # Errors
     /// None but those of the device.
     pub fn latents(&self, purpose: &str, first: u64, count: usize) -> Result<Tensor> {
-        Ok(latents(self.recipe.seed, purpose, first, count, self.recipe.latent())?.to_device(&self.device)?)
-    }
-
-    fn finite(&self, network: &'static str, loss: f32) -> Result<()> {
-        if loss.is_finite() { Ok(()) } else { Err(self.diverged(format!("the {network} loss is {loss}"))) }
-    }
-
-    fn diverged(&self, what: String) -> Error {
-        let o = &self.recipe.optimizer;
-        let advice = format!(
-            "try lower learning rates (optimizer.generator_lr is {}, optimizer.discriminator_lr is {})",
-            o.generator_lr, o.discriminator_lr
-        );
-        Error::Diverged { images: self.shown, what, advice }
+        Ok(latents(self.recipe.seed, purpose, first, count, self.recipe.generator.latent())?.to_device(&self.device)?)
     }
 }
 

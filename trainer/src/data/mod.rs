@@ -1,10 +1,12 @@
 //! Images: where they come from, what class they are of, and the order in which they are shown in training.
 
+mod batches;
 mod idx;
 pub mod mnist;
-mod sampling;
+mod order;
 
-pub use sampling::{Batch, Batches, Order, latents};
+pub use batches::{Batch, Batches, images, latents};
+pub use order::Order;
 
 use crate::files;
 use candle_core::{Device, Tensor};

@@ -1,13 +1,12 @@
 //! The generator as a file: layers -> graph -> ONNX, or safetensors, checked before it gets its name.
 
 mod graph;
-mod layout;
-mod onnx;
 mod verify;
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::net::Network;
+use crate::graph::Network;
+use crate::onnx::dtype;
 use candle_core::{DType, Device, Tensor};
 use runtime::{ImageShape, LatentDistribution, ModelInfo, Precision, SelfTest};
 use std::path::{Path, PathBuf};
@@ -78,7 +77,7 @@ pub struct Exported {
     pub parity: Option<f32>,
 }
 
-/// Writes `network`, a generator without batch normalisation ([`Network::fold_batch_norm`]), to every one of `paths`, and
+/// Writes `network`, a generator without batch normalisation ([`Network::frozen`]), to every one of `paths`, and
 /// beside each ONNX file its weights, if that is where they are to be.
 ///
 /// # Errors
@@ -110,19 +109,19 @@ fn write(network: &Network, info: &ModelInfo, weights: Weights, path: &Path) -> 
         Ok(Exported { path: path.to_owned(), bytes: bytes.len(), parity: None })
     };
     let mut written = Vec::new();
+    let mut emitted = graph::emit(network, info)?;
     if Format::of(path)? == Format::Safetensors {
-        written.push(put(path, &tensors(network, info)?)?);
+        written.push(put(path, &tensors(&emitted, info)?)?);
     } else {
-        let mut model = graph::model(network, info)?;
         if weights == Weights::Beside {
             let beside = path.with_extension("safetensors");
             let name = beside.file_name().and_then(|name| name.to_str());
             let name = name.ok_or_else(|| refused(path, "its name is not UTF-8, which external weights need"))?;
-            let bytes = tensors(network, info)?;
-            graph::refer(&mut model, name, &bytes)?;
+            let bytes = tensors(&emitted, info)?;
+            emitted.refer(name, &bytes)?;
             written.push(put(&beside, &bytes)?);
         }
-        let mut onnx = put(path, &onnx::encode(model))?;
+        let mut onnx = put(path, &emitted.encode())?;
         onnx.parity = Some(verify::parity(&place(path), network, info).map_err(|e| refused(path, e))?);
         written.push(onnx);
     }
@@ -134,30 +133,19 @@ fn write(network: &Network, info: &ModelInfo, weights: Weights, path: &Path) -> 
 }
 
 /// The bytes of the safetensors file.
-fn tensors(network: &Network, info: &ModelInfo) -> Result<Vec<u8>> {
-    let element = dtype(info.precision);
-    let tensors = layout::tensors(network, &[info.latent_dim])?.into_iter();
-    let tensors = tensors.map(|(name, t)| Ok((name, t.to_dtype(element)?))).collect::<candle_core::Result<Vec<_>>>()?;
+fn tensors(emitted: &graph::Emitted, info: &ModelInfo) -> Result<Vec<u8>> {
     let metadata = info.to_metadata().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    Ok(files::safetensors_bytes(tensors.iter().map(|(name, t)| (name.clone(), t)), metadata)?)
+    Ok(files::safetensors_bytes(emitted.weights.iter().map(|(name, t)| (name.clone(), t)), metadata)?)
 }
 
 fn refused(path: &Path, error: impl std::fmt::Display) -> Error {
     Error::Export { path: path.to_owned(), what: format!("the file was not kept: {error}") }
 }
 
-/// The candle type of a precision.
-fn dtype(precision: Precision) -> DType {
-    match precision {
-        Precision::F16 => DType::F16,
-        Precision::F32 => DType::F32,
-    }
-}
-
 impl Network {
     /// The network with its weights rounded to `precision` but still computed with in f32, as ONNX Runtime does on a CPU.
     fn rounded(&self, precision: Precision) -> candle_core::Result<Self> {
-        self.map(|t| t.to_dtype(dtype(precision))?.to_dtype(DType::F32))
+        self.map(|_, t| t.to_dtype(dtype(precision))?.to_dtype(DType::F32))
     }
 }
 
@@ -186,7 +174,6 @@ fn describe(
     precision: Precision,
     origin: &Origin,
 ) -> Result<ModelInfo> {
-    use sha2::{Digest, Sha256};
     let sample = samples(network, latent, precision, 0, 0, 1)?;
     let count = SELF_TEST_POINTS.min(sample.len());
     // Spread evenly over the image, away from its uniform edges.
@@ -199,7 +186,7 @@ fn describe(
         image_in: None,
         classes: 0,
         recipe: origin.recipe.clone(),
-        recipe_sha256: Sha256::digest(&origin.recipe).iter().map(|b| format!("{b:02x}")).collect(),
+        recipe_sha256: files::sha256(origin.recipe.as_bytes()),
         images_seen: origin.images_seen,
         data: origin.data.clone(),
         data_sha256: origin.data_sha256.clone(),

@@ -89,9 +89,8 @@ pub(super) fn read(
     if metadata.get("key").map(String::as_str) != Some(key) {
         return Err("is of other data or another version".into());
     }
-    let classifier = Classifier::restore(shape, classes, |name, dims| {
-        let values = floats(&file, &format!("classifier.{name}"))?;
-        Tensor::from_vec(values.into_iter().map(|v| v as f32).collect::<Vec<_>>(), dims, &Device::Cpu)
+    let classifier = Classifier::restore(shape, classes, |parameter| {
+        files::read_tensor(&file, &format!("classifier.{}", parameter.name))
     });
     let kept = Kept {
         classifier: classifier.map_err(|e| damaged(&e))?,
@@ -107,7 +106,7 @@ pub(super) fn read(
 }
 
 fn moments(file: &SafeTensors<'_>, metadata: &HashMap<String, String>, name: &str) -> candle_core::Result<Moments> {
-    let part = |part: &str| floats(file, &format!("{name}.{part}"));
+    let part = |part: &str| files::read_tensor(file, &format!("{name}.{part}"))?.flatten_all()?.to_vec1::<f64>();
     let moments = Moments::from_parts(count(metadata, &format!("{name}.count"))?, &part("mean")?, &part("scatter")?);
     moments.ok_or_else(|| candle_core::Error::Msg(format!("{name}: lengths do not fit")))
 }
@@ -115,22 +114,6 @@ fn moments(file: &SafeTensors<'_>, metadata: &HashMap<String, String>, name: &st
 fn count(metadata: &HashMap<String, String>, key: &str) -> candle_core::Result<u64> {
     let value = metadata.get(key).and_then(|text| text.parse().ok());
     value.ok_or_else(|| candle_core::Error::Msg(format!("no {key}")))
-}
-
-/// The elements of a tensor of single or double precision.
-fn floats(file: &SafeTensors<'_>, name: &str) -> candle_core::Result<Vec<f64>> {
-    let view = file.tensor(name).map_err(candle_core::Error::wrap)?;
-    match view.dtype() {
-        Dtype::F32 => {
-            let (values, _) = view.data().as_chunks::<4>();
-            Ok(values.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect())
-        }
-        Dtype::F64 => {
-            let (values, _) = view.data().as_chunks::<8>();
-            Ok(values.iter().map(|&b| f64::from_le_bytes(b)).collect())
-        }
-        other => candle_core::bail!("{name} is of type {other:?}"),
-    }
 }
 
 #[cfg(test)]
@@ -142,7 +125,7 @@ mod tests {
     fn kept() -> (Kept, ImageShape) {
         let data = testing::splits();
         let shape = data.train.shape();
-        let blank = Classifier::restore(shape, 2, |_, dims| Tensor::ones(dims, candle_core::DType::F32, &Device::Cpu));
+        let blank = Classifier::restore(shape, 2, |p| Tensor::ones(p.shape.clone(), candle_core::DType::F32, &Device::Cpu));
         let classifier = blank.expect("a classifier");
         let mut moments = Moments::new(classifier.width());
         moments.add(&classifier.look(data.test.pixels()).expect("sees").features);

@@ -7,15 +7,14 @@
 //! on the same machine.
 
 use super::cross_entropy::cross_entropy;
-use crate::data::{self, Dataset, Labels};
+use crate::data::{self, Dataset, Labels, Order};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::graph::operators::BatchNorm;
-use crate::graph::{Network, Role, Value, Wanted};
+use crate::graph::{Network, Parameter, Value, Wanted};
 use crate::net::{Init, Layers, Window};
 use crate::ops::Activation;
-use crate::optim::{Adam, Optimizer, Schedule};
-use crate::random;
+use crate::optim::{Adam, Learner, Local, Move, Optimizer};
 use crate::report::{Bar, duration};
 use candle_core::{DType, Tensor};
 use runtime::ImageShape;
@@ -64,10 +63,8 @@ const TRAINING: Training = Training {
 #[derive(Clone, Debug)]
 pub struct Classifier {
     shape: ImageShape,
-    /// Images to features.
-    features: Network,
-    /// Features to logits.
-    head: Network,
+    /// Images to logits and features.
+    network: Network,
     classes: usize,
 }
 
@@ -88,13 +85,13 @@ impl Classifier {
     pub fn train(data: &Dataset, labels: &Labels, seed: u64) -> Result<Self> {
         let (shape, t) = (data.shape(), &TRAINING);
         let network = network(shape, labels.classes, true, &mut Init::new(seed))?;
-        let adam = Adam { lr: t.learning_rate, beta1: t.beta1, beta2: t.beta2, eps: 1e-8, step: 0, average: 0. };
-        let mut learner = Learner::new(&network, adam, false, DType::F32)?;
+        let adam = Adam { beta1: t.beta1.into(), beta2: t.beta2.into(), eps: 1e-8, ..Adam::default() };
+        let mut learner = Learner::new(&network, Optimizer::Adam(adam).moments(), false, DType::F32)?;
         let batch = t.batch.min(data.len());
         let steps = (t.epochs * data.len() / batch).max(t.least_steps);
-        let mut order = Order { seed: random::derive(seed, "classifier"), count: data.len(), epoch: None };
+        let mut order = Order::new(data.len(), seed, "classifier");
         let mut images = |first: usize, count: usize| -> Result<(Tensor, Vec<u8>)> {
-            let indices: Vec<usize> = (first..first + count).map(|position| order.at(position)).collect();
+            let indices: Vec<usize> = (first..first + count).map(|position| order.at(position as u64)).collect();
             let x = data::tensor(indices.iter().filter_map(|&i| data.image(i)), shape)?;
             Ok((x, indices.iter().filter_map(|&i| labels.values.get(i).copied()).collect()))
         };
@@ -103,17 +100,19 @@ impl Classifier {
         let mut bar = Bar::new(0, steps as u64);
         for step in 0..steps {
             let (x, labels) = images(step * batch, batch)?;
-            let trace = learner.network().trace(&x)?;
+            let trace = learner.network().trace(&[&x])?;
             let (loss, gradient) = cross_entropy(trace.output(), &labels)?;
             if !loss.is_finite() {
                 bar.end();
                 let what = format!("training the classifier diverged at step {step}: its loss is {loss}");
                 return Err(Error::Evaluation(what));
             }
-            let gradients = trace.backward(&gradient, WantedGradients { input: false, parameters: true })?;
+            let gradients = trace.backward(&gradient, Wanted::PARAMETERS)?;
             let passed = step as f64 / steps as f64;
-            learner.set_learning_rate(t.learning_rate * (1. + (std::f64::consts::PI * passed).cos()) / 2.);
-            learner.step(&gradients, 0.)?;
+            let lr = t.learning_rate * (1. + (std::f64::consts::PI * passed).cos()) / 2.;
+            let constants = Optimizer::Adam(Adam { lr: lr.into(), ..adam }).at(0);
+            learner.accumulate(&gradients, 1.)?;
+            learner.step(Move { constants: &constants, average: 0., clip: None, reduce: &Local })?;
             let done = step + 1;
             bar.update(done as u64, || {
                 let left = start.elapsed().as_secs_f64() / done as f64 * (steps - done) as f64;
@@ -123,30 +122,21 @@ impl Classifier {
         bar.end();
 
         let (x, _) = images(steps * batch, t.statistics.min(data.len()))?;
-        let (_, statistics) = learner.network().forward_recording(&x)?;
-        Ok(Self::new(shape, labels.classes, learner.network().fold_batch_norm(&statistics)?))
+        let statistics = learner.network().batch_statistics(&[&x])?;
+        Ok(Self { shape, classes: labels.classes, network: learner.network().frozen(&statistics)? })
     }
 
-    /// From a folded network.
-    fn new(shape: ImageShape, classes: usize, network: Network) -> Self {
-        let (features, head) = network.layers().split_at(network.layers().len() - 1);
-        Self { shape, classes, features: Network::new(features.to_vec()), head: Network::new(head.to_vec()) }
-    }
-
-    /// With the weights that `tensor` gives for a name and a shape.
+    /// With the weights that `tensor` gives.
     ///
     /// # Errors
-    /// Those of `tensor`.
+    /// Those of `tensor`; weights of other shapes.
     pub(super) fn restore(
         shape: ImageShape,
         classes: usize,
-        mut tensor: impl FnMut(&str, &[usize]) -> candle_core::Result<Tensor>,
+        tensor: impl Fn(&Parameter) -> candle_core::Result<Tensor>,
     ) -> candle_core::Result<Self> {
         let blank = network(shape, classes, false, &mut Init::new(0))?;
-        let names: Vec<String> = blank.parameters().into_iter().map(|(name, _)| name).collect();
-        let mut names = names.iter();
-        let restored = blank.map(|t| tensor(names.next().map_or("", String::as_str), t.dims()))?;
-        Ok(Self::new(shape, classes, restored))
+        Ok(Self { shape, classes, network: blank.map(|parameter, _| tensor(parameter))? })
     }
 
     /// What is seen in `pixels` [N, C, H, W], 0 to 255; a last, incomplete image is left out.
@@ -154,8 +144,11 @@ impl Classifier {
     /// # Errors
     /// None but those of the device.
     pub fn look(&self, pixels: &[u8]) -> Result<Seen> {
-        let features = self.features.forward(&data::tensor(pixels.chunks_exact(self.shape.len()), self.shape)?)?;
-        let logits = self.head.forward(&features)?.flatten_all()?.to_vec1::<f32>()?;
+        let x = data::tensor(pixels.chunks_exact(self.shape.len()), self.shape)?;
+        let [logits, features] = &self.network.outputs(&[&x], |_, _| ())?[..] else {
+            return Err(Error::Evaluation("the classifier gives no features".into()));
+        };
+        let logits = logits.flatten_all()?.to_vec1::<f32>()?;
         let largest =
             |logits: &[f32]| (0..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best });
         let classes = logits.chunks_exact(self.classes).map(|logits| largest(logits) as u8).collect();
@@ -174,7 +167,7 @@ impl Classifier {
 
     /// Every weight under its name.
     pub fn parameters(&self) -> Vec<(String, &Tensor)> {
-        self.features.parameters().into_iter().chain(self.head.parameters()).collect()
+        self.network.parameters().map(|(parameter, tensor)| (parameter.name.clone(), tensor)).collect()
     }
 
     /// SHA-256 of the weights with their names and shapes, in lower-case hexadecimal digits.
@@ -196,26 +189,8 @@ impl Classifier {
     /// None but those of the device.
     pub(super) fn method(shape: ImageShape, classes: usize) -> Result<String> {
         let network = network(shape, classes, true, &mut Init::new(0))?;
-        let shapes: Vec<_> = network.parameters().into_iter().map(|(name, t)| (name, t.dims().to_vec())).collect();
+        let shapes: Vec<_> = network.parameters().map(|(parameter, t)| (parameter.name.clone(), t.dims().to_vec())).collect();
         Ok(format!("classifier {VERSION} of {shape:?}\n{TRAINING:?}\n{shapes:?}"))
-    }
-}
-
-/// In which order images are shown: a new permutation every epoch.
-struct Order {
-    seed: u64,
-    count: usize,
-    /// The epoch at hand and its permutation.
-    epoch: Option<(usize, Vec<u32>)>,
-}
-
-impl Order {
-    fn at(&mut self, position: usize) -> usize {
-        let (epoch, place) = (position / self.count, position % self.count);
-        if self.epoch.as_ref().is_none_or(|(at, _)| *at != epoch) {
-            self.epoch = Some((epoch, random::permutation(self.seed, epoch as u64, self.count as u32)));
-        }
-        self.epoch.as_ref().map_or(0, |(_, order)| order[place] as usize)
     }
 }
 
@@ -268,13 +243,12 @@ mod tests {
             let shape = ImageShape { channels, height, width };
             for normalised in [false, true] {
                 let network = network(shape, 7, normalised, &mut Init::new(1))?;
-                assert_eq!(network.output_shape(&[height, width, channels])?, [7], "{shape:?}");
+                assert_eq!(network.output_shape(), [7], "{shape:?}");
                 let x = data::tensor([&vec![9u8; shape.len()][..], &vec![200; shape.len()]], shape)?;
-                let trace = network.trace(&x)?;
+                let trace = network.trace(&[&x])?;
                 let (_, gradient) = cross_entropy(trace.output(), &[0, 6])?;
-                let wanted = WantedGradients { input: false, parameters: true };
-                let gradients = trace.backward(&gradient, wanted)?;
-                assert_eq!(gradients.parameters.len(), network.parameters().len());
+                let gradients = trace.backward(&gradient, Wanted::PARAMETERS)?;
+                assert!(gradients.parameters.iter().all(Option::is_some));
             }
         }
         Ok(())
@@ -324,8 +298,8 @@ mod tests {
         let (data, reference) = testing::reference();
         let trained = reference.classifier();
         let stored = trained.parameters();
-        let restored = Classifier::restore(data.train.shape(), 2, |name, dims| {
-            let found = stored.iter().find(|(stored, t)| stored == name && t.dims() == dims);
+        let restored = Classifier::restore(data.train.shape(), 2, |parameter| {
+            let found = stored.iter().find(|(stored, _)| *stored == parameter.name);
             found.map(|(_, t)| (*t).clone()).ok_or_else(|| candle_core::Error::Msg(format!("no {name}")))
         })?;
         assert_eq!(restored.sha256()?, trained.sha256()?);

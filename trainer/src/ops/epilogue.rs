@@ -21,6 +21,18 @@ impl Activation {
     /// `max(x, 0)`.
     pub const RELU: Self = Self::LeakyRelu(0.);
 
+    /// The function of every element.
+    ///
+    /// # Errors
+    /// Element types other than `f32` and `f64`.
+    pub fn forward(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::None => Ok(x.clone()),
+            Self::LeakyRelu(slope) => Function::LeakyRelu { slope }.apply(x),
+            Self::Tanh => Function::Tanh.apply(x),
+        }
+    }
+
     /// The gradient with respect to the input, from the result `y` and the gradient `grad` with respect to it. All of these
     /// functions tell their derivative by their result, so nothing but the result needs to be kept.
     ///

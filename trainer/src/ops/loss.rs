@@ -45,16 +45,16 @@ impl MeanLoss {
     ///
     /// # Errors
     /// See [`Self::loss`].
-    pub fn wished(&self) -> Result<Tensor> {
+    pub fn generator_loss(&self) -> Result<Tensor> {
         self.scalar(1)
     }
 
-    /// The mean logit of a group, a scalar.
+    /// The mean logit of both groups, `[2]`.
     ///
     /// # Errors
     /// See [`Self::loss`].
-    pub fn mean_logit(&self, group: usize) -> Result<Tensor> {
-        self.scalar(2 + group)
+    pub fn mean_logits(&self) -> Result<Tensor> {
+        self.values.narrow(0, 2, 2)
     }
 
     /// The loss's gradient with respect to each logit of a group, times the scale: [n, 1].
@@ -103,16 +103,16 @@ pub fn mean_loss<const K: usize>(groups: [(&Tensor, Term); K], scale: Option<&Te
 }
 
 /// [`mean_loss`] of real and generated images for the discriminator; and in the same pass the generator's loss, the mean of
-/// `wished` over the generated images, and the ratio of both losses' slopes at each of them. The slopes given there are no
+/// `generator` over the generated images, and the ratio of both losses' slopes at each of them. The slopes given there are no
 /// smaller than 1e-18, so that the ratio is a number.
 ///
 /// # Errors
 /// As [`mean_loss`].
-pub fn both_losses(real: (&Tensor, Term), fake: (&Tensor, Term), wished: Term) -> Result<MeanLoss> {
-    evaluate(&[real, fake], Some(wished), None)
+pub fn both_losses(groups: [(&Tensor, Term); 2], generator: Term) -> Result<MeanLoss> {
+    evaluate(&groups, Some(generator), None)
 }
 
-fn evaluate(groups: &[(&Tensor, Term)], wished: Option<Term>, scale: Option<&Tensor>) -> Result<MeanLoss> {
+fn evaluate(groups: &[(&Tensor, Term)], generator: Option<Term>, scale: Option<&Tensor>) -> Result<MeanLoss> {
     let (first, second, terms) = match groups {
         [(logits, term)] => (logits.contiguous()?, None, [*term; 2]),
         [(real, term), (fake, other)] => (real.contiguous()?, Some(fake.contiguous()?), [*term, *other]),
@@ -124,7 +124,7 @@ fn evaluate(groups: &[(&Tensor, Term)], wished: Option<Term>, scale: Option<&Ten
         }
     }
     let counts = [first.elem_count(), second.as_ref().map_or(0, Tensor::elem_count)];
-    let loss = Evaluation { terms, wished, counts };
+    let loss = Evaluation { terms, generator, counts };
     let values = match (first.device(), first.dtype()) {
         (Device::Cpu, DType::F32) => loss.on_cpu::<f32>(&first, second.as_ref(), scale)?,
         (Device::Cpu, _) => loss.on_cpu::<f64>(&first, second.as_ref(), scale)?,
@@ -138,7 +138,7 @@ fn evaluate(groups: &[(&Tensor, Term)], wished: Option<Term>, scale: Option<&Ten
 /// What is to be evaluated.
 struct Evaluation {
     terms: [Term; 2],
-    wished: Option<Term>,
+    generator: Option<Term>,
     counts: [usize; 2],
 }
 
@@ -146,7 +146,7 @@ impl Evaluation {
     /// Elements of [`MeanLoss::values`].
     fn len(&self) -> usize {
         let [first, second] = self.counts;
-        HEAD + first + second + if self.wished.is_some() { second } else { 0 }
+        HEAD + first + second + if self.generator.is_some() { second } else { 0 }
     }
 
     fn on_cpu<T: Real>(&self, first: &Tensor, second: Option<&Tensor>, scale: Option<&Tensor>) -> Result<Tensor> {
@@ -166,12 +166,12 @@ impl Evaluation {
                     head[0] += value / n;
                     head[2 + group] += wide(logit) / n;
                     *out = slope / n * scale;
-                    if let (Some(wished), Some(ratio)) = (self.wished, ratios.get_mut(i)) {
+                    if let (Some(generator), Some(ratio)) = (self.generator, ratios.get_mut(i)) {
                         // In this form a NaN stays one.
                         if out.abs() < LEAST_SLOPE {
                             *out = LEAST_SLOPE.copysign(*out);
                         }
-                        let [value, slope] = (wished.at)(wide(logit));
+                        let [value, slope] = (generator.at)(wide(logit));
                         head[1] += value / n;
                         *ratio = slope / n / *out;
                     }
@@ -199,7 +199,7 @@ impl Evaluation {
             };
         }
         let [Some(first), second, scale] = operands else { bail!("{OP}: no logits") };
-        let numbers = [Some(self.terms[0]), Some(self.terms[1]), self.wished].map(|t| t.map_or(-1, |t| t.number));
+        let numbers = [Some(self.terms[0]), Some(self.terms[1]), self.generator].map(|t| t.map_or(-1, |t| t.number));
         let (storage, shape) = cuda::mean_loss(OP, [Some(first), second, scale], numbers, LEAST_SLOPE, self.len())?;
         Ok(cuda::tensor(storage, shape))
     }
@@ -212,7 +212,8 @@ mod tests {
     use crate::ops::testing::{assert_close, device, distance, values};
 
     fn terms() -> ([Term; 2], Term) {
-        (Loss::NonSaturating.discriminator(), Loss::NonSaturating.generator())
+        let of = Loss::NonSaturating.criterion();
+        ([of.real, of.generated], of.generator)
     }
 
     fn column(logits: &[f64], dtype: DType) -> Result<Tensor> {
@@ -233,7 +234,7 @@ mod tests {
                 let (real, fake) = (t.narrow(0, 0, 303)?, t.narrow(0, 303, 400)?);
                 Ok(vec![
                     mean_loss([(&real, of_real), (&fake, of_fake)], None)?,
-                    both_losses((&real, of_real), (&fake, of_fake), wished)?,
+                    both_losses([(&real, of_real), (&fake, of_fake)], wished)?,
                     mean_loss([(&fake, wished)], None)?,
                 ])
             };
@@ -245,7 +246,7 @@ mod tests {
                 assert!(far < tolerance * size, "{dtype:?}: {far}");
                 let mean = exact.narrow(0, 303, 400)?.mean_all()?.to_scalar::<f64>()?;
                 if found.counts[1] > 0 {
-                    let found = found.mean_logit(1)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+                    let found = found.mean_logits()?.get(1)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
                     assert!((found - mean).abs() < tolerance, "{dtype:?}: {found} {mean}");
                 }
             }
@@ -259,18 +260,18 @@ mod tests {
         let ([of_real, of_fake], wished) = terms();
         for dtype in [DType::F32, DType::F64] {
             let fake = column(&[-1000., -30., 0., 2., 1000.], dtype)?;
-            let both = both_losses((&fake, of_real), (&fake, of_fake), wished)?;
+            let both = both_losses([(&fake, of_real), (&fake, of_fake)], wished)?;
             assert_close(&(both.slopes(1)? * both.ratios()?)?, &mean_loss([(&fake, wished)], None)?.slopes(0)?, 1e-7);
             let slopes = both.slopes(1)?.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
             assert!((slopes[0] / LEAST_SLOPE - 1.).abs() < 1e-6 && slopes[1] > LEAST_SLOPE, "{slopes:?}");
             let apart = mean_loss([(&fake, of_real), (&fake, of_fake)], None)?;
             assert_close(&both.loss()?, &apart.loss()?, 1e-7);
-            assert_close(&both.wished()?, &mean_loss([(&fake, wished)], None)?.loss()?, 1e-7);
+            assert_close(&both.generator_loss()?, &mean_loss([(&fake, wished)], None)?.loss()?, 1e-7);
             // Nothing hides a divergence.
             let lost = column(&[1., f64::NAN], dtype)?;
-            let both = both_losses((&lost, of_real), (&lost, of_fake), wished)?;
+            let both = both_losses([(&lost, of_real), (&lost, of_fake)], wished)?;
             for t in
-                [both.loss()?, both.wished()?, both.mean_logit(1)?, both.slopes(1)?.narrow(0, 1, 1)?, both.ratios()?]
+                [both.loss()?, both.generator_loss()?, both.mean_logits()?.get(1)?, both.slopes(1)?.narrow(0, 1, 1)?, both.ratios()?]
             {
                 assert!(t.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?.is_nan());
             }

@@ -7,7 +7,6 @@
 //! differences). Work is split into pieces whose size depends on the shapes only, and partial sums are added in a fixed
 //! order: results do not depend on the number of threads.
 
-mod adam;
 mod channel;
 #[allow(clippy::needless_range_loop, reason = "one index into many slices of one length")]
 mod columns;
@@ -16,6 +15,7 @@ mod conv;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod epilogue;
+mod flat;
 mod function;
 mod gemm;
 mod linear;
@@ -28,16 +28,17 @@ mod normalise;
 mod parallel;
 mod resample;
 mod samples;
-mod scaling;
+pub(crate) mod scaling;
 mod take;
 #[cfg(test)]
 pub(crate) mod testing;
+mod update;
 
-pub use adam::{Adam, adam_step};
 pub use channel::{add_bias, channel_dot, channel_scale, channel_sum};
 pub use combine::{add, add_scaled, concat, split};
 pub use conv::{Geometry, conv, conv_backward, conv_transpose, conv_transpose_backward};
 pub use epilogue::{Activation, Grads, Wanted};
+pub use flat::{Limits, gather, limit, measure};
 pub use function::Function;
 pub use linear::{linear, linear_backward};
 pub use loss::{MeanLoss, Term, both_losses, mean_loss};
@@ -49,8 +50,8 @@ pub use resample::{
     average_pool, average_pool_backward, pixel_shuffle, pixel_unshuffle, upsample_nearest, upsample_nearest_backward,
 };
 pub use samples::{sample_dot, sample_scale, sample_shift, sample_sum};
-pub use scaling::{LossScale, Scaling};
 pub use take::take_images;
+pub use update::{MOST_AVERAGES, Rule, update};
 
 use candle_core::{CpuStorage, Layout, Result, Shape, Tensor, WithDType, bail};
 
@@ -100,7 +101,7 @@ impl Real for f64 {
 }
 
 /// `value` in the type `T`.
-fn real<T: Real>(value: f64) -> T {
+pub(crate) fn real<T: Real>(value: f64) -> T {
     <T as WithDType>::from_f64(value)
 }
 

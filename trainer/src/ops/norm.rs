@@ -22,6 +22,16 @@ pub struct BatchStatistics {
 }
 
 impl BatchStatistics {
+    /// From what [`Self::into_moments`] gave.
+    pub(crate) fn from_moments(moments: Tensor) -> Self {
+        Self { moments }
+    }
+
+    /// [2, C] in `f64`: means, then variances.
+    pub(crate) fn into_moments(self) -> Tensor {
+        self.moments
+    }
+
     /// One mean and one variance a channel; waits for the device.
     ///
     /// # Errors

@@ -1,0 +1,46 @@
+//! Games: who learns what from which batch. A file a game.
+
+mod adversarial;
+mod found;
+mod player;
+
+pub use adversarial::Adversarial;
+pub use found::{Figures, Found};
+pub use player::Player;
+
+use crate::data::Batch;
+use crate::error::Result;
+
+/// How far a run is. With the recipe's seed it is the state of all randomness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clock {
+    /// Real images shown.
+    pub images: u64,
+    /// Latents drawn.
+    pub latents: u64,
+    /// Steps of the game.
+    pub steps: u64,
+}
+
+impl Clock {
+    /// Counts a batch.
+    pub fn count(&mut self, images: usize, latents: usize) {
+        self.images += images as u64;
+        self.latents += latents as u64;
+    }
+}
+
+/// The rules by which players learn.
+pub trait Game: std::fmt::Debug + Send {
+    /// One step of all players, with as many batches as `next` is asked for.
+    ///
+    /// # Errors
+    /// On the CPU, [`crate::Error::Diverged`] when a loss is no longer a number, before anybody learns from it; on a GPU
+    /// nothing waits for losses. What `next` fails with.
+    fn step(
+        &mut self,
+        players: &mut [Player],
+        clock: &mut Clock,
+        next: &mut dyn FnMut() -> Result<Batch>,
+    ) -> Result<Found>;
+}

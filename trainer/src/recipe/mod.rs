@@ -1,0 +1,242 @@
+//! The recipe: everything a run depends on, as TOML.
+
+mod data;
+mod export;
+mod networks;
+mod objective;
+mod optimizer;
+mod training;
+
+pub use data::{Data, DataSet};
+pub use export::Export;
+pub use networks::{Discriminator, Generator};
+pub use objective::Objective;
+pub use optimizer::Optimizers;
+pub use training::{Arithmetic, Stages, Training};
+
+use crate::error::{Error, Result};
+use crate::graph::Network;
+use crate::net::Init;
+use crate::objective::penalty::refusal;
+use crate::optim::between;
+use runtime::ImageShape;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The recipes inside the program: name and text.
+pub const BUILT_IN: [(&str, &str); 2] = [
+    ("digits", include_str!("../../../models/digits/recipe.toml")),
+    ("tutorial", include_str!("../../../models/tutorial/recipe.toml")),
+];
+
+/// Everything a run depends on. The same recipe, seed and number of threads give the same bytes on the same machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Names the run's folder: letters, digits, `-` and `_`.
+    pub name: String,
+    /// Decides initial weights, the order of images and all latents.
+    pub seed: u64,
+    /// What is learned.
+    pub data: Data,
+    /// The network that makes images.
+    pub generator: Generator,
+    /// The network that judges them.
+    pub discriminator: Discriminator,
+    /// What they minimise.
+    pub objective: Objective,
+    /// How they do it.
+    pub optimizer: Optimizers,
+    /// How long, and what is kept on the way.
+    pub training: Training,
+    /// What is written in the end.
+    pub export: Export,
+}
+
+/// A value that replaces one of the recipe's: a dotted key and a TOML value.
+pub type Override = (String, toml::Value);
+
+impl Recipe {
+    /// The recipe called `name`: one inside the program, or a `.toml` file; then with `overrides`.
+    ///
+    /// # Errors
+    /// No such recipe; unknown keys, wrong types, impossible values.
+    pub fn load(name: &str, overrides: &[Override]) -> Result<Self> {
+        if let Some((_, text)) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
+            return Self::parse(text, name, overrides);
+        }
+        if !name.ends_with(".toml") {
+            let names = BUILT_IN.map(|(name, _)| name).join(", ");
+            let what = format!("there is no such recipe; give one of {names}, or a file that ends in .toml");
+            return Err(Error::Recipe { origin: name.to_owned(), what });
+        }
+        let path = Path::new(name);
+        let text = std::fs::read_to_string(path).map_err(Error::io("read the recipe", path))?;
+        Self::parse(&text, name, overrides)
+    }
+
+    /// The recipe in `text`, with `overrides`; `origin` is for messages.
+    ///
+    /// # Errors
+    /// Unknown keys, wrong types, impossible values.
+    pub fn parse(text: &str, origin: &str, overrides: &[Override]) -> Result<Self> {
+        let fail = |what: String| Error::Recipe { origin: origin.to_owned(), what };
+        let broken = |e: toml::de::Error| fail(e.to_string().trim_end().to_owned());
+        let recipe = if overrides.is_empty() {
+            // Straight from the text: its errors show the line.
+            toml::from_str::<Self>(text).map_err(broken)?
+        } else {
+            let mut table: toml::Table = text.parse().map_err(broken)?;
+            for (key, value) in overrides {
+                set(&mut table, key, value.clone()).map_err(&fail)?;
+            }
+            table.try_into().map_err(broken)?
+        };
+        recipe.check().map_err(fail)?;
+        Ok(recipe)
+    }
+
+    /// The recipe as TOML, which [`Self::parse`] reads back to the same.
+    ///
+    /// # Errors
+    /// A data folder whose name is no Unicode.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::Recipe { origin: self.name.clone(), what: e.to_string() })
+    }
+
+    /// Values that can be run; else the key and what is allowed.
+    fn check(&self) -> Checked {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+        if self.name.is_empty() || self.name.len() > 64 || !self.name.chars().all(plain) {
+            return Err(format!("name is {:?}, allowed are 1 to 64 letters, digits, `-` and `_`", self.name));
+        }
+        if self.seed > i64::MAX as u64 {
+            return Err(format!("seed is {}, allowed is 0 to {}", self.seed, i64::MAX));
+        }
+        self.generator.check()?;
+        self.discriminator.check()?;
+        self.objective.check()?;
+        self.optimizer.check()?;
+        self.training.check()
+    }
+
+    /// Real images that a whole run shows.
+    pub fn images(&self) -> u64 {
+        self.training.steps() * self.training.images_a_step()
+    }
+
+    /// Both networks, with their initial weights: generator, discriminator.
+    ///
+    /// # Errors
+    /// Images that the architectures cannot make; a discriminator in which samples see each other where the game needs one
+    /// that treats them alone.
+    pub fn networks(&self, image: ImageShape) -> Result<(Network, Network)> {
+        let refused = |what: String| Error::Recipe { origin: self.name.clone(), what };
+        let fail = |e: candle_core::Error| refused(e.to_string());
+        let mut init = Init::new(self.seed);
+        let generator = self.generator.network(image, &mut init).map_err(fail)?;
+        let discriminator = self.discriminator.network(image, &mut init).map_err(fail)?;
+        if discriminator.graph().mixes_samples().is_some() && self.training.stages == Stages::One {
+            return Err(refused(
+                "training.stages is one, which needs a discriminator that judges every image by itself: allowed is two, or \
+                 discriminator.batch_norm = false"
+                    .into(),
+            ));
+        }
+        match refusal(&discriminator).filter(|_| !self.objective.penalties.is_empty()) {
+            Some(why) => Err(refused(format!("objective.penalties: {why}; allowed is discriminator.batch_norm = false"))),
+            None => Ok((generator, discriminator)),
+        }
+    }
+}
+
+/// Nothing, or the key and what is allowed.
+type Checked = std::result::Result<(), String>;
+
+fn within(key: &str, value: usize, least: usize, most: usize) -> Checked {
+    if (least..=most).contains(&value) {
+        Ok(())
+    } else {
+        Err(format!("{key} is {value}, allowed is {least} to {most}"))
+    }
+}
+
+/// Puts `value` at a dotted key. Whether the recipe has such a key is found out when the table is read.
+fn set(table: &mut toml::Table, key: &str, value: toml::Value) -> Checked {
+    match key.split_once('.') {
+        None => {
+            table.insert(key.to_owned(), value);
+            Ok(())
+        }
+        Some((first, rest)) => {
+            let inner = table.entry(first.to_owned()).or_insert_with(|| toml::Table::new().into());
+            let inner =
+                inner.as_table_mut().ok_or_else(|| format!("{first} is a single value, it has no key {rest}"))?;
+            set(inner, rest, value)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(overrides: &[(&str, toml::Value)]) -> String {
+        let overrides: Vec<Override> = overrides.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
+        Recipe::load("digits", &overrides).expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn built_in_recipes_are_valid_and_survive_a_round_trip() -> Result<()> {
+        for (name, _) in BUILT_IN {
+            let recipe = Recipe::load(name, &[])?;
+            assert_eq!(recipe.name, name);
+            assert_eq!(Recipe::parse(&recipe.to_toml()?, name, &[])?, recipe);
+            let image = ImageShape { channels: 1, height: 28, width: 28 };
+            let (g, d) = recipe.networks(image)?;
+            assert_eq!(d.output_shape(&g.output_shape(&[recipe.latent()])?)?, [1]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn unknown_keys_are_named_with_the_known_ones() {
+        for key in ["sed", "generator.widht", "training.epochs", "optimizer.lr", "export.type"] {
+            let message = error(&[(key, 1.into())]);
+            assert!(
+                message.contains(key.rsplit('.').next().unwrap_or(key)) && message.contains("expected"),
+                "{message}"
+            );
+        }
+        let message = Recipe::parse("seed = 1\nnmae = 2", "file.toml", &[]).expect_err("unknown").to_string();
+        assert!(message.contains("file.toml") && message.contains("line 2") && message.contains("nmae"), "{message}");
+    }
+
+    #[test]
+    fn wrong_types_and_impossible_values_are_named_with_what_is_allowed() {
+        assert!(error(&[("seed", "one".into())]).contains("invalid type: string"));
+        assert!(error(&[("objective.loss", "hinge".into())]).contains("`non-saturating` or `minimax`"));
+        assert!(error(&[("export.precision", "f8".into())]).contains("`f16` or `f32`"));
+        assert!(error(&[("training.precision", "f8".into())]).contains("`f16`"));
+        assert!(error(&[("generator.architecture", "x".into())]).contains("`dcgan` or `dense`"));
+        for (key, value) in [
+            ("training.batch", 1.into()),
+            ("training.kimg", 0.0.into()),
+            ("training.kimg", f64::NAN.into()),
+            ("generator.width", 0.into()),
+            ("generator.latent", 1_000_000.into()),
+            ("optimizer.beta1", 1.0.into()),
+            ("optimizer.generator_lr", f64::INFINITY.into()),
+            ("name", "../x".into()),
+        ] {
+            let message = error(&[(key, value)]);
+            assert!(message.contains(key) && message.contains("allowed"), "{message}");
+        }
+        let both = [("training.schedule", "one-stage".into()), ("discriminator.batch_norm", true.into())];
+        assert!(error(&both).contains("discriminator.batch_norm = false"));
+        let both = [("training.schedule", "one-stage".into()), ("training.precision", "f16".into())];
+        assert!(error(&both).contains("f32, tf32 and bf16"));
+        assert!(error(&[("seed.x", 1.into())]).contains("seed is a single value"));
+        assert!(Recipe::load("nothing", &[]).expect_err("no such").to_string().contains("digits, tutorial"));
+    }
+}

@@ -1,0 +1,122 @@
+//! `[training]`: how long a run is, and what happens in a step.
+
+use super::{Checked, within};
+use crate::optim::{Schedule, between};
+use candle_core::DType;
+use serde::{Deserialize, Serialize};
+
+/// Length and rhythm of a run, in thousands of real images shown (kimg).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// Images that a step of a network learns from.
+    pub batch: usize,
+    /// Into how many parts, of which one is computed at a time, these images are divided.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub micro_batches: usize,
+    /// How the two networks take turns.
+    #[serde(default)]
+    pub stages: Stages,
+    /// Steps of the discriminator, with a batch each, for each of the generator.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub critic_steps: usize,
+    /// The arithmetic of the layers.
+    #[serde(default, skip_serializing_if = "Arithmetic::is_default")]
+    pub precision: Arithmetic,
+    /// Length of the run.
+    pub kimg: f64,
+    /// Half-life of the average of the generator's weights.
+    pub ema_half_life_kimg: Schedule,
+    /// Between two lines of statistics, each with a grid of samples.
+    pub tick_kimg: f64,
+    /// Between two checkpoints; another one is written at the end.
+    pub checkpoint_kimg: f64,
+}
+
+/// How the two networks take turns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stages {
+    /// The discriminator learns first; the generator is then judged by its new weights.
+    #[default]
+    Two,
+    /// Both networks learn from one pass through the discriminator (Shen et al., "Training generative adversarial networks
+    /// in one stage", 2021): a fifth to a third less work a step. The discriminator must treat samples alone.
+    One,
+}
+
+/// The arithmetic of the layers. Parameters, their moments and averages, biases, statistics and losses are `f32` in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arithmetic {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Single precision, but the operands of products of matrices are rounded to 10 bits: a GPU's tensor cores.
+    Tf32,
+    /// Images, weights and their gradients on the way are `bf16`, which has the range of `f32`: no loss needs scaling.
+    Bf16,
+    /// The same in `f16`, which has three bits more and a small range: losses are scaled on the way back, by as much as
+    /// their gradients bear, and a step whose gradients were too large is skipped ([`crate::optim::Scaling`]). Not for one-stage
+    /// training.
+    F16,
+}
+
+impl Arithmetic {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The type of images and of the layers' weights.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 | Self::Tf32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+            Self::F16 => DType::F16,
+        }
+    }
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(count: &usize) -> bool {
+    *count == 1
+}
+
+impl Training {
+    pub(super) fn check(&self) -> Checked {
+        within("training.batch", self.batch, 2, 4096)?;
+        within("training.micro_batches", self.micro_batches, 1, self.batch)?;
+        // Batch normalisation needs two samples to differ.
+        if self.batch % self.micro_batches != 0 || self.batch / self.micro_batches < 2 {
+            let (batch, parts) = (self.batch, self.micro_batches);
+            return Err(format!(
+                "training.micro_batches is {parts}, allowed are divisors of training.batch, {batch}, up to its half"
+            ));
+        }
+        within("training.critic_steps", self.critic_steps, 1, 1000)?;
+        if self.precision == Arithmetic::F16 && self.stages == Stages::One {
+            return Err(
+                "training.precision is f16, which has no room for the ratios of gradients of one-stage training: allowed \
+                 are f32, tf32 and bf16, or training.stages = \"two\""
+                    .into(),
+            );
+        }
+        between("training.kimg", self.kimg, self.batch as f64 / 1000., 1e9)?;
+        self.ema_half_life_kimg.check("training.ema_half_life_kimg", 0., 1e6)?;
+        between("training.tick_kimg", self.tick_kimg, 0.001, 1e6)?;
+        between("training.checkpoint_kimg", self.checkpoint_kimg, 0.001, 1e6)
+    }
+
+    /// Real images that a step of the game shows.
+    pub fn images_a_step(&self) -> u64 {
+        (self.batch * self.critic_steps) as u64
+    }
+
+    /// Steps of a whole run.
+    pub fn steps(&self) -> u64 {
+        (self.kimg * 1000. / self.images_a_step() as f64).ceil() as u64
+    }
+}
