@@ -15,7 +15,11 @@ use candle_core::{Device, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const FORMAT: &str = "3";
+const FORMAT: &str = "4";
+
+/// What reads those before.
+const OLDER: &str = "older formats are read by the trainer that wrote them: versions before recipes had an optimiser for \
+                     each network";
 
 /// Every tensor of the state under its name in the file.
 fn tensors(state: &State) -> Result<Vec<(String, Tensor)>> {

@@ -4,6 +4,7 @@ use crate::checkpoint;
 use crate::data::{self, Batches, Dataset, Order};
 use crate::error::{Error, Result};
 
+use crate::game::Found;
 use crate::report::{Log, Progress, Tick, grid};
 use crate::run::Run;
 use crate::state::State;

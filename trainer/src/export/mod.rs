@@ -163,7 +163,7 @@ fn samples(
         runtime::fill_latent(seed, index, z);
     }
     let z = Tensor::from_vec(z, (count, latent), &Device::Cpu)?.to_dtype(dtype(precision))?.to_dtype(DType::F32)?;
-    Ok(network.forward(&z)?.permute((0, 3, 1, 2))?.flatten_all()?.to_vec1()?)
+    Ok(network.forward(&[&z])?.permute((0, 3, 1, 2))?.flatten_all()?.to_vec1()?)
 }
 
 /// The description that goes into the file, with a self-test computed by candle.

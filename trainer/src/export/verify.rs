@@ -2,7 +2,7 @@
 
 use super::samples;
 use crate::error::{Error, Result};
-use crate::net::Network;
+use crate::graph::Network;
 use runtime::{Generator, ModelInfo, Options, Precision, Provider};
 use std::path::Path;
 

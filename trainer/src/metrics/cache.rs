@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use candle_core::{Device, Tensor};
 use runtime::ImageShape;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::SafeTensors;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 

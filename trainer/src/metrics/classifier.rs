@@ -203,7 +203,7 @@ fn network(shape: ImageShape, classes: usize, normalised: bool, init: &mut Init)
         if normalised { (Activation::None, Activation::RELU) } else { (Activation::RELU, Activation::None) };
     // For a rectifier after it: He et al., 2015, equation 10.
     let deviation = |inputs: usize| (2. / inputs as f32).sqrt();
-    let mut norm = |name: &str, x: Value, layers: &mut Layers<'_>| match normalised {
+    let norm = |name: &str, x: Value, layers: &mut Layers<'_>| match normalised {
         true => layers.batch_norm(&format!("{name}.norm"), x, 0., BatchNorm { eps: EPS, activation: after }),
         false => Ok(x),
     };

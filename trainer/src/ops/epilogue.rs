@@ -2,7 +2,7 @@
 
 use super::map::{Map, binary, ternary};
 use super::math::Elementary;
-use super::{channel_sum, real, vectorised};
+use super::{Function, channel_sum, real, vectorised};
 use candle_core::{Result, Tensor, bail};
 
 /// The function that is applied to every element of a layer's result.

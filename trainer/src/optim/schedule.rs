@@ -110,7 +110,7 @@ impl Ramp {
 }
 
 /// `Ok` for a value in `least..=most`; else the key and what is allowed.
-pub(super) fn between(key: &str, value: f64, least: f64, most: f64) -> Result<(), String> {
+pub(crate) fn between(key: &str, value: f64, least: f64, most: f64) -> Result<(), String> {
     if (least..=most).contains(&value) {
         Ok(())
     } else {

@@ -18,7 +18,6 @@ use crate::error::{Error, Result};
 use crate::graph::Network;
 use crate::net::Init;
 use crate::objective::penalty::refusal;
-use crate::optim::between;
 use runtime::ImageShape;
 use serde::{Deserialize, Serialize};
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Dense layers.
 
-use crate::graph::operator::{Context, Gradients, Operator, Outputs, Saved, operands};
+use crate::graph::operator::{Context, Gradients, Operator, Outputs, Saved};
 use crate::onnx::{Attribute, Edge, Onnx};
 use crate::ops::{self, Activation, Wanted};
 use candle_core::{Result, Tensor, bail};
