@@ -44,8 +44,8 @@ pub fn gamma_of(sigma_rel: f64) -> f64 {
 }
 
 /// What is kept of the average of exponent `gamma` when weights after `shown` images, of which the last step took `batch`,
-/// are taken up: `(1 - 1 / t)^(gamma + 1)` with `t` counted in steps (section 3.2 of the paper). What the average moves by is 1 minus
-/// this; with the first step it becomes the weights.
+/// are taken up: `(1 - 1 / t)^(gamma + 1)` with `t` counted in steps (section 3.2 of the paper). What the average moves by
+/// is 1 minus this; with the first step it becomes the weights.
 pub fn power_beta(batch: u64, shown: u64, gamma: f64) -> f64 {
     (1. - batch as f64 / shown as f64).max(0.).powf(gamma + 1.)
 }
