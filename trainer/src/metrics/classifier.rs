@@ -86,9 +86,8 @@ impl Classifier {
     pub fn train(data: &Dataset, labels: &Labels, seed: u64) -> Result<Self> {
         let (shape, t) = (data.shape(), &TRAINING);
         let network = network(shape, labels.classes, true, &mut Init::new(seed))?;
-        let adam = |lr: f64| {
-            Optimizer::Adam(Adam { lr: lr.into(), beta1: t.beta1.into(), beta2: t.beta2.into(), eps: 1e-8 })
-        };
+        let adam =
+            |lr: f64| Optimizer::Adam(Adam { lr: lr.into(), beta1: t.beta1.into(), beta2: t.beta2.into(), eps: 1e-8 });
         let mut learner = Learner::new(&network, adam(t.learning_rate), false, DType::F32)?;
         let batch = t.batch.min(data.len());
         let steps = (t.epochs * data.len() / batch).max(t.least_steps);

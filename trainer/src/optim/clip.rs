@@ -119,7 +119,8 @@ mod tests {
     /// Many pieces: the sum is exact to double precision, and the same with any number of threads.
     #[test]
     fn the_norm_does_not_depend_on_threads() -> Result<()> {
-        let values: Vec<f32> = (0..100_003u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 * 1e-5 - 80.).collect();
+        let values: Vec<f32> =
+            (0..100_003u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 * 1e-5 - 80.).collect();
         let exact = values.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
         let on = |threads: usize| -> Result<(u32, Vec<f32>)> {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");

@@ -322,7 +322,8 @@ mod tests {
 
     #[test]
     fn adam_gives_the_same_bytes_with_any_number_of_threads() -> Result<()> {
-        let parameters: Vec<Tensor> = normal(1, 0.05)?.iter().map(|t| t.to_device(&Device::Cpu)).collect::<Result<_>>()?;
+        let parameters: Vec<Tensor> =
+            normal(1, 0.05)?.iter().map(|t| t.to_device(&Device::Cpu)).collect::<Result<_>>()?;
         let recipe = Adam { lr: 2e-3.into(), beta1: 0.5.into(), beta2: 0.99.into(), eps: 1e-8 };
         let optimizer = Optimizer::Adam(recipe);
         let mut expected: Vec<Vec<[f32; 4]>> = Vec::new();

@@ -100,8 +100,7 @@ mod tests {
             let start = || Flat::new(&[gradient([1., -3.])?, gradient([0., 2.])?], optimizer.moments(), 1);
             let (mut plain, mut scaled, scaling) = (start()?, start()?, Scaling::new(&device())?);
             let (constants, mut taken) = (optimizer.at(0), 0);
-            for (step, values) in
-                (1..).zip([[0.3, -2.], [f32::INFINITY, 1.], [1e-9, 5.], [0., f32::NAN], [-0.7, 0.25]])
+            for (step, values) in (1..).zip([[0.3, -2.], [f32::INFINITY, 1.], [1e-9, 5.], [0., f32::NAN], [-0.7, 0.25]])
             {
                 let before = (bits(scaled.state())?, scaling.read()?.scale);
                 // Another parameter's gradient decides as well.

@@ -34,6 +34,18 @@ pub(in crate::ops) fn decide(
     };
     let mut state = state.as_cuda_slice_mut::<f32>()?.slice_mut(start..end);
     let step = step as f64;
-    launch!(&device, OPTIMISER, f32, "decide", blocks((1, 1), 1), &mut state, &step, &decay1, &decay2, &most, &patience);
+    launch!(
+        &device,
+        OPTIMISER,
+        f32,
+        "decide",
+        blocks((1, 1), 1),
+        &mut state,
+        &step,
+        &decay1,
+        &decay2,
+        &most,
+        &patience
+    );
     Ok(())
 }
