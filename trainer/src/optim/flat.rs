@@ -267,6 +267,25 @@ mod tests {
         Ok(())
     }
 
+    /// More of them than one kernel of a GPU gathers, every third without a gradient.
+    #[test]
+    fn many_small_parameters_are_gathered() -> Result<()> {
+        let of = |i: usize, factor: f32| vector(&vec![factor * (i + 1) as f32; 1 + i % 70]);
+        let parameters = (0..150).map(|i| of(i, 1.)).collect::<Result<Vec<_>>>()?;
+        let mut flat = Flat::new(&parameters, 1, 0)?;
+        let gradients = |factor: f32| -> Result<Vec<Option<Tensor>>> {
+            (0..150).map(|i| (i % 3 > 0).then(|| of(i, factor)).transpose()).collect()
+        };
+        flat.accumulate(&gradients(2.)?, 1.)?;
+        flat.accumulate(&gradients(4.)?, 0.25)?;
+        flat.step(&with(&sgd(1.), 1, &[]))?;
+        for (i, view) in flat.views(0)?.iter().enumerate() {
+            let expected = (i + 1) as f32 * if i % 3 > 0 { 1. - 2. - 1. } else { 1. };
+            assert_eq!(view.to_vec1::<f32>()?, vec![expected; 1 + i % 70], "parameter {i}");
+        }
+        Ok(())
+    }
+
     #[test]
     fn what_does_not_fit_is_refused() -> Result<()> {
         let mut flat = Flat::new(&[vector(&[1., 2.])?, vector(&[3.])?], 1, 1)?;

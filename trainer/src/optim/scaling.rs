@@ -11,7 +11,7 @@ const FIRST: f32 = 65_536.;
 /// The scale of one network's loss, on the network's device, where it is also decided: nothing waits for it.
 #[derive(Debug)]
 pub struct Scaling {
-    /// `[8]`, `f32`: see [`crate::ops::scaling`].
+    /// `[8]`, `f32`, as `ops::scaling` has it.
     state: Tensor,
     scale: Tensor,
 }
