@@ -16,9 +16,9 @@ emulated() { LD_LIBRARY_PATH="$dir/emulator" "$@"; }
 
 # Every kernel's memory has guarded ends. The second order of threads finds barriers that are missing.
 KILN_TEST_DEVICE=cuda KILN_EMULATED_CHECK=1 LD_LIBRARY_PATH="$dir/emulator" \
-  cargo test -p trainer --features cudnn --lib -- ops:: state:: checkpoint:: data:: device:: game:: objective::
+  cargo test -p trainer --features cudnn --lib -- ops:: optim:: state:: checkpoint:: data:: device:: game:: objective::
 KILN_TEST_DEVICE=cuda KILN_EMULATED_SHUFFLE=1 LD_LIBRARY_PATH="$dir/emulator" \
-  cargo test -p trainer --features cudnn --lib -- ops::norm ops::normalise ops::channel ops::conv ops::loss ops::scaling state::
+  cargo test -p trainer --features cudnn --lib -- ops::norm ops::normalise ops::channel ops::conv ops::loss optim:: state::
 # Convolutions are cuDNN's above, but in double precision: here in that, too, and without it.
 KILN_EMULATED_CUDNN_DOUBLE=1 KILN_TEST_DEVICE=cuda KILN_EMULATED_CHECK=1 LD_LIBRARY_PATH="$dir/emulator" \
   cargo test -p trainer --features cudnn --lib -- ops::conv ops::cuda

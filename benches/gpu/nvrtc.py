@@ -11,11 +11,12 @@ import pathlib
 import re
 import sys
 
-CUDA = pathlib.Path(__file__).resolve().parents[2] / "trainer/src/ops/cuda"
+TRAINER = pathlib.Path(__file__).resolve().parents[2] / "trainer/src"
+CUDA = TRAINER / "ops/cuda"
 # Turing, Ampere, Hopper, Blackwell, and Blackwell for desks.
 ARCHITECTURES = [75, 80, 90, 100, 120]
 # What launch.rs has in common with this file.
-DEFINITION = '"#define KILN_{}\\n{PRELUDE}\\n{}"'
+DEFINITION = '"#define KILN_{}\\n{PRELUDE}\\n{}\\n{}"'
 OPTIONS = 'vec![format!("--gpu-architecture=compute_{major}{minor}"), "--std=c++17".into()]'
 
 
@@ -52,6 +53,19 @@ def bodies(ptx):
     return {name: part.split("\n}", 1)[0] for name, part in zip(parts[1::2], parts[2::2])}
 
 
+def sources(launch):
+    """The text of each module by its name: files of kernels, and for each optimiser its formula with the kernel around it."""
+    modules = re.findall(r'^module!\(\w+, "(\w+)"\)', launch, re.MULTILINE)
+    found = {f"{module}.cu": "\n" + (CUDA / f"kernels/{module}.cu").read_text() for module in modules}
+    update = (CUDA / "kernels/update.cu").read_text()
+    for path in sorted((TRAINER / "optim").glob("*.rs")):
+        name = re.search(r'const NAME: &\'static str = "(\w+)";', path.read_text())
+        rule = re.search(r'const KERNEL: &\'static str = r"(.*?)";', path.read_text(), re.DOTALL)
+        if name and rule:
+            found[f"{name[1]}.cu"] = f"{rule[1]}\n{update}"
+    return found
+
+
 def main():
     nvrtc, mistakes = library(pathlib.Path(sys.argv[1])), []
     launch = (CUDA / "launch.rs").read_text()
@@ -59,20 +73,23 @@ def main():
     for text in (DEFINITION, OPTIONS):
         if text not in launch:
             mistakes.append(f"launch.rs compiles in another way than this script: it has no {text}")
-    modules = re.findall(r'^module!\(\w+, "(\w+)"\)', launch, re.MULTILINE)
+    optimisers = re.search(r"^optimizers! \{(.*?)^\}", (TRAINER / "optim/mod.rs").read_text(), re.MULTILINE | re.DOTALL)
+    modules = sources(launch)
+    for name in re.findall(r"^ +(\w+): \w+,", optimisers[1], re.MULTILINE):
+        if f"{name}.cu" not in modules:
+            mistakes.append(f"optim/{name}.rs has no formula that this script finds")
     types = sorted(set(re.findall(r"\bKILN_([A-Z]+[0-9]+)\b", prelude)))
     registers, doubles = collections.defaultdict(int), collections.defaultdict(int)
     kernels = []
-    for module in modules:
-        text = (CUDA / f"kernels/{module}.cu").read_text()
+    for name, text in modules.items():
         heads = re.findall(r"__global__ void (\w+)(\([^)]*\) \{\s*(?:__shared__[^;]*;)?)", text)
         wide = {kernel for kernel, head in heads if "double" in head}
-        kernels += [(module, kernel) for kernel, _ in heads]
+        kernels += [(name, kernel) for kernel, _ in heads]
         for of in types:
             source = f"#define KILN_{of}\n{prelude}\n{text}"
             for architecture in ARCHITECTURES:
-                label = f"{module}.cu, {of}, {architecture / 10}"
-                name, options = f"{module}.cu", [f"--gpu-architecture=compute_{architecture}", "--std=c++17"]
+                label = f"{name}, {of}, {architecture / 10}"
+                options = [f"--gpu-architecture=compute_{architecture}", "--std=c++17"]
                 ptx, log = compiled(nvrtc, source, name, options)
                 if log or ptx is None:
                     mistakes.append(f"{label}: {log or 'refused'}")
@@ -80,7 +97,7 @@ def main():
                     continue
                 for kernel, body in bodies(ptx).items():
                     count = len(re.findall(r"^\s*(?:@!?%\w+ )?\w[\w.]*\.f64\b", body, re.MULTILINE))
-                    doubles[kernel, of] = max(doubles[kernel, of], count)
+                    doubles[name, kernel, of] = max(doubles[name, kernel, of], count)
                     if count and of != "F64" and kernel not in wide:
                         mistakes.append(f"{label}: {kernel} has {count} instructions in double precision")
                 options[0] = f"--gpu-architecture=sm_{architecture}"
@@ -88,16 +105,17 @@ def main():
                 reports = re.split(r"Compiling entry function '(\w+)'", log)
                 for kernel, report in zip(reports[1::2], reports[2::2]):
                     used = re.search(r"Used (\d+) registers", report)
-                    registers[kernel, of] = max(registers[kernel, of], int(used[1]) if used else 0)
+                    most = registers[name, kernel, of]
+                    registers[name, kernel, of] = max(most, int(used[1]) if used else 0)
                     if re.search(r"[1-9]\d* bytes (stack frame|spill)", report):
                         mistakes.append(f"{label}: {kernel} spills registers: {' '.join(report.split())}")
     print("registers a thread, the most of any architecture, and instructions in double precision\n")
-    print(f"{'':12}{'':20}" + "".join(f"{of:>12}" for of in types))
-    for module, kernel in kernels:
-        if not all(registers[kernel, of] for of in types):
-            mistakes.append(f"{module}.cu: nothing was said of {kernel}")
-        cells = (f"{registers[kernel, of]}" + f" {doubles[kernel, of]:>4}" for of in types)
-        print(f"{module:12}{kernel:20}" + "".join(f"{cell:>12}" for cell in cells))
+    print(f"{'':16}{'':20}" + "".join(f"{of:>12}" for of in types))
+    for name, kernel in kernels:
+        if not all(registers[name, kernel, of] for of in types):
+            mistakes.append(f"{name}: nothing was said of {kernel}")
+        cells = (f"{registers[name, kernel, of]}" + f" {doubles[name, kernel, of]:>4}" for of in types)
+        print(f"{name:16}{kernel:20}" + "".join(f"{cell:>12}" for cell in cells))
     for mistake in mistakes:
         print(f"error: {mistake}", file=sys.stderr)
     sys.exit(bool(mistakes))

@@ -85,8 +85,9 @@ impl Classifier {
     pub fn train(data: &Dataset, labels: &Labels, seed: u64) -> Result<Self> {
         let (shape, t) = (data.shape(), &TRAINING);
         let network = network(shape, labels.classes, true, &mut Init::new(seed))?;
-        let adam = Adam { beta1: t.beta1.into(), beta2: t.beta2.into(), eps: 1e-8, ..Adam::default() };
-        let mut learner = Learner::new(&network, Optimizer::Adam(adam).moments(), false, DType::F32)?;
+        let adam =
+            |lr: f64| Optimizer::Adam(Adam { lr: lr.into(), beta1: t.beta1.into(), beta2: t.beta2.into(), eps: 1e-8 });
+        let mut learner = Learner::new(&network, adam(t.learning_rate).moments(), false, DType::F32)?;
         let batch = t.batch.min(data.len());
         let steps = (t.epochs * data.len() / batch).max(t.least_steps);
         let mut order = Order::new(data.len(), seed, "classifier");
@@ -110,9 +111,8 @@ impl Classifier {
             let gradients = trace.backward(&gradient, Wanted::PARAMETERS)?;
             let passed = step as f64 / steps as f64;
             let lr = t.learning_rate * (1. + (std::f64::consts::PI * passed).cos()) / 2.;
-            let constants = Optimizer::Adam(Adam { lr: lr.into(), ..adam }).at(0);
             learner.accumulate(&gradients, 1.)?;
-            learner.step(Move { constants: &constants, average: 0., clip: None, reduce: &Local })?;
+            learner.step(Move { constants: &adam(lr).at(0), average: 0., clip: None, reduce: &Local })?;
             let done = step + 1;
             bar.update(done as u64, || {
                 let left = start.elapsed().as_secs_f64() / done as f64 * (steps - done) as f64;

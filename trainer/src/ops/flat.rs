@@ -3,7 +3,9 @@
 use super::parallel::PIECE;
 use super::scaling::UNSCALE;
 use super::{Real, contiguous, real, result, vectorised, wide, with_real};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, InplaceOp1, InplaceOp2, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, InplaceOp1, InplaceOp2, Layout, Result, Shape, Storage, Tensor, bail,
+};
 use rayon::prelude::*;
 use std::ops::Range;
 #[cfg(feature = "cuda")]
@@ -202,7 +204,13 @@ impl CustomOp2 for Measure {
         MEASURE
     }
 
-    fn cpu_fwd(&self, grad: &CpuStorage, gl: &Layout, decided: &CpuStorage, dl: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        grad: &CpuStorage,
+        gl: &Layout,
+        decided: &CpuStorage,
+        dl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         self.on_cpu(grad, gl, contiguous::<f32>(MEASURE, decided, dl)?[UNSCALE])
     }
 

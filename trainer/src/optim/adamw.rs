@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn it_follows_the_paper() -> candle_core::Result<()> {
-        let adamw = AdamW { lr: 0.01.into(), beta1: 0.5.into(), beta2: 0.99.into(), eps: 1e-3, weight_decay: 0.3.into() };
+        let adamw =
+            AdamW { lr: 0.01.into(), beta1: 0.5.into(), beta2: 0.99.into(), eps: 1e-3, weight_decay: 0.3.into() };
         check(Optimizer::AdamW(adamw), || {
             let (mut m, mut v) = (0., 0.);
             move |t, p, g| {

@@ -44,8 +44,8 @@ pub fn gamma_of(sigma_rel: f64) -> f64 {
 }
 
 /// What is kept of the average of exponent `gamma` when weights after `shown` images, of which the last step took `batch`,
-/// are taken up: `(1 - 1 / t)^(gamma + 1)` with `t` counted in steps (section 3.2 of the paper). What the average moves by is 1 minus
-/// this; with the first step it becomes the weights.
+/// are taken up: `(1 - 1 / t)^(gamma + 1)` with `t` counted in steps (section 3.2 of the paper). What the average moves by
+/// is 1 minus this; with the first step it becomes the weights.
 pub fn power_beta(batch: u64, shown: u64, gamma: f64) -> f64 {
     (1. - batch as f64 / shown as f64).max(0.).powf(gamma + 1.)
 }
@@ -178,10 +178,8 @@ mod tests {
     #[test]
     fn what_is_among_the_snapshots_is_found_there() {
         let gammas = POST_HOC.map(gamma_of);
-        let snapshots: Vec<Snapshot> = [100., 200., 350., 400.]
-            .into_iter()
-            .flat_map(|at| gammas.map(|gamma| Snapshot { at, gamma }))
-            .collect();
+        let snapshots: Vec<Snapshot> =
+            [100., 200., 350., 400.].into_iter().flat_map(|at| gammas.map(|gamma| Snapshot { at, gamma })).collect();
         for (i, &target) in snapshots.iter().enumerate() {
             let weights = solve_weights(&snapshots, target).expect("solves");
             for (j, weight) in weights.into_iter().enumerate() {
@@ -194,9 +192,11 @@ mod tests {
     #[test]
     fn inner_products_are_integrals() {
         let [a, b] = [Snapshot { at: 3., gamma: 2.5 }, Snapshot { at: 2., gamma: 7. }];
-        let density = |s: Snapshot, t: f64| if t < s.at { (s.gamma + 1.) * (t / s.at).powf(s.gamma) / s.at } else { 0. };
+        let density =
+            |s: Snapshot, t: f64| if t < s.at { (s.gamma + 1.) * (t / s.at).powf(s.gamma) / s.at } else { 0. };
         for (a, b) in [(a, b), (b, a), (a, a)] {
-            let sum: f64 = (0..300_000).map(|i| (f64::from(i) + 0.5) * 1e-5).map(|t| density(a, t) * density(b, t)).sum();
+            let sum: f64 =
+                (0..300_000).map(|i| (f64::from(i) + 0.5) * 1e-5).map(|t| density(a, t) * density(b, t)).sum();
             assert!((inner_product(a, b) - sum * 1e-5).abs() < 1e-4, "{} {}", inner_product(a, b), sum * 1e-5);
         }
     }

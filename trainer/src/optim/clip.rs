@@ -45,3 +45,110 @@ impl Clip {
         found.get(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::device;
+    use crate::optim::Scaling;
+
+    fn gradient(values: &[f32]) -> Result<Tensor> {
+        Tensor::new(values, &device())
+    }
+
+    #[test]
+    fn a_gradient_that_is_too_long_keeps_its_direction() -> Result<()> {
+        // Of length 13.
+        let g = gradient(&[3., -4., 0., 12.])?;
+        assert_eq!(Clip::Norm(6.5).apply(&g, None)?.to_scalar::<f32>()?, 13.);
+        assert_eq!(g.to_vec1::<f32>()?, [1.5, -2., 0., 6.]);
+        // What is short enough keeps its bytes, and one of the largest length is.
+        for most in [6.5, 7.] {
+            assert_eq!(Clip::Norm(most).apply(&g, None)?.to_scalar::<f32>()?, 6.5);
+            assert_eq!(g.to_vec1::<f32>()?, [1.5, -2., 0., 6.]);
+        }
+        let zero = gradient(&[0.; 5])?;
+        assert_eq!(Clip::Norm(1.).apply(&zero, None)?.to_scalar::<f32>()?, 0.);
+        assert_eq!(zero.to_vec1::<f32>()?, [0.; 5]);
+        Ok(())
+    }
+
+    #[test]
+    fn elements_that_are_too_large_are_cut() -> Result<()> {
+        let g = gradient(&[3., -4., 0.5, 12., -0.25])?;
+        let norm = Clip::Value(2.).apply(&g, None)?.to_scalar::<f32>()?;
+        assert!((norm - 169.3125f32.sqrt()).abs() < 1e-5, "{norm}");
+        assert_eq!(g.to_vec1::<f32>()?, [2., -2., 0.5, 2., -0.25]);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_number_is_not_hidden() -> Result<()> {
+        for clip in [Clip::Norm(1.), Clip::Value(1.)] {
+            let g = gradient(&[0.5, f32::NAN, -7.])?;
+            assert!(clip.apply(&g, None)?.to_scalar::<f32>()?.is_nan());
+            assert!(g.to_vec1::<f32>()?[1].is_nan(), "{clip:?}");
+        }
+        let g = gradient(&[0.5, f32::NEG_INFINITY])?;
+        assert_eq!(Clip::Norm(1.).apply(&g, None)?.to_scalar::<f32>()?, f32::INFINITY);
+        assert!(g.to_vec1::<f32>()?[1].is_nan());
+        // Squares that f32 does not have are no infinities.
+        let large = gradient(&[3e30, -4e30])?;
+        assert_eq!(Clip::Norm(5.).apply(&large, None)?.to_scalar::<f32>()?, 5e30);
+        assert_eq!(large.to_vec1::<f32>()?, [3., -4.]);
+        Ok(())
+    }
+
+    #[test]
+    fn scaled_gradients_are_limited_as_if_they_were_not() -> Result<()> {
+        for (clip, expected) in [(Clip::Norm(6.5), [1.5f32, -2., 0., 6.]), (Clip::Value(3.5), [3., -3.5, 0., 3.5])] {
+            let scaling = Scaling::new(&device())?;
+            let g = gradient(&[3., -4., 0., 12.])?.broadcast_mul(scaling.scale())?;
+            scaling.judge(&g, 1, [0., 0.])?;
+            assert_eq!(clip.apply(&g, Some(scaling.state()))?.to_scalar::<f32>()?, 13.);
+            assert_eq!((g / 65_536.)?.to_vec1::<f32>()?, expected, "{clip:?}");
+            // One whose step is skipped is left alone.
+            let bad = gradient(&[1e9, f32::INFINITY])?;
+            scaling.judge(&bad, 2, [0., 0.])?;
+            assert_eq!(clip.apply(&bad, Some(scaling.state()))?.to_scalar::<f32>()?, f32::INFINITY);
+            assert_eq!(bad.to_vec1::<f32>()?, [1e9, f32::INFINITY]);
+        }
+        Ok(())
+    }
+
+    /// Many pieces: the sum is exact to double precision, and the same with any number of threads.
+    #[test]
+    fn the_norm_does_not_depend_on_threads() -> Result<()> {
+        let values: Vec<f32> =
+            (0..100_003u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 * 1e-5 - 80.).collect();
+        let exact = values.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+        let on = |threads: usize| -> Result<(u32, Vec<f32>)> {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            pool.install(|| {
+                let g = gradient(&values)?;
+                let norm = Clip::Norm(10.).apply(&g, None)?.to_scalar::<f32>()?;
+                assert!((f64::from(norm) / exact - 1.).abs() < 1e-7, "{norm} {exact}");
+                Ok((norm.to_bits(), g.to_vec1()?))
+            })
+        };
+        let one = on(1)?;
+        assert!(one == on(3)?);
+        let limited = one.1.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+        assert!((limited - 10.).abs() < 1e-5, "{limited}");
+        Ok(())
+    }
+
+    #[test]
+    fn recipes_name_one_limit() {
+        #[derive(Debug, Deserialize)]
+        struct Holder {
+            clip: Clip,
+        }
+        let read = |text: &str| toml::from_str::<Holder>(text).map(|holder| holder.clip).map_err(|e| e.to_string());
+        assert_eq!(read("clip = { norm = 1.0 }"), Ok(Clip::Norm(1.)));
+        assert_eq!(read("clip = { value = 0.01 }"), Ok(Clip::Value(0.01)));
+        assert!(read("clip = { length = 1.0 }").expect_err("unknown").contains("`norm` or `value`"));
+        assert!(Clip::Norm(-1.).check("o.clip").expect_err("negative").contains("o.clip.norm is -1, allowed is"));
+        assert!(Clip::Value(f64::NAN).check("o.clip").expect_err("NaN").contains("o.clip.value is NaN"));
+    }
+}

@@ -114,3 +114,55 @@ optimizers! {
 fn moments<R: Rule<M, N>, const M: usize, const N: usize>() -> usize {
     M
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::DType;
+
+    /// One of each kind with other settings than the defaults.
+    const EXAMPLES: [&str; 6] = [
+        "kind = \"adam\"\nlr = 0.01\nbeta1 = 0.5\nbeta2 = 0.99\neps = 1e-6\n",
+        "kind = \"adamw\"\nlr = 0.01\nbeta1 = 0.8\nbeta2 = 0.95\neps = 1e-6\nweight_decay = 0.3\n",
+        "kind = \"rmsprop\"\nlr = 0.02\ndecay = 0.9\neps = 1e-6\n",
+        "kind = \"adagrad\"\nlr = 0.1\neps = 1e-6\n",
+        "kind = \"sgd\"\nlr = 0.1\nmomentum = 0.8\nnesterov = false\n",
+        "kind = \"sgd\"\nlr = 0.1\nmomentum = 0.8\nnesterov = true\n",
+    ];
+
+    #[test]
+    fn recipes_are_written_as_they_were_read() {
+        for text in EXAMPLES {
+            let optimizer: Optimizer = toml::from_str(text).expect(text);
+            assert_eq!(optimizer.check("o"), Ok(()));
+            let again = toml::to_string(&optimizer).expect("writes");
+            assert_eq!(toml::from_str::<Optimizer>(&again).expect("reads"), optimizer, "{again}");
+        }
+        for kind in ["adam", "adamw", "rmsprop", "adagrad", "sgd"] {
+            let optimizer: Optimizer = toml::from_str(&format!("kind = '{kind}'")).expect("has defaults");
+            assert_eq!(optimizer.check("o"), Ok(()), "{kind}");
+            assert_eq!(optimizer.moments(), optimizer.at(0).moments());
+        }
+        testing::refused("kind = 'lion'", "`adamw`");
+        testing::refused("lr = 0.1", "kind");
+    }
+
+    /// What other programs can check: with `KILN_TRAJECTORIES`, a file, the parameters after each step of the examples go
+    /// there as JSON, for `tests/python/check_optimisers.py`.
+    #[test]
+    fn trajectories_of_all() -> Result<()> {
+        let mut cases = Vec::new();
+        for text in EXAMPLES {
+            let optimizer: Optimizer = toml::from_str(text).expect(text);
+            let values = testing::run(optimizer, DType::F64)?;
+            assert!(values.iter().flatten().all(|value| value.is_finite()), "{text}");
+            cases.push(serde_json::json!({ "optimizer": optimizer, "values": values }));
+        }
+        if let Some(path) = std::env::var_os("KILN_TRAJECTORIES") {
+            let (start, gradients) = (testing::START, testing::GRADIENTS);
+            let all = serde_json::json!({ "start": start, "gradients": gradients, "cases": cases });
+            std::fs::write(path, all.to_string()).expect("writes");
+        }
+        Ok(())
+    }
+}

@@ -70,10 +70,7 @@ struct Rule {
     }
 
     #[inline(always)]
-    fn element<T: Real>(
-        &self,
-        _: [f64; 2],
-    ) -> impl Fn(T, [T; 1], T) -> (T, [T; 1]) + Copy + Send + Sync + 'static {
+    fn element<T: Real>(&self, _: [f64; 2]) -> impl Fn(T, [T; 1], T) -> (T, [T; 1]) + Copy + Send + Sync + 'static {
         let [rate, decay, eps] = self.constants().map(real::<T>);
         #[inline(always)]
         move |p, [v], g| {

@@ -184,9 +184,8 @@ mod tests {
 
     #[test]
     fn ramps_have_their_closed_forms() {
-        let ramp = |shape: &str| {
-            parse(&format!("lr = {{ shape = '{shape}', from = 8, to = 0.5, kimg = 4, start_kimg = 2 }}"))
-        };
+        let ramp =
+            |shape: &str| parse(&format!("lr = {{ shape = '{shape}', from = 8, to = 0.5, kimg = 4, start_kimg = 2 }}"));
         for (shape, quarter, half) in [
             // A quarter and half of the way: 8 - 7.5 / 4; 0.5 + 7.5 (1 + cos(pi / 4)) / 2; 8 / 16^(1 / 4).
             ("linear", 6.125, 4.25),

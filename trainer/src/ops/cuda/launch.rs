@@ -11,13 +11,22 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// A source file of kernels.
 pub(in crate::ops) struct Module {
     name: &'static str,
+    /// What the source takes for granted: the formula of an optimiser.
+    rule: &'static str,
     source: &'static str,
+}
+
+impl Module {
+    /// The kernel of an optimiser's step, with its formula.
+    pub(super) const fn update(name: &'static str, rule: &'static str) -> Self {
+        Self { name, rule, source: include_str!("kernels/update.cu") }
+    }
 }
 
 macro_rules! module {
     ($name:ident, $file:literal) => {
         pub(in crate::ops) const $name: Module =
-            Module { name: $file, source: include_str!(concat!("kernels/", $file, ".cu")) };
+            Module { name: $file, rule: "", source: include_str!(concat!("kernels/", $file, ".cu")) };
     };
 }
 module!(ELEMENTWISE, "elementwise");
@@ -72,7 +81,7 @@ fn compile<T: Element>(device: &CudaDevice, module: &Module) -> Result<Ptx> {
         name: Some(format!("{}.cu", module.name)),
         ..CompileOptions::default()
     };
-    let source = format!("#define KILN_{}\n{PRELUDE}\n{}", type_name(T::DTYPE), module.source);
+    let source = format!("#define KILN_{}\n{PRELUDE}\n{}\n{}", type_name(T::DTYPE), module.rule, module.source);
     match compile_ptx_with_opts(source, options) {
         Ok(ptx) => Ok(ptx),
         Err(CompileError::CompileError { log, .. }) => Err(Error::Msg(format!(

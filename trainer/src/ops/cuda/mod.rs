@@ -4,13 +4,13 @@
 //! shapes only, without atomics: the same inputs give the same bits on the same card. Beside `f32` and `f64` the layers
 //! take `f16` and `bf16` images and weights; arithmetic, biases and gradients of weights are then `f32`.
 
-mod adam;
 mod channel;
 mod conv;
 mod convolutions;
 #[cfg(feature = "cudnn")]
 mod cudnn;
 mod epilogue;
+mod flat;
 mod gemm;
 mod images;
 mod launch;
@@ -22,11 +22,12 @@ mod normalise;
 mod scaling;
 #[cfg(test)]
 mod tests;
+mod update;
 
-pub(super) use adam::adam;
 pub(super) use channel::{broadcast, dot, map_channels, sum};
 pub(super) use conv::{conv, conv_transpose, weight_grad};
 pub use convolutions::{Convolutions, convolutions, done_by_cudnn};
+pub(super) use flat::{gather, limit, measure};
 pub(super) use images::{resample, take_images};
 pub(super) use linear::{linear, product};
 pub(super) use loss::mean_loss;
@@ -34,6 +35,7 @@ pub(super) use map::{binary, unary};
 pub(super) use norm::{batch_norm_backward, batch_norm_forward};
 pub(super) use normalise::normalise;
 pub(super) use scaling::{decide, watch};
+pub(super) use update::update;
 
 use super::Activation;
 use candle_core::cuda_backend::cudarc::driver::{

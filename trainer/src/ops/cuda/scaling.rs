@@ -2,7 +2,6 @@
 
 use super::launch::{OPTIMISER, blocks, launch, over};
 use super::{Operand, count, view, with_element};
-use crate::ops::Adam;
 use candle_core::{CudaStorage, Layout, Result, bail};
 
 /// Notes in the state whether a gradient is not finite.
@@ -25,7 +24,7 @@ pub(in crate::ops) fn decide(
     op: &str,
     state: &mut CudaStorage,
     layout: &Layout,
-    adam: &Adam,
+    (step, [decay1, decay2]): (u64, [f64; 2]),
     most: f32,
     patience: u32,
 ) -> Result<()> {
@@ -34,7 +33,19 @@ pub(in crate::ops) fn decide(
         bail!("{op}: takes a contiguous state, got {layout:?}")
     };
     let mut state = state.as_cuda_slice_mut::<f32>()?.slice_mut(start..end);
-    let (step, beta1, beta2) = (adam.step as f64, adam.beta1, adam.beta2);
-    launch!(&device, OPTIMISER, f32, "decide", blocks((1, 1), 1), &mut state, &step, &beta1, &beta2, &most, &patience);
+    let step = step as f64;
+    launch!(
+        &device,
+        OPTIMISER,
+        f32,
+        "decide",
+        blocks((1, 1), 1),
+        &mut state,
+        &step,
+        &decay1,
+        &decay2,
+        &most,
+        &patience
+    );
     Ok(())
 }
