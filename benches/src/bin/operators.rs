@@ -108,7 +108,7 @@ fn rows([n, side, c, o]: [usize; 4]) -> Result<Vec<Row>> {
     let variable = |t: &Tensor| Var::from_tensor(&first(t)?);
     let (cx, cy, cw) = (variable(&x)?, variable(&y)?, variable(&w)?);
     let conv = |x: &Tensor, w: &Tensor| x.conv2d(w, 1, 2, 1, 1);
-    let transposed = |y: &Tensor, w: &Tensor| y.conv_transpose(w, 1, 0, 2, 1);
+    let transposed = |y: &Tensor, w: &Tensor| y.conv_transpose2d(w, 1, 0, 2, 1);
     let (conv_graph, transposed_graph) = (conv(&cx, &cw)?, transposed(&cy, &cw)?);
     let (px, py, pw) = (first(&x)?, first(&y)?, first(&w)?);
 

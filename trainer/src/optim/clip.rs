@@ -29,19 +29,22 @@ impl Clip {
         }
     }
 
-    /// Limits `gradient`, `[total]`, in place, and gives its norm before that, a scalar on its device. `decided` is the state
+    /// Limits `gradient`, `[total]`, in place, if it is to be, and gives its norm before that, a scalar on its device. `decided` is the state
     /// of the loss scaling that has judged it, where there is one: norm and limits are then those of the unscaled gradient,
     /// and of one that is not finite nothing is changed.
     ///
     /// # Errors
     /// Tensors that are not contiguous, other types than `f32` and `f64`.
-    pub fn apply(self, gradient: &Tensor, decided: Option<&Tensor>) -> Result<Tensor> {
-        let (norm, value) = match self {
-            Self::Norm(norm) => (norm, f64::INFINITY),
-            Self::Value(value) => (f64::INFINITY, value),
+    pub fn apply(clip: Option<Self>, gradient: &Tensor, decided: Option<&Tensor>) -> Result<Tensor> {
+        let (norm, value) = match clip {
+            Some(Self::Norm(norm)) => (norm, f64::INFINITY),
+            Some(Self::Value(value)) => (f64::INFINITY, value),
+            None => (f64::INFINITY, f64::INFINITY),
         };
         let found = ops::measure(gradient, Limits { norm, value }, decided)?;
-        ops::limit(gradient, &found)?;
+        if clip.is_some() {
+            ops::limit(gradient, &found)?;
+        }
         found.get(0)
     }
 }
@@ -60,15 +63,15 @@ mod tests {
     fn a_gradient_that_is_too_long_keeps_its_direction() -> Result<()> {
         // Of length 13.
         let g = gradient(&[3., -4., 0., 12.])?;
-        assert_eq!(Clip::Norm(6.5).apply(&g, None)?.to_scalar::<f32>()?, 13.);
+        assert_eq!(Clip::apply(Some(Clip::Norm(6.5)), &g, None)?.to_scalar::<f32>()?, 13.);
         assert_eq!(g.to_vec1::<f32>()?, [1.5, -2., 0., 6.]);
         // What is short enough keeps its bytes, and one of the largest length is.
         for most in [6.5, 7.] {
-            assert_eq!(Clip::Norm(most).apply(&g, None)?.to_scalar::<f32>()?, 6.5);
+            assert_eq!(Clip::apply(Some(Clip::Norm(most)), &g, None)?.to_scalar::<f32>()?, 6.5);
             assert_eq!(g.to_vec1::<f32>()?, [1.5, -2., 0., 6.]);
         }
         let zero = gradient(&[0.; 5])?;
-        assert_eq!(Clip::Norm(1.).apply(&zero, None)?.to_scalar::<f32>()?, 0.);
+        assert_eq!(Clip::apply(Some(Clip::Norm(1.)), &zero, None)?.to_scalar::<f32>()?, 0.);
         assert_eq!(zero.to_vec1::<f32>()?, [0.; 5]);
         Ok(())
     }
@@ -76,7 +79,7 @@ mod tests {
     #[test]
     fn elements_that_are_too_large_are_cut() -> Result<()> {
         let g = gradient(&[3., -4., 0.5, 12., -0.25])?;
-        let norm = Clip::Value(2.).apply(&g, None)?.to_scalar::<f32>()?;
+        let norm = Clip::apply(Some(Clip::Value(2.)), &g, None)?.to_scalar::<f32>()?;
         assert!((norm - 169.3125f32.sqrt()).abs() < 1e-5, "{norm}");
         assert_eq!(g.to_vec1::<f32>()?, [2., -2., 0.5, 2., -0.25]);
         Ok(())
@@ -86,15 +89,15 @@ mod tests {
     fn what_is_no_number_is_not_hidden() -> Result<()> {
         for clip in [Clip::Norm(1.), Clip::Value(1.)] {
             let g = gradient(&[0.5, f32::NAN, -7.])?;
-            assert!(clip.apply(&g, None)?.to_scalar::<f32>()?.is_nan());
+            assert!(Clip::apply(Some(clip), &g, None)?.to_scalar::<f32>()?.is_nan());
             assert!(g.to_vec1::<f32>()?[1].is_nan(), "{clip:?}");
         }
         let g = gradient(&[0.5, f32::NEG_INFINITY])?;
-        assert_eq!(Clip::Norm(1.).apply(&g, None)?.to_scalar::<f32>()?, f32::INFINITY);
+        assert_eq!(Clip::apply(Some(Clip::Norm(1.)), &g, None)?.to_scalar::<f32>()?, f32::INFINITY);
         assert!(g.to_vec1::<f32>()?[1].is_nan());
         // Squares that f32 does not have are no infinities.
         let large = gradient(&[3e30, -4e30])?;
-        assert_eq!(Clip::Norm(5.).apply(&large, None)?.to_scalar::<f32>()?, 5e30);
+        assert_eq!(Clip::apply(Some(Clip::Norm(5.)), &large, None)?.to_scalar::<f32>()?, 5e30);
         assert_eq!(large.to_vec1::<f32>()?, [3., -4.]);
         Ok(())
     }
@@ -105,12 +108,12 @@ mod tests {
             let scaling = Scaling::new(&device())?;
             let g = gradient(&[3., -4., 0., 12.])?.broadcast_mul(scaling.scale())?;
             scaling.judge(&g, 1, [0., 0.])?;
-            assert_eq!(clip.apply(&g, Some(scaling.state()))?.to_scalar::<f32>()?, 13.);
+            assert_eq!(Clip::apply(Some(clip), &g, Some(scaling.state()))?.to_scalar::<f32>()?, 13.);
             assert_eq!((g / 65_536.)?.to_vec1::<f32>()?, expected, "{clip:?}");
             // One whose step is skipped is left alone.
             let bad = gradient(&[1e9, f32::INFINITY])?;
             scaling.judge(&bad, 2, [0., 0.])?;
-            assert_eq!(clip.apply(&bad, Some(scaling.state()))?.to_scalar::<f32>()?, f32::INFINITY);
+            assert_eq!(Clip::apply(Some(clip), &bad, Some(scaling.state()))?.to_scalar::<f32>()?, f32::INFINITY);
             assert_eq!(bad.to_vec1::<f32>()?, [1e9, f32::INFINITY]);
         }
         Ok(())
@@ -126,7 +129,7 @@ mod tests {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
             pool.install(|| {
                 let g = gradient(&values)?;
-                let norm = Clip::Norm(10.).apply(&g, None)?.to_scalar::<f32>()?;
+                let norm = Clip::apply(Some(Clip::Norm(10.)), &g, None)?.to_scalar::<f32>()?;
                 assert!((f64::from(norm) / exact - 1.).abs() < 1e-7, "{norm} {exact}");
                 Ok((norm.to_bits(), g.to_vec1()?))
             })

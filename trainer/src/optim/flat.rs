@@ -153,14 +153,14 @@ impl Flat {
     }
 
     /// One step with the gradient gathered since the last one: it is reduced, judged where losses are scaled, clipped, and
-    /// used. Gives the norm of the gradient before clipping, a scalar on the device, where there is clipping; with scaled
-    /// losses, of the unscaled gradient.
+    /// used. Gives the norm of the gradient before clipping, a scalar on the device; with scaled losses, of the unscaled
+    /// gradient.
     ///
     /// A step with a scaled gradient that is not finite is skipped: parameters, moments and averages stay what they are.
     ///
     /// # Errors
     /// No gradient; constants of another optimiser, another number of averages.
-    pub fn step(&mut self, step: &Step<'_>) -> Result<Option<Tensor>> {
+    pub fn step(&mut self, step: &Step<'_>) -> Result<Tensor> {
         if !self.pending {
             bail!("a step without a gradient: none was accumulated since the last one")
         }
@@ -172,7 +172,7 @@ impl Flat {
         if let Some(scaling) = step.scaling {
             scaling.judge(&self.gradient, step.step, step.constants.decays())?;
         }
-        let norm = step.clip.map(|clip| clip.apply(&self.gradient, decided)).transpose()?;
+        let norm = Clip::apply(step.clip, &self.gradient, decided)?;
         step.constants.update(&self.state, &self.gradient, step.step, step.averages, decided)?;
         self.pending = false;
         Ok(norm)
@@ -320,7 +320,7 @@ mod tests {
         flat.accumulate(&[Some(vector(&[3., 0.])?), Some(vector(&[4.])?)], 1.)?;
         let (mean, constants) = (Mean(RefCell::default()), sgd(1.));
         let step = Step { clip: Some(Clip::Norm(5.)), reduce: &mean, ..with(&constants, 1, &[]) };
-        let norm = flat.step(&step)?.expect("it is clipped").to_scalar::<f32>()?;
+        let norm = flat.step(&step)?.to_scalar::<f32>()?;
         assert_eq!((norm, mean.0.into_inner()), (10., vec![128]));
         assert_eq!(flat.views(0)?[0].to_vec1::<f32>()?, [-2., 1.]);
         assert_eq!(flat.views(0)?[1].to_vec1::<f32>()?, [-3.]);

@@ -43,20 +43,6 @@ pub(in crate::ops) fn map_channels(
     })
 }
 
-/// One constant a channel, repeated to `shape`.
-pub(in crate::ops) fn broadcast(op: &str, shape: &Shape, c: Operand<'_>) -> Result<(CudaStorage, Shape)> {
-    let device = &c.0.device;
-    with_element!(op, c.0, T => {
-        let constants = view::<T>(op, c)?;
-        let (n, channels) = (count(op, shape.elem_count())?, count(op, constants.len())?);
-        let mut out = unwritten::<T>(device, shape.elem_count())?;
-        if n > 0 {
-            launch!(device, CHANNEL, T, "channel_broadcast", over(n), &mut out, &constants, &n, &channels);
-        }
-        Ok(done(out, device, shape))
-    })
-}
-
 /// The sum of every channel, in the wide type.
 pub(in crate::ops) fn sum(op: &str, channels: usize, x: Operand<'_>) -> Result<(CudaStorage, Shape)> {
     let device = &x.0.device;

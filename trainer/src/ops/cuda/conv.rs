@@ -23,7 +23,7 @@ struct Plan {
     columns: usize,
     channels: usize,
     outputs: usize,
-    shape: [u32; 11],
+    shape: [u32; 16],
     /// Whether channels can be moved four at a time, in one word.
     by_four: bool,
 }
@@ -31,24 +31,17 @@ struct Plan {
 impl Plan {
     /// For images of which the large ones begin `start` elements behind an aligned place.
     fn new(sizes: Sizes, start: usize) -> Result<Self> {
-        let ([kh, kw], groups) = (sizes.kernel, sizes.geometry.groups);
-        let channels = sizes.channels / groups;
-        let columns = kh * kw * channels;
-        let images = (MOST_PATCHES / (sizes.small[0] * sizes.small[1] * columns)).clamp(1, sizes.images.max(1));
-        let (g, [h, w], [sh, sw]) = (sizes.geometry, sizes.large, sizes.small);
-        let all = [h, w, sizes.channels, sh, sw, kh, kw, g.stride[0], g.stride[1], g.padding[0], g.padding[1]];
-        let mut shape = [0; 11];
+        let (g, columns) = (sizes.geometry, sizes.patch_len());
+        let channels = sizes.channels / g.groups;
+        let images = (MOST_PATCHES / (sizes.positions() * columns)).clamp(1, sizes.images.max(1));
+        let axes = [sizes.small, sizes.kernel, g.stride, g.padding];
+        let all = sizes.large.into_iter().chain([sizes.channels]).chain(axes.into_iter().flatten());
+        let mut shape = [0; 16];
         for (to, from) in shape.iter_mut().zip(all) {
-            *to = count("conv2d", from)?;
+            *to = count("conv", from)?;
         }
         let by_four = [channels, sizes.channels, start].iter().all(|n| n.is_multiple_of(4));
-        Ok(Self { sizes, images, columns, channels, outputs: sizes.outputs / groups, shape, by_four })
-    }
-
-    /// Where every patch is one position, patches are the images.
-    fn is_plain(&self) -> bool {
-        let g = self.sizes.geometry;
-        self.sizes.kernel == [1, 1] && g.stride == [1, 1] && g.padding == [0, 0] && g.groups == 1
+        Ok(Self { sizes, images, columns, channels, outputs: sizes.outputs / g.groups, shape, by_four })
     }
 
     /// Pieces of the batch: the first image and how many.
@@ -58,12 +51,12 @@ impl Plan {
     }
 
     fn rows(&self, images: usize) -> usize {
-        images * self.sizes.small[0] * self.sizes.small[1]
+        images * self.sizes.positions()
     }
 
     /// Room for the patches of a piece, where they are needed.
     fn room<T: Element>(&self, device: &CudaDevice) -> Result<CudaSlice<T>> {
-        unwritten(device, if self.is_plain() { 0 } else { self.rows(self.images) * self.columns })
+        unwritten(device, if self.sizes.is_pointwise() { 0 } else { self.rows(self.images) * self.columns })
     }
 
     /// The patches [rows, columns] of these images in one group: written into `room`, or the images themselves where every
@@ -75,7 +68,7 @@ impl Plan {
         group: usize,
         room: &'a mut CudaSlice<T>,
     ) -> Result<CudaView<'a, T>> {
-        if self.is_plain() {
+        if self.sizes.is_pointwise() {
             return Ok(large.slice(..));
         }
         self.gather(device, large, group, room)?;
@@ -89,57 +82,44 @@ impl Plan {
         group: usize,
         patches: &mut CudaSlice<T>,
     ) -> Result<()> {
-        let n = count("conv2d", self.rows(large.len() / self.sizes.large_len()) * self.columns)?;
-        let [h, w, c, sh, sw, kh, kw, s0, s1, p0, p1] = &self.shape;
+        let n = count("conv", self.rows(large.len() / self.sizes.large_len()) * self.columns)?;
+        let [depth, height, width, c, d, h, w, kd, kh, kw, sd, sh, sw, pd, ph, pw] = &self.shape;
         let (run, first) = (self.channels as u32, (group * self.channels) as u32);
-        if self.by_four {
-            launch!(
-                device,
-                CONV,
-                T,
-                "gather4",
-                over(n / 4),
-                patches,
-                large,
-                &n,
-                h,
-                w,
-                c,
-                sh,
-                sw,
-                kh,
-                kw,
-                s0,
-                s1,
-                p0,
-                p1,
-                &run,
-                &first
-            );
-        } else {
-            launch!(
-                device,
-                CONV,
-                T,
-                "gather1",
-                over(n),
-                patches,
-                large,
-                &n,
-                h,
-                w,
-                c,
-                sh,
-                sw,
-                kh,
-                kw,
-                s0,
-                s1,
-                p0,
-                p1,
-                &run,
-                &first
-            );
+        macro_rules! gather {
+            ($name:literal, $n:expr) => {
+                launch!(
+                    device,
+                    CONV,
+                    T,
+                    $name,
+                    over($n),
+                    patches,
+                    large,
+                    &n,
+                    depth,
+                    height,
+                    width,
+                    c,
+                    d,
+                    h,
+                    w,
+                    kd,
+                    kh,
+                    kw,
+                    sd,
+                    sh,
+                    sw,
+                    pd,
+                    ph,
+                    pw,
+                    &run,
+                    &first
+                )
+            };
+        }
+        match self.by_four {
+            true => gather!("gather4", n / 4),
+            false => gather!("gather1", n),
         }
         Ok(())
     }
@@ -153,8 +133,8 @@ impl Plan {
         group: usize,
         end: &Finish<'_, T::Wide>,
     ) -> Result<()> {
-        let n = count("conv-transpose2d", images.len() / self.sizes.geometry.groups)?;
-        let [h, w, c, sh, sw, kh, kw, s0, s1, p0, p1] = &self.shape;
+        let n = count("conv-transpose", images.len() / self.sizes.geometry.groups)?;
+        let [depth, height, width, c, d, h, w, kd, kh, kw, sd, sh, sw, pd, ph, pw] = &self.shape;
         let (run, first) = (self.channels as u32, (group * self.channels) as u32);
         let (code, slope) = activation_code(end.activation);
         let slope = T::wide(slope);
@@ -174,17 +154,22 @@ impl Plan {
                     &code,
                     &slope,
                     &n,
+                    depth,
+                    height,
+                    width,
+                    c,
+                    d,
                     h,
                     w,
-                    c,
-                    sh,
-                    sw,
+                    kd,
                     kh,
                     kw,
-                    s0,
-                    s1,
-                    p0,
-                    p1,
+                    sd,
+                    sh,
+                    sw,
+                    pd,
+                    ph,
+                    pw,
                     &run,
                     &first
                 )
@@ -207,10 +192,10 @@ pub(in crate::ops) fn conv(
     w: Operand<'_>,
     bias: Operand<'_>,
     activation: Activation,
+    shape: &Shape,
 ) -> Result<(CudaStorage, Shape)> {
-    const OP: &str = "conv2d";
+    const OP: &str = "conv";
     let device = &x.0.device;
-    let shape = [sizes.images, sizes.small[0], sizes.small[1], sizes.outputs];
     with_element!(OP, x.0, T => {
         let (large, weight) = (view::<T>(OP, x)?, view::<T>(OP, w)?);
         #[cfg(feature = "cudnn")]
@@ -222,7 +207,7 @@ pub(in crate::ops) fn conv(
             None => multiplied(device, sizes, (&large, x.1.start_offset()), &weight)?,
         };
         finish(OP, device, &mut out, bias, sizes.outputs, activation)?;
-        Ok(done(out, device, &shape[..]))
+        Ok(done(out, device, shape))
     })
 }
 
@@ -257,19 +242,19 @@ pub(in crate::ops) fn conv_transpose(
     w: Operand<'_>,
     bias: Operand<'_>,
     activation: Activation,
+    shape: &Shape,
 ) -> Result<(CudaStorage, Shape)> {
-    const OP: &str = "conv-transpose2d";
+    const OP: &str = "conv-transpose";
     let device = &y.0.device;
-    let shape = [sizes.images, sizes.large[0], sizes.large[1], sizes.channels];
     with_element!(OP, y.0, T => {
         let (small, weight) = (view::<T>(OP, y)?, view::<T>(OP, w)?);
         #[cfg(feature = "cudnn")]
         if let Some(mut out) = convolve(device, Task::ConvTranspose, sizes, [&small, &weight])? {
             finish(OP, device, &mut out, bias, sizes.channels, activation)?;
-            return Ok(done(out, device, &shape[..]));
+            return Ok(done(out, device, shape));
         }
         let end = Finish::<<T as Element>::Wide>::new(OP, bias, sizes.channels, activation)?;
-        Ok(done(scattered(device, sizes, &small, &weight, &end)?, device, &shape[..]))
+        Ok(done(scattered(device, sizes, &small, &weight, &end)?, device, shape))
     })
 }
 
@@ -302,18 +287,18 @@ pub(in crate::ops) fn weight_grad(
     sizes: Sizes,
     x: Operand<'_>,
     y: Operand<'_>,
-    shape: [usize; 4],
+    shape: &Shape,
 ) -> Result<(CudaStorage, Shape)> {
-    const OP: &str = "conv2d-weight-grad";
+    const OP: &str = "conv-weight-grad";
     let device = &x.0.device;
     with_element!(OP, x.0, T => {
         let (large, small) = (view::<T>(OP, x)?, view::<T>(OP, y)?);
         #[cfg(feature = "cudnn")]
         if let Some(out) = convolve(device, Task::WeightGrad, sizes, [&large, &small])? {
             // Only where the wide type is the type itself.
-            return Ok(done(out, device, &shape[..]));
+            return Ok(done(out, device, shape));
         }
-        Ok(done(weights(device, sizes, (&large, x.1.start_offset()), &small)?, device, &shape[..]))
+        Ok(done(weights(device, sizes, (&large, x.1.start_offset()), &small)?, device, shape))
     })
 }
 

@@ -1,7 +1,8 @@
 //! Images made larger and smaller, and taken from a data set on the device.
 
 use super::launch::{IMAGES, launch, over};
-use super::{Operand, count, done, unwritten, view, with_element};
+use super::{Element, Operand, count, done, unwritten, view, with_element};
+use crate::ops::resample::Sides;
 use candle_core::{CudaStorage, Result, Shape, bail};
 use runtime::ImageShape;
 
@@ -9,22 +10,27 @@ use runtime::ImageShape;
 pub(in crate::ops) fn resample(
     op: &str,
     kind: i32,
-    factor: usize,
+    sides: &Sides,
+    scale: f64,
     x: Operand<'_>,
-    shape: [usize; 4],
+    shape: Vec<usize>,
 ) -> Result<(CudaStorage, Shape)> {
     let device = &x.0.device;
-    let (_, h, w, c) = x.1.shape().dims4()?;
     with_element!(op, x.0, T => {
         let values = view::<T>(op, x)?;
         let n = count(op, shape.iter().product())?;
-        let [f, h, w, c] = [factor, h, w, c].map(|n| n as u32);
-        let [_, out_h, out_w, out_c] = shape.map(|n| n as u32);
+        count(op, values.len())?;
+        let [fd, fh, fw] = sides.factors.map(|n| n as u32);
+        let ([_, d, h, w, c], [_, out_d, out_h, out_w, out_c]) = (sides.from.map(|n| n as u32), sides.to.map(|n| n as u32));
+        let scale = <T as Element>::wide(scale);
         let mut out = unwritten::<T>(device, n as usize)?;
         if n > 0 {
-            launch!(device, IMAGES, T, "resample", over(n), &mut out, &values, &n, &kind, &f, &h, &w, &c, &out_h, &out_w, &out_c);
+            launch!(
+                device, IMAGES, T, "resample", over(n),
+                &mut out, &values, &n, &kind, &fd, &fh, &fw, &scale, &d, &h, &w, &c, &out_d, &out_h, &out_w, &out_c,
+            );
         }
-        Ok(done(out, device, &shape[..]))
+        Ok(done(out, device, shape))
     })
 }
 

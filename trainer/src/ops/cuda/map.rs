@@ -4,41 +4,22 @@ use super::launch::{ELEMENTWISE, launch, over};
 use super::{Element, Operand, count, done, unwritten, view, with_element};
 use candle_core::{CudaStorage, Result, Shape, bail};
 
-/// The function of this number, with its parameter, of each element of `x`.
-pub(in crate::ops) fn unary(op: &str, kind: i32, p: f64, x: Operand<'_>) -> Result<(CudaStorage, Shape)> {
-    let device = &x.0.device;
-    with_element!(op, x.0, T => {
-        let from = view::<T>(op, x)?;
-        let n = count(op, from.len())?;
-        let mut out = unwritten::<T>(device, from.len())?;
+/// The function of this number, with its parameter, of the elements at each place of one to three tensors of one shape.
+pub(in crate::ops) fn map(op: &str, kind: i32, p: f64, tensors: &[Operand<'_>]) -> Result<(CudaStorage, Shape)> {
+    let [first, ..] = tensors else { bail!("{op}: takes one tensor at least") };
+    let device = &first.0.device;
+    with_element!(op, first.0, T => {
+        let views = tensors.iter().map(|&tensor| view::<T>(op, tensor)).collect::<Result<Vec<_>>>()?;
+        let n = count(op, views[0].len())?;
+        let mut out = unwritten::<T>(device, views[0].len())?;
         let p = <T as Element>::wide(p);
-        if n > 0 {
-            launch!(device, ELEMENTWISE, T, "unary", over(n), &mut out, &from, &n, &kind, &p);
+        match (n, &views[..]) {
+            (0, _) => (),
+            (_, [x]) => launch!(device, ELEMENTWISE, T, "map1", over(n), &mut out, x, &n, &kind, &p),
+            (_, [a, g]) => launch!(device, ELEMENTWISE, T, "map2", over(n), &mut out, a, g, &n, &kind, &p),
+            (_, [x, a, b]) => launch!(device, ELEMENTWISE, T, "map3", over(n), &mut out, x, a, b, &n, &kind, &p),
+            (_, more) => bail!("{op}: takes up to three tensors, got {}", more.len()),
         }
-        Ok(done(out, device, x.1.shape()))
-    })
-}
-
-/// The function of this number, with its parameter, of each pair of elements of `a` and `g`.
-pub(in crate::ops) fn binary(
-    op: &str,
-    kind: i32,
-    p: f64,
-    a: Operand<'_>,
-    g: Operand<'_>,
-) -> Result<(CudaStorage, Shape)> {
-    if a.1.shape() != g.1.shape() {
-        bail!("{op}: takes tensors of one shape, got {:?} and {:?}", a.1.dims(), g.1.dims())
-    }
-    let device = &a.0.device;
-    with_element!(op, a.0, T => {
-        let (va, vg) = (view::<T>(op, a)?, view::<T>(op, g)?);
-        let n = count(op, va.len())?;
-        let mut out = unwritten::<T>(device, va.len())?;
-        let p = <T as Element>::wide(p);
-        if n > 0 {
-            launch!(device, ELEMENTWISE, T, "binary", over(n), &mut out, &va, &vg, &n, &kind, &p);
-        }
-        Ok(done(out, device, a.1.shape()))
+        Ok(done(out, device, first.1.shape()))
     })
 }

@@ -24,14 +24,14 @@ mod scaling;
 mod tests;
 mod update;
 
-pub(super) use channel::{broadcast, dot, map_channels, sum};
+pub(super) use channel::{dot, map_channels, sum};
 pub(super) use conv::{conv, conv_transpose, weight_grad};
 pub use convolutions::{Convolutions, convolutions, done_by_cudnn};
 pub(super) use flat::{gather, limit, measure};
 pub(super) use images::{resample, take_images};
 pub(super) use linear::{linear, product};
 pub(super) use loss::mean_loss;
-pub(super) use map::{binary, unary};
+pub(super) use map::map;
 pub(super) use norm::{batch_norm_backward, batch_norm_forward};
 pub(super) use normalise::normalise;
 pub(super) use scaling::{decide, watch};

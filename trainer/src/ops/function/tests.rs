@@ -2,8 +2,10 @@ use super::*;
 use crate::ops::testing::{assert_close, check_backward, device, values};
 use candle_core::DType;
 
-/// Every function, and how `std` computes it.
-const FUNCTIONS: [(Function, fn(f64) -> f64); 8] = [
+/// A function, and how `std` computes it.
+type Case = (Function, fn(f64) -> f64);
+
+const FUNCTIONS: [Case; 8] = [
     (Function::RELU, |x| x.max(0.)),
     (Function::LeakyRelu { slope: 0.2 }, |x| if x < 0. { 0.2 * x } else { x }),
     (Function::Tanh, f64::tanh),

@@ -210,13 +210,13 @@ struct Shapes {
 }
 
 impl Shapes {
-    /// `None` for sizes that are too large for it, and for no images at all.
+    /// `None` for sizes that are too large for it, for volumes, and for no images at all.
     fn of(sizes: &Sizes) -> Option<Self> {
-        let (g, [h, w], [sh, sw], [kh, kw]) = (sizes.geometry, sizes.large, sizes.small, sizes.kernel);
+        let (g, [_, h, w], [_, sh, sw], [_, kh, kw]) = (sizes.geometry, sizes.large, sizes.small, sizes.kernel);
         let int = |n: usize| i32::try_from(n).ok();
-        let two = |[a, b]: [usize; 2]| Some([int(a)?, int(b)?]);
+        let two = |[_, a, b]: [usize; 3]| Some([int(a)?, int(b)?]);
         let four = |[a, b, c, d]: [usize; 4]| Some([int(a)?, int(b)?, int(c)?, int(d)?]);
-        if sizes.images == 0 {
+        if sizes.images == 0 || !sizes.is_flat() {
             return None;
         }
         Some(Self {

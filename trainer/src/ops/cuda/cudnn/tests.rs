@@ -11,9 +11,10 @@ use half::{bf16, f16};
 /// that leave something over.
 fn cases() -> Vec<Sizes> {
     let g = Geometry::square;
-    let case = |n, c, o, [h, w]: [usize; 2], [kh, kw]: [usize; 2], g: Geometry| {
-        let [sh, sw] = g.conv_size([h, w], [kh, kw]).expect("fits");
-        Sizes::new("test", &[n, h, w, c], &[n, sh, sw, o], &[o, kh, kw, c / g.groups], g).expect("fits")
+    let case = |n, c, o, size: [usize; 2], [kh, kw]: [usize; 2], g: Geometry| {
+        let ([h, w], weight) = (size, [o, kh, kw, c / g.groups]);
+        let small = [&[n], &g.conv_shape(&[h, w, c], &weight).expect("fits")[..]].concat();
+        Sizes::new("test", &[n, h, w, c], &small, &weight, g).expect("fits")
     };
     vec![
         case(3, 8, 16, [8, 8], [4, 4], g(2, 1)),
@@ -38,7 +39,7 @@ fn on_cudnn(check: impl FnOnce(&CudaDevice) -> Result<()>) -> Result<()> {
 
 /// Runs `check` on the three operations' large images, small images and weights of these sizes.
 fn with_operands<T: Element>(sizes: Sizes, check: impl FnOnce([CudaView<'_, T>; 3]) -> Result<()>) -> Result<()> {
-    let ([h, w], [sh, sw], [kh, kw]) = (sizes.large, sizes.small, sizes.kernel);
+    let ([_, h, w], [_, sh, sw], [_, kh, kw]) = (sizes.large, sizes.small, sizes.kernel);
     let all = [
         values(&[sizes.images, h, w, sizes.channels], 1)?.to_dtype(T::DTYPE)?,
         values(&[sizes.images, sh, sw, sizes.outputs], 2)?.to_dtype(T::DTYPE)?,

@@ -6,9 +6,6 @@ extern "C" __global__ void add_bias(T* out, const T* x, const T* c, unsigned n, 
 extern "C" __global__ void channel_scale(T* out, const T* x, const T* c, unsigned n, unsigned channels) {
     FOR_EACH(i, n) out[i] = put(get(x[i]) * get(c[i % channels]));
 }
-extern "C" __global__ void channel_broadcast(T* out, const T* c, unsigned n, unsigned channels) {
-    FOR_EACH(i, n) out[i] = c[i % channels];
-}
 
 // Two sums over some rows for every channel, in two stages. In the first, block (b, s) adds rows b, b + blocks, ... in
 // groups of `blockDim.x / lanes` rows at once, of up to 256 channels from 256 s on; partial sums [2, channels, blocks].

@@ -2,24 +2,29 @@
 
 enum { REPEAT = 0, SUM = 1, SHUFFLE = 2, UNSHUFFLE = 3 };
 
-// The input is [N, h, w, c], the output [N, out_h, out_w, out_c] of n elements.
-extern "C" __global__ void resample(T* out, const T* x, unsigned n, int kind, unsigned f, unsigned h, unsigned w, unsigned c, unsigned out_h, unsigned out_w, unsigned out_c) {
+// The input is [N, d, h, w, c], the output [N, out_d, out_h, out_w, out_c] of n elements; factors of depth, height and width.
+extern "C" __global__ void resample(T* out, const T* x, unsigned n, int kind, unsigned fd, unsigned fh, unsigned fw, A scale, unsigned d, unsigned h, unsigned w, unsigned c, unsigned out_d, unsigned out_h, unsigned out_w, unsigned out_c) {
     FOR_EACH(i, n) {
         unsigned channel = i % out_c, pixel = i / out_c;
         unsigned column = pixel % out_w, r = pixel / out_w;
-        unsigned row = r % out_h, image = r / out_h;
-        const T* from = x + (unsigned long long)image * h * w * c;
+        unsigned row = r % out_h, s = r / out_h;
+        unsigned plane = s % out_d;
+        const T* from = x + (unsigned long long)(s / out_d) * d * h * w * c;
         if (kind == REPEAT) {
-            out[i] = from[(row / f * w + column / f) * c + channel];
+            out[i] = put(scale * get(from[((plane / fd * h + row / fh) * w + column / fw) * c + channel]));
         } else if (kind == SUM) {
             A sum = 0;
-            for (unsigned k = 0; k < f * f; k++) sum += get(from[((row * f + k / f) * w + column * f + k % f) * c + channel]);
-            out[i] = put(sum);
+            for (unsigned kk = plane * fd; kk < plane * fd + fd; kk++) {
+                for (unsigned ki = row * fh; ki < row * fh + fh; ki++) {
+                    for (unsigned kj = column * fw; kj < column * fw + fw; kj++) sum += get(from[((kk * h + ki) * w + kj) * c + channel]);
+                }
+            }
+            out[i] = put(scale * sum);
         } else if (kind == SHUFFLE) {
-            out[i] = from[(row / f * w + column / f) * c + channel * f * f + row % f * f + column % f];
+            out[i] = from[(row / fh * w + column / fw) * c + channel * fh * fw + row % fh * fw + column % fw];
         } else {
-            unsigned k = channel % (f * f);
-            out[i] = from[((row * f + k / f) * w + column * f + k % f) * c + channel / (f * f)];
+            unsigned k = channel % (fh * fw);
+            out[i] = from[((row * fh + k / fw) * w + column * fw + k % fw) * c + channel / (fh * fw)];
         }
     }
 }
