@@ -196,8 +196,7 @@ fn finish(state: &State, data: &Dataset, run: &Run, args: &Args) -> Result<()> {
         data_sha256: data.sha256().to_owned(),
     };
     let weights = if args.external_weights { Weights::Beside } else { Weights::Inside };
-    let (shape, latent, precision) = (data.shape(), recipe.generator.latent(), recipe.export.precision);
-    let exported = export::export(&sampler, shape, latent, precision, &origin, weights, &args.export)?;
+    let exported = export::export(&sampler, recipe.export.precision, &origin, weights, &args.export)?;
 
     println!("run      {}", run.path().display());
     println!("samples  {}", samples.display());

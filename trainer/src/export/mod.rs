@@ -5,10 +5,12 @@ mod verify;
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::graph::Network;
+use crate::graph::{Content, Network, Value};
 use crate::onnx::dtype;
 use candle_core::{DType, Device, Tensor};
-use runtime::{ImageShape, LatentDistribution, ModelInfo, Precision, SelfTest};
+use runtime::{
+    INPUT_CLASS, INPUT_IMAGE, INPUT_LATENT, ImageShape, LatentDistribution, ModelInfo, Precision, SelfTest,
+};
 use std::path::{Path, PathBuf};
 
 /// Values of the self-test's sample that the file records.
@@ -84,15 +86,13 @@ pub struct Exported {
 /// Names that are no export, layers that ONNX cannot have, a file that ONNX Runtime does not run to the same images.
 pub fn export(
     network: &Network,
-    image: ImageShape,
-    latent: usize,
     precision: Precision,
     origin: &Origin,
     weights: Weights,
     paths: &[PathBuf],
 ) -> Result<Vec<Exported>> {
     let network = network.rounded(precision)?;
-    let info = describe(&network, image, latent, precision, origin)?;
+    let info = describe(&network, precision, origin)?;
     let mut written: Vec<Exported> = Vec::new();
     for path in paths {
         written.extend(write(&network, &info, weights, path)?);
@@ -149,42 +149,79 @@ impl Network {
     }
 }
 
-/// The samples of `count` images from `first` on, as `runtime` numbers and lays them out, computed by candle.
-fn samples(
-    network: &Network,
+/// What a generator is given, by the names that the file's format has for it.
+struct Ports {
     latent: usize,
-    precision: Precision,
-    seed: u64,
-    first: u64,
-    count: usize,
-) -> Result<Vec<f32>> {
+    classes: usize,
+    image_in: Option<ImageShape>,
+}
+
+impl Ports {
+    fn of(network: &Network) -> candle_core::Result<Self> {
+        let graph = network.graph();
+        let mut found = Self { latent: 0, classes: 0, image_in: None };
+        for (i, port) in graph.inputs().iter().enumerate() {
+            match (port.name.as_str(), port.content, graph.shape(Value::Input(i))) {
+                (INPUT_LATENT, Content::Numbers, &[latent]) => found.latent = latent,
+                (INPUT_CLASS, Content::Class(classes), _) => found.classes = classes,
+                (INPUT_IMAGE, Content::Numbers, shape) => found.image_in = Some(image_of(shape)?),
+                (name, ..) => candle_core::bail!("generator files have no input {name}: {port:?}"),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The shape [H, W, C] of an image.
+fn image_of(shape: &[usize]) -> candle_core::Result<ImageShape> {
+    match *shape {
+        [height, width, channels] => Ok(ImageShape { channels, height, width }),
+        _ => candle_core::bail!("samples of shape {shape:?} are no images of [H, W, C]"),
+    }
+}
+
+/// What samples are drawn from beside their seed.
+struct Given<'a> {
+    /// Of all samples.
+    class: u32,
+    /// The image to begin with, [C, H, W]; none where the generator takes none.
+    image: &'a [f32],
+}
+
+/// The samples of `count` images from `first` on, as `runtime` numbers and lays them out, computed by candle.
+fn samples(network: &Network, info: &ModelInfo, first: u64, count: usize, given: &Given<'_>) -> Result<Vec<f32>> {
+    let (seed, latent, device) = (info.self_test.seed, info.latent_dim, &Device::Cpu);
     let mut z = vec![0f32; count * latent];
     for (z, index) in z.chunks_exact_mut(latent).zip(first..) {
         runtime::fill_latent(seed, index, z);
     }
-    let z = Tensor::from_vec(z, (count, latent), &Device::Cpu)?.to_dtype(dtype(precision))?.to_dtype(DType::F32)?;
-    Ok(network.forward(&[&z])?.permute((0, 3, 1, 2))?.flatten_all()?.to_vec1()?)
+    let rounded = |t: Tensor| t.to_dtype(dtype(info.precision))?.to_dtype(DType::F32);
+    let mut inputs = Vec::new();
+    for port in network.graph().inputs() {
+        inputs.push(match (port.content, port.name.as_str(), info.image_in) {
+            (Content::Class(_), ..) => Tensor::full(given.class, count, device)?,
+            (_, INPUT_IMAGE, Some(shape)) => {
+                let ImageShape { channels, height, width } = shape;
+                let one = Tensor::new(given.image, device)?.reshape((1, channels, height, width))?;
+                rounded(one.permute((0, 2, 3, 1))?.repeat((count, 1, 1, 1))?)?
+            }
+            _ => rounded(Tensor::new(&z[..], device)?.reshape((count, latent))?)?,
+        });
+    }
+    let images = network.forward(&inputs.iter().collect::<Vec<_>>())?;
+    Ok(images.permute((0, 3, 1, 2))?.flatten_all()?.to_vec1()?)
 }
 
 /// The description that goes into the file, with a self-test computed by candle.
-fn describe(
-    network: &Network,
-    image: ImageShape,
-    latent: usize,
-    precision: Precision,
-    origin: &Origin,
-) -> Result<ModelInfo> {
-    let sample = samples(network, latent, precision, 0, 0, 1)?;
-    let count = SELF_TEST_POINTS.min(sample.len());
-    // Spread evenly over the image, away from its uniform edges.
-    let points = (0..count).map(|i| (2 * i + 1) * sample.len() / (2 * count)).map(|at| (at, sample[at]));
-    Ok(ModelInfo {
+fn describe(network: &Network, precision: Precision, origin: &Origin) -> Result<ModelInfo> {
+    let Ports { latent, classes, image_in } = Ports::of(network)?;
+    let mut info = ModelInfo {
         precision,
         latent_dim: latent,
         latent: LatentDistribution::Normal,
-        image,
-        image_in: None,
-        classes: 0,
+        image: image_of(network.output_shape())?,
+        image_in,
+        classes: classes as u32,
         recipe: origin.recipe.clone(),
         recipe_sha256: files::sha256(origin.recipe.as_bytes()),
         images_seen: origin.images_seen,
@@ -192,6 +229,14 @@ fn describe(
         data_sha256: origin.data_sha256.clone(),
         quality: String::new(),
         trainer: concat!("trainer ", env!("CARGO_PKG_VERSION")).to_owned(),
-        self_test: SelfTest { seed: 0, index: 0, tolerance: verify::tolerance(precision), points: points.collect() },
-    })
+        self_test: SelfTest { seed: 0, index: 0, tolerance: verify::tolerance(precision), points: Vec::new() },
+    };
+    // As the runtime's self-test has it: the first class, a grey image.
+    let grey = vec![0f32; image_in.map_or(0, |image| image.len())];
+    let sample = samples(network, &info, 0, 1, &Given { class: 0, image: &grey })?;
+    let count = SELF_TEST_POINTS.min(sample.len());
+    // Spread evenly over the image, away from its uniform edges.
+    let points = (0..count).map(|i| (2 * i + 1) * sample.len() / (2 * count)).map(|at| (at, sample[at]));
+    info.self_test.points = points.collect();
+    Ok(info)
 }

@@ -1,9 +1,9 @@
 //! The exported file against candle: the same latents, through ONNX Runtime and through the network it was made from.
 
-use super::samples;
+use super::{Given, samples};
 use crate::error::{Error, Result};
 use crate::graph::Network;
-use runtime::{Generator, ModelInfo, Options, Precision, Provider};
+use runtime::{Generator, ModelInfo, Options, Precision, Provider, Request};
 use std::path::Path;
 
 /// Images that are compared.
@@ -19,20 +19,80 @@ pub(super) fn tolerance(precision: Precision) -> f32 {
 }
 
 /// Opens `path`, which also replays its self-test, samples from it, and returns the largest difference to `network`.
+///
+/// # Errors
+/// A file that ONNX Runtime does not run, or to other images.
 pub(super) fn parity(path: &Path, network: &Network, info: &ModelInfo) -> Result<f32> {
     let options = Options { provider: Provider::Cpu, max_batch: COUNT, ..Options::default() };
     let mut generator = Generator::open(path, &options)?;
-    let (seed, first) = (info.self_test.seed, info.self_test.index);
+    let first = info.self_test.index;
+    // Of an image to begin with all values differ; the class is not the one that every sample has by itself.
+    let mut image = vec![0f32; info.image_in.map_or(0, |image| image.len())];
+    runtime::fill_latent(1, 0, &mut image);
+    image.iter_mut().for_each(|value| *value = value.clamp(-1., 1.));
+    let given = Given { class: info.classes.saturating_sub(1), image: &image };
+    let mut request = Request::seed(info.self_test.seed).first(first);
+    if info.classes > 0 {
+        request = request.class(given.class);
+    }
+    if info.image_in.is_some() {
+        request = request.image(given.image);
+    }
     let mut drawn = vec![0f32; COUNT * info.image.len()];
-    generator.sample(seed, first, &mut drawn)?;
-    let expected = samples(network, info.latent_dim, info.precision, seed, first, COUNT)?;
+    generator.draw(&request, &mut drawn)?;
+    compare(&drawn, &samples(network, info, first, COUNT, &given)?, tolerance(info.precision))
+        .map_err(|what| Error::Export { path: path.to_owned(), what })
+}
+
+/// The largest difference, if it is allowed; else what it is.
+fn compare(drawn: &[f32], expected: &[f32], allowed: f32) -> std::result::Result<f32, String> {
     // A NaN on either side counts as infinitely far.
     let far = |a: f32, b: f32| if (a - b).is_nan() { f32::INFINITY } else { (a - b).abs() };
-    let largest = drawn.iter().zip(&expected).map(|(&a, &b)| far(a, b)).fold(0., f32::max);
-    let allowed = tolerance(info.precision);
-    if largest > allowed {
-        let what = format!("ONNX Runtime's samples differ from candle's by {largest}, allowed is {allowed}");
-        return Err(Error::Export { path: path.to_owned(), what });
+    let largest = drawn.iter().zip(expected).map(|(&a, &b)| far(a, b)).fold(0., f32::max);
+    if drawn.len() == expected.len() && largest <= allowed {
+        return Ok(largest);
     }
-    Ok(largest)
+    Err(format!("ONNX Runtime's samples differ from candle's by {largest}, allowed is {allowed}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_that_differ_by_more_than_is_allowed_are_refused() {
+        let allowed = tolerance(Precision::F32);
+        assert_eq!(compare(&[0.5, -1.], &[0.5, -0.9995], allowed).map(|far| far > 0.), Ok(true));
+        for other in [&[0.5, -0.998][..], &[0.5, f32::NAN], &[f32::INFINITY, -1.], &[0.5]] {
+            assert!(compare(&[0.5, -1.], other, allowed).is_err_and(|what| what.contains("differ")), "{other:?}");
+        }
+        // Half precision is rounded, but no other image.
+        assert!(compare(&[0.5], &[0.515], tolerance(Precision::F16)).is_ok());
+        assert!(compare(&[0.5], &[0.53], tolerance(Precision::F16)).is_err());
+    }
+
+    /// A file that ONNX Runtime runs to other images than the network's is not taken for it.
+    #[test]
+    fn a_file_of_another_network_is_refused() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("gen.onnx");
+        let image = runtime::ImageShape { channels: 1, height: 8, width: 8 };
+        let network = |seed: u64| -> Result<Network> {
+            let recipe = crate::net::dense::Generator { latent: 4, hidden: vec![8] };
+            Ok(crate::net::dense::generator(&recipe, image, &mut crate::net::Init::new(seed))?)
+        };
+        let origin = super::super::Origin {
+            recipe: String::new(),
+            images_seen: 0,
+            data: String::new(),
+            data_sha256: String::new(),
+        };
+        let weights = super::super::Weights::Inside;
+        super::super::export(&network(1)?, Precision::F32, &origin, weights, &[path.clone()])?;
+        let info = super::super::describe(&network(1)?, Precision::F32, &origin)?;
+        assert!(parity(&path, &network(1)?, &info)? < 1e-5);
+        let error = parity(&path, &network(2)?, &info).expect_err("another network").to_string();
+        assert!(error.contains("differ from candle's") && error.contains("allowed is 0.001"), "{error}");
+        Ok(())
+    }
 }

@@ -300,7 +300,7 @@ mod tests {
         let stored = trained.parameters();
         let restored = Classifier::restore(data.train.shape(), 2, |parameter| {
             let found = stored.iter().find(|(stored, _)| *stored == parameter.name);
-            found.map(|(_, t)| (*t).clone()).ok_or_else(|| candle_core::Error::Msg(format!("no {name}")))
+            found.map(|(_, t)| (*t).clone()).ok_or_else(|| candle_core::Error::Msg(format!("no {}", parameter.name)))
         })?;
         assert_eq!(restored.sha256()?, trained.sha256()?);
         // One image alone is seen as it is among others.

@@ -290,7 +290,7 @@ mod tests {
     fn what_does_not_fit_is_refused() -> Result<()> {
         let mut flat = Flat::new(&[vector(&[1., 2.])?, vector(&[3.])?], 1, 1)?;
         let constants = sgd(0.1);
-        let error = |e: Result<Option<Tensor>>| e.expect_err("must be refused").to_string();
+        let error = |e: Result<Tensor>| e.expect_err("must be refused").to_string();
         assert!(error(flat.step(&with(&constants, 1, &[0.]))).contains("without a gradient"));
         assert!(flat.accumulate(&[Some(vector(&[1., 2.])?)], 1.).is_err());
         assert!(flat.accumulate(&[Some(vector(&[1., 2.])?), Some(vector(&[1., 2.])?)], 1.).is_err());

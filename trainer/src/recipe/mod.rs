@@ -193,14 +193,15 @@ mod tests {
             assert_eq!(Recipe::parse(&recipe.to_toml()?, name, &[])?, recipe);
             let image = ImageShape { channels: 1, height: 28, width: 28 };
             let (g, d) = recipe.networks(image)?;
-            assert_eq!(d.output_shape(&g.output_shape(&[recipe.latent()])?)?, [1]);
+            assert_eq!(g.output_shape(), [28, 28, 1]);
+            assert_eq!(d.output_shape(), [1]);
         }
         Ok(())
     }
 
     #[test]
     fn unknown_keys_are_named_with_the_known_ones() {
-        for key in ["sed", "generator.widht", "training.epochs", "optimizer.lr", "export.type"] {
+        for key in ["sed", "generator.widht", "training.epochs", "optimizer.lr", "optimizer.generator.rate", "export.type"] {
             let message = error(&[(key, 1.into())]);
             assert!(
                 message.contains(key.rsplit('.').next().unwrap_or(key)) && message.contains("expected"),
@@ -224,18 +225,52 @@ mod tests {
             ("training.kimg", f64::NAN.into()),
             ("generator.width", 0.into()),
             ("generator.latent", 1_000_000.into()),
-            ("optimizer.beta1", 1.0.into()),
-            ("optimizer.generator_lr", f64::INFINITY.into()),
+            ("training.micro_batches", 3.into()),
+            ("training.micro_batches", 64.into()),
+            ("training.critic_steps", 0.into()),
+            ("optimizer.generator.beta1", 1.0.into()),
+            ("optimizer.discriminator.lr", f64::INFINITY.into()),
+            ("training.ema_half_life_kimg", (-1.0).into()),
             ("name", "../x".into()),
         ] {
             let message = error(&[(key, value)]);
             assert!(message.contains(key) && message.contains("allowed"), "{message}");
         }
-        let both = [("training.schedule", "one-stage".into()), ("discriminator.batch_norm", true.into())];
-        assert!(error(&both).contains("discriminator.batch_norm = false"));
-        let both = [("training.schedule", "one-stage".into()), ("training.precision", "f16".into())];
+        let both = [("training.stages", "one".into()), ("training.precision", "f16".into())];
         assert!(error(&both).contains("f32, tf32 and bf16"));
+        let penalty = |weight: f64, every: i64| {
+            let table = toml::Table::from_iter([
+                ("kind".to_owned(), "r1".into()),
+                ("weight".to_owned(), weight.into()),
+                ("every".to_owned(), every.into()),
+            ]);
+            error(&[("objective.penalties", vec![toml::Value::from(table)].into())])
+        };
+        assert!(penalty(-1., 1).contains("objective.penalties[0].weight is -1, allowed"));
+        assert!(penalty(1., 0).contains("objective.penalties[0].every is 0, allowed"));
         assert!(error(&[("seed.x", 1.into())]).contains("seed is a single value"));
         assert!(Recipe::load("nothing", &[]).expect_err("no such").to_string().contains("digits, tutorial"));
+    }
+
+    /// What needs a discriminator that judges every image by itself is refused with one that does not, and the reason.
+    #[test]
+    fn games_that_need_samples_alone_refuse_batch_normalisation() -> Result<()> {
+        let image = ImageShape { channels: 1, height: 28, width: 28 };
+        let batch_norm = ("discriminator.batch_norm".to_owned(), true.into());
+        let r1 = toml::Value::from(toml::Table::from_iter([
+            ("kind".to_owned(), "r1".into()),
+            ("weight".to_owned(), 1.0.into()),
+        ]));
+        for (key, value, expected) in [
+            ("training.stages", "one".into(), "judges every image by itself"),
+            ("objective.penalties", vec![r1].into(), "the slope at one image would be a mixture"),
+        ] {
+            let overrides = [(key.to_owned(), value), batch_norm.clone()];
+            let error = Recipe::load("digits", &overrides)?.networks(image).expect_err("must be refused").to_string();
+            let said = [key, expected, "discriminator.batch_norm = false"];
+            assert!(said.iter().all(|words| error.contains(words)), "{error}");
+            assert!(Recipe::load("digits", &overrides[..1])?.networks(image).is_ok());
+        }
+        Ok(())
     }
 }

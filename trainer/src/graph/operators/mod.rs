@@ -21,6 +21,8 @@ mod spectral_norm;
 mod sum_positions;
 mod take_rows;
 mod transposed_convolution;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use add::Add;
@@ -34,7 +36,7 @@ pub use kernel_energy::KernelEnergy;
 pub use linear::Linear;
 pub use normalisation::{Normalisation, Normalised};
 pub use pool::AveragePool;
-pub use reshape::{Order, Reshape};
+pub use reshape::{Layout, Reshape};
 pub use resample::{PixelShuffle, Upsample};
 pub use inner_product::InnerProduct;
 pub use sample_scale::SampleScale;

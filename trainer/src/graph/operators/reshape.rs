@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor, bail};
 
 /// In which order a vector lists the elements of an image, where a reshape makes one of the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
+pub enum Layout {
     /// As the trainer's images lie in memory.
     #[default]
     ChannelsLast,
@@ -20,13 +20,13 @@ pub struct Reshape {
     /// The shape of a sample.
     pub sample: Vec<usize>,
     /// Of a vector that becomes an image or was one; others are not concerned.
-    pub order: Order,
+    pub layout: Layout,
 }
 
 impl Reshape {
     /// Elements in the trainer's order.
     pub fn to(sample: &[usize]) -> Self {
-        Self { sample: sample.to_vec(), order: Order::default() }
+        Self { sample: sample.to_vec(), layout: Layout::default() }
     }
 }
 
@@ -40,12 +40,12 @@ impl Operator for Reshape {
 
     fn forward(&self, from: &[&Tensor]) -> Result<(Tensor, Saved)> {
         let [x] = operands(self, from)?;
-        Ok((reshape(x, &self.sample, self.order)?, Saved::new()))
+        Ok((reshape(x, &self.sample, self.layout)?, Saved::new()))
     }
 
     fn backward(&self, context: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<Gradients> {
         let [x] = operands(self, context.from)?;
-        Ok(vec![Some(reshape(grad, &x.dims()[1..], self.order)?)])
+        Ok(vec![Some(reshape(grad, &x.dims()[1..], self.layout)?)])
     }
 
     fn emit(&self, onnx: &mut Onnx, from: &[Edge]) -> Result<Edge> {
@@ -54,7 +54,7 @@ impl Operator for Reshape {
         // A vector in the file's order, and images that keep their channels, are the same elements in the same order.
         let same = match (before.len(), after.len()) {
             (0 | 1, 0 | 1) => true,
-            (0 | 1, _) | (_, 0 | 1) => self.order == Order::ChannelsFirst,
+            (0 | 1, _) | (_, 0 | 1) => self.layout == Layout::ChannelsFirst,
             _ => before.last() == after.last(),
         };
         if same {
@@ -68,16 +68,16 @@ impl Operator for Reshape {
 }
 
 /// `x` [N, ...] with samples of this shape.
-fn reshape(x: &Tensor, sample: &[usize], order: Order) -> Result<Tensor> {
+fn reshape(x: &Tensor, sample: &[usize], layout: Layout) -> Result<Tensor> {
     let n = x.dim(0)?;
     let whole = [&[n][..], sample].concat();
-    match (order, x.rank() - 1, sample.len()) {
-        (Order::ChannelsFirst, 1, 2..) => {
+    match (layout, x.rank() - 1, sample.len()) {
+        (Layout::ChannelsFirst, 1, 2..) => {
             let first = [&[n][..], &channels_first(sample)].concat();
             let axes: Vec<usize> = [0].into_iter().chain(2..first.len()).chain([1]).collect();
             x.reshape(first)?.permute(axes)?.contiguous()
         }
-        (Order::ChannelsFirst, 2.., 1) => {
+        (Layout::ChannelsFirst, 2.., 1) => {
             let axes: Vec<usize> = [0, x.rank() - 1].into_iter().chain(1..x.rank() - 1).collect();
             x.permute(axes)?.contiguous()?.reshape(whole)
         }

@@ -4,7 +4,7 @@
 //! elements in the file's order at no cost: its weight is turned once.
 
 use super::{Rewrite, is_read_once, parameter};
-use crate::graph::operators::{Linear, Order, Reshape};
+use crate::graph::operators::{Linear, Layout, Reshape};
 use crate::graph::{Network, Role, Value};
 use candle_core::{Result, Tensor};
 use std::any::Any;
@@ -35,9 +35,9 @@ impl Network {
         for (place, node) in nodes.iter().enumerate() {
             let Some(reshape) = (&*node.operator as &dyn Any).downcast_ref::<Reshape>() else { continue };
             let before = graph.shape(node.from[0]);
-            match (before.len(), reshape.sample.len(), reshape.order) {
+            match (before.len(), reshape.sample.len(), reshape.layout) {
                 // A vector becomes an image: the layer before gives it in the file's order.
-                (1, 2.., Order::ChannelsLast) => {
+                (1, 2.., Layout::ChannelsLast) => {
                     if let Value::Node(i) = node.from[0]
                         && is_read_once(self, node.from[0])
                         && is_linear(i)
@@ -47,7 +47,7 @@ impl Network {
                     }
                 }
                 // An image becomes a vector: the layer after takes it so.
-                (2.., 1, Order::ChannelsLast) => {
+                (2.., 1, Layout::ChannelsLast) => {
                     let reader = nodes.iter().position(|reader| reader.from.first() == Some(&Value::Node(place)));
                     if let Some(i) = reader.filter(|&i| is_read_once(self, Value::Node(place)) && is_linear(i)) {
                         turns[i].push(Turn { axis: 1, image: before.to_vec() });
@@ -73,7 +73,7 @@ impl Network {
             }
             let reshape = (&*node.operator as &dyn Any).downcast_ref::<Reshape>().filter(|_| turned[place]);
             let operator = reshape.map(|reshape| {
-                Arc::new(Reshape { order: Order::ChannelsFirst, ..reshape.clone() }) as Arc<dyn crate::graph::Operator>
+                Arc::new(Reshape { layout: Layout::ChannelsFirst, ..reshape.clone() }) as Arc<dyn crate::graph::Operator>
             });
             rewrite.node(place, operator)?;
         }
