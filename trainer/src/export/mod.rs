@@ -221,7 +221,7 @@ fn describe(network: &Network, precision: Precision, origin: &Origin) -> Result<
         latent: LatentDistribution::Normal,
         image: image_of(network.output_shape())?,
         image_in,
-        classes: classes as u32,
+        classes,
         recipe: origin.recipe.clone(),
         recipe_sha256: files::sha256(origin.recipe.as_bytes()),
         images_seen: origin.images_seen,

@@ -30,7 +30,7 @@ pub(super) fn parity(path: &Path, network: &Network, info: &ModelInfo) -> Result
     let mut image = vec![0f32; info.image_in.map_or(0, |image| image.len())];
     runtime::fill_latent(1, 0, &mut image);
     image.iter_mut().for_each(|value| *value = value.clamp(-1., 1.));
-    let given = Given { class: info.classes.saturating_sub(1), image: &image };
+    let given = Given { class: info.classes.saturating_sub(1) as u32, image: &image };
     let mut request = Request::seed(info.self_test.seed).first(first);
     if info.classes > 0 {
         request = request.class(given.class);

@@ -288,3 +288,6 @@ fn watch(clock: &Clock, what: &str, loss: &Tensor) -> Result<()> {
 fn halves(t: &Tensor, n: usize) -> candle_core::Result<[Tensor; 2]> {
     Ok([t.narrow(0, 0, n)?, t.narrow(0, n, t.dim(0)? - n)?])
 }
+
+#[cfg(test)]
+mod tests;

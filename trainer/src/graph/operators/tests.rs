@@ -1,6 +1,7 @@
 //! Every operator against finite differences: its shape, gradients, tangents, and the gradients of tangents.
 
 use super::*;
+use crate::graph::Operator;
 use crate::graph::testing::{Case, Kind};
 use crate::ops::testing::{device, values};
 use crate::ops::{Activation, Function, Geometry};
@@ -191,7 +192,7 @@ fn a_spectral_norm_is_the_largest_singular_value() -> Result<()> {
 
 #[test]
 fn shapes_that_do_not_fit_are_refused_with_what_is_taken() {
-    let refused = |operator: &dyn crate::graph::Operator, from: &[&[usize]]| {
+    let refused = |operator: &dyn Operator, from: &[&[usize]]| {
         let error = operator.shape(from).expect_err("must be refused").to_string();
         assert!(error.contains("take") || error.contains("fit") || error.contains("have"), "{error}");
     };

@@ -1,0 +1,205 @@
+use super::*;
+use crate::graph::Network;
+use crate::net::{Init, dcgan};
+use crate::objective::Kind;
+use crate::ops::testing::device;
+use crate::optim::{Optimizer, Sgd};
+use runtime::ImageShape;
+
+const IMAGE: ImageShape = ImageShape { channels: 1, height: 12, width: 12 };
+
+fn network(scale: f64) -> candle_core::Result<Network> {
+    let recipe = dcgan::Discriminator { width: 8, batch_norm: false };
+    dcgan::discriminator(&recipe, IMAGE, &mut Init::new(1))?.map(|_, t| t.to_device(&device())? * scale)
+}
+
+/// All logits moved by `bias`.
+fn with_last_bias(network: &Network, bias: f64) -> candle_core::Result<Network> {
+    network.map(|parameter, t| if parameter.name == "logit.bias" { t.affine(1., bias) } else { Ok(t.clone()) })
+}
+
+/// Learns by exactly its gradient, so that a step tells what that was.
+fn player(network: &Network, role: &'static str, dtype: DType) -> candle_core::Result<Player> {
+    let optimizer = Optimizer::Sgd(Sgd { lr: 1.0.into(), momentum: 0.0.into(), ..Sgd::default() });
+    let learner = Learner::new(network, optimizer.moments(), false, dtype)?;
+    Ok(Player { role, learner, optimizer, clip: None, average_kimg: None })
+}
+
+fn rules(loss: Loss, gamma: f64, stages: Stages) -> Adversarial {
+    let penalties = match gamma {
+        0. => Vec::new(),
+        gamma => vec![Penalty { kind: Kind::R1, weight: gamma.into(), every: 1 }],
+    };
+    Adversarial { loss, penalties, stages, critic_steps: 1, micro_batches: 1, dtype: DType::F32 }
+}
+
+/// What the discriminator learns, its figures, and what it tells the generator in one stage.
+fn judged(
+    rules: &Adversarial,
+    network: &Network,
+    images: [&Tensor; 2],
+) -> Result<(Vec<Tensor>, Vec<(String, f32)>, Option<Tensor>)> {
+    let mut player = player(network, "discriminator", rules.dtype)?;
+    let before = network.tensors().to_vec();
+    let (mut figures, clock) = (Figures::default(), Clock::default());
+    let told = rules.judge(&mut player, &clock, images, &mut figures)?;
+    player.step(&clock, &clock, &mut figures)?;
+    let gradients = before.iter().zip(player.learner.network().tensors()).map(|(before, after)| before - after);
+    let found = Found::read(&[figures.finish()?])?.swap_remove(0);
+    Ok((gradients.collect::<candle_core::Result<_>>()?, found, told))
+}
+
+/// The gradient of the generator's loss with respect to the images, by its own pass.
+fn told(rules: &Adversarial, network: &Network, fake: &Tensor, scale: Option<&Tensor>) -> candle_core::Result<Tensor> {
+    let trace = network.trace(&[fake])?;
+    let found = mean_loss([(trace.output(), rules.loss.criterion().generator)], scale)?;
+    trace.backward(&found.slopes(0)?, Wanted::INPUTS)?.input()
+}
+
+fn assert_close(a: &Tensor, b: &Tensor, what: &str) -> candle_core::Result<()> {
+    let (far, size) = ((a - b)?.abs()?.max_all()?.to_scalar::<f32>()?, b.abs()?.max_all()?.to_scalar::<f32>()?);
+    assert!(far <= 5e-5 * size && size > 0., "{what}: differs by {far} of {size}");
+    Ok(())
+}
+
+#[test]
+fn one_stage_gives_the_gradients_of_two() -> Result<()> {
+    let mut init = Init::new(2);
+    let mut images = |mean| init.normal(&[6, 12, 12, 1], mean, 1.)?.to_device(&device());
+    let (real, fake) = (images(0.)?, images(0.5)?);
+    // The second network is sure of itself: its logits are large.
+    for scale in [1., 20.] {
+        let network = network(scale)?;
+        for (loss, gamma) in [(Loss::NonSaturating, 0.), (Loss::Minimax, 0.), (Loss::NonSaturating, 10.)] {
+            let [one, two] = [Stages::One, Stages::Two].map(|stages| rules(loss, gamma, stages));
+            let (gradients, figures, of_images) = judged(&one, &network, [&real, &fake])?;
+            let (expected, of_two, nothing) = judged(&two, &network, [&real, &fake])?;
+            assert!(nothing.is_none());
+            for (name, value) in &of_two {
+                let found = figures.iter().find(|(known, _)| known == name).expect("the same figures").1;
+                assert!((found - value).abs() <= 1e-5 * value.abs(), "{name}: {found} {value}");
+            }
+            for ((parameter, found), expected) in network.graph().parameters().iter().zip(&gradients).zip(&expected) {
+                assert_close(found, expected, &parameter.name)?;
+            }
+            let of_images = of_images.expect("one stage");
+            assert_close(&of_images, &self::told(&two, &network, &fake, None)?, "generator")?;
+        }
+    }
+    Ok(())
+}
+
+/// The whole of what the discriminator minimises, penalty included, against finite differences of the losses it reports.
+#[test]
+fn the_discriminator_learns_the_gradient_of_what_it_reports() -> Result<()> {
+    let mut init = Init::new(2);
+    let mut images = |mean| init.normal(&[3, 12, 12, 1], mean, 1.)?.to_device(&device());
+    let (real, fake) = (images(0.)?, images(0.5)?);
+    let network = network(6.)?;
+    for gamma in [0., 10.] {
+        let rules = rules(Loss::NonSaturating, gamma, Stages::Two);
+        let total = |network: &Network| -> Result<f64> {
+            let (_, figures, _) = judged(&rules, network, [&real, &fake])?;
+            Ok(figures.iter().filter(|(n, _)| n == "discriminator_loss" || n == "r1").map(|(_, v)| f64::from(*v)).sum())
+        };
+        let (gradients, ..) = judged(&rules, &network, [&real, &fake])?;
+        for (i, gradient) in gradients.iter().enumerate() {
+            // Along the gradient itself: the largest slope there is, so that single precision shows it.
+            let length = gradient.sqr()?.sum_all()?.to_scalar::<f32>()?.sqrt();
+            if length == 0. {
+                continue;
+            }
+            let step = 2e-3 / f64::from(length);
+            let moved = |step: f64| -> Result<f64> {
+                let mut tensors = network.tensors().to_vec();
+                tensors[i] = (&tensors[i] + (gradient * step)?)?;
+                total(&network.with(tensors)?)
+            };
+            let slope = (moved(step)? - moved(-step)?) / (2. * step);
+            let expected = f64::from(length).powi(2);
+            let name = &network.graph().parameters()[i].name;
+            assert!((slope / expected - 1.).abs() < 0.03, "gamma {gamma}, {name}: {expected}, found {slope}");
+        }
+    }
+    Ok(())
+}
+
+/// The case that the non-saturating loss is made for: the discriminator's loss is flat, the generator's is not.
+#[test]
+fn a_saturated_discriminator_still_tells_the_generator() -> Result<()> {
+    let sure = with_last_bias(&network(1.)?, -300.)?;
+    let fake = Init::new(2).normal(&[3, 12, 12, 1], 0., 1.)?.to_device(&device())?;
+    let rules = rules(Loss::NonSaturating, 0., Stages::One);
+    let (_, _, of_images) = judged(&rules, &sure, [&fake, &fake])?;
+    Ok(assert_close(&of_images.expect("one stage"), &told(&rules, &sure, &fake, None)?, "saturated")?)
+}
+
+/// A discriminator that takes everything for real, in half precision: the slopes of the generator's loss are below the
+/// smallest number of `f16`, but not those of the scaled loss.
+#[test]
+fn gradients_that_underflow_survive_with_a_scale() -> Result<()> {
+    if device().is_cpu() {
+        return Ok(());
+    }
+    let rules = rules(Loss::NonSaturating, 0., Stages::Two);
+    let sure = with_last_bias(&network(4.)?, 18.)?;
+    let half = sure.map(|_, t| if t.rank() > 1 { t.to_dtype(DType::F16) } else { Ok(t.clone()) })?;
+    let fake = Init::new(2).normal(&[6, 12, 12, 1], 0.5, 1.)?.to_device(&device())?;
+    let expected = told(&rules, &sure, &fake, None)?;
+    // Of the whole: an activation that falls on the other side of zero changes single elements much, in any precision.
+    let size = |t: &Tensor| {
+        Ok::<f32, candle_core::Error>(t.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt() as f32)
+    };
+    let found = |scale: Option<&Tensor>| told(&rules, &half, &fake.to_dtype(DType::F16)?, scale)?.to_dtype(DType::F32);
+    assert_eq!(size(&found(None)?)?, 0.);
+    let found = (found(Some(&Tensor::new(&[4_194_304f32], &device())?))? / 4_194_304.)?;
+    let far = size(&(found - &expected)?)? / size(&expected)?;
+    println!("differs by {far}");
+    assert!(far < 0.05, "{far}");
+    Ok(())
+}
+
+/// Samples that see each other are traced apart, and refused where they must not.
+#[test]
+fn samples_that_see_each_other_are_judged_apart_or_refused() -> Result<()> {
+    let recipe = dcgan::Discriminator { width: 8, batch_norm: true };
+    let network = dcgan::discriminator(&recipe, IMAGE, &mut Init::new(1))?.map(|_, t| t.to_device(&device()))?;
+    let mut init = Init::new(2);
+    let mut images = |mean| init.normal(&[6, 12, 12, 1], mean, 1.)?.to_device(&device());
+    let (real, fake) = (images(0.)?, images(2.)?);
+    let two = rules(Loss::NonSaturating, 0., Stages::Two);
+    let (_, figures, told) = judged(&two, &network, [&real, &fake])?;
+    let mean = |x: &Tensor| network.forward(&[x])?.mean_all()?.to_scalar::<f32>();
+    for (name, expected) in [("real_logit", mean(&real)?), ("fake_logit", mean(&fake)?)] {
+        let found = figures.iter().find(|(known, _)| known == name).expect("a figure").1;
+        assert!((found - expected).abs() < 1e-5, "{name}: {found} {expected}");
+    }
+    assert!(told.is_none());
+    let penalised = rules(Loss::NonSaturating, 1., Stages::Two);
+    let error = judged(&penalised, &network, [&real, &fake]).expect_err("must be refused").to_string();
+    assert!(error.contains("BatchNorm") && error.contains("see each other"), "{error}");
+    Ok(())
+}
+
+/// A penalty that is taken in every other step only is twice as heavy then.
+#[test]
+fn lazy_penalties_are_as_heavy_in_the_mean() -> Result<()> {
+    let mut init = Init::new(2);
+    let mut images = |mean| init.normal(&[4, 12, 12, 1], mean, 1.)?.to_device(&device());
+    let (real, fake) = (images(0.)?, images(0.5)?);
+    let network = network(4.)?;
+    let penalty = |every: u64, steps: u64| -> Result<Option<f32>> {
+        let mut rules = rules(Loss::NonSaturating, 3., Stages::Two);
+        rules.penalties[0].every = every;
+        let mut player = player(&network, "discriminator", DType::F32)?;
+        let (mut figures, clock) = (Figures::default(), Clock { steps, ..Clock::default() });
+        rules.judge(&mut player, &clock, [&real, &fake], &mut figures)?;
+        let found = Found::read(&[figures.finish()?])?.swap_remove(0);
+        Ok(found.into_iter().find(|(name, _)| name == "r1").map(|(_, value)| value))
+    };
+    let always = penalty(1, 1)?.expect("in every step");
+    assert_eq!(penalty(2, 3)?, None);
+    let lazy = penalty(2, 4)?.expect("in every other step");
+    assert!((lazy / always - 2.).abs() < 1e-5, "{lazy} {always}");
+    Ok(())
+}
