@@ -12,6 +12,8 @@ pub mod operators;
 pub mod passes;
 mod tangent;
 #[cfg(test)]
+mod tangent_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 mod trace;
 

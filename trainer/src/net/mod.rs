@@ -4,6 +4,10 @@ pub mod dcgan;
 pub mod dense;
 mod init;
 mod layers;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use init::Init;
 pub use layers::{Layers, Window};

@@ -1,0 +1,215 @@
+//! Penalties on gradients by the tangent, through the function that training calls: against finite differences and candle's
+//! own double backward, in `f64`.
+
+use super::testing::{dot, some_elements};
+use super::*;
+use crate::net::testing::{conditional_discriminator, smooth_discriminator};
+use crate::net::{Init, dcgan};
+use crate::objective::penalty::{Kind, penalise};
+use crate::ops::testing::{device, values};
+use candle_core::{DType, Result, Tensor, Var};
+use runtime::ImageShape;
+
+const GAMMA: f64 = 10.;
+
+/// What is penalised: a network in `f64` with weights large enough to bend, and its inputs.
+fn cases() -> Result<Vec<(&'static str, Network, Vec<Tensor>)>> {
+    let image = ImageShape { channels: 2, height: 8, width: 12 };
+    let x = values(&[3, 8, 12, 2], 2)?;
+    let class = Tensor::new(&[1u32, 0, 2], &device())?;
+    let plain = dcgan::discriminator(&dcgan::Discriminator { width: 3, batch_norm: false }, image, &mut Init::new(1))?;
+    let residual = conditional_discriminator(&[8, 12, 2], 3, &mut Init::new(1))?;
+    let smooth = smooth_discriminator(&[8, 12, 2], &mut Init::new(1))?;
+    let wide = |network: Network, scale: f64| network.map(|_, t| (t.to_device(&device())?.to_dtype(DType::F64)? * scale));
+    Ok(vec![
+        ("convolutional", wide(plain, 5.)?, vec![x.clone()]),
+        ("residual", wide(residual, 1.)?, vec![x.clone(), class]),
+        ("smooth", wide(smooth, 1.)?, vec![x]),
+    ])
+}
+
+fn penalty(network: &Network, inputs: &[Tensor]) -> Result<(f64, Gradients)> {
+    let trace = network.trace(&inputs.iter().collect::<Vec<_>>())?;
+    let (value, gradients) = penalise(trace, Kind::R1, GAMMA, None)?;
+    Ok((value.to_scalar()?, gradients))
+}
+
+/// The penalty by its definition, from one pass and back.
+fn by_definition(network: &Network, inputs: &[Tensor]) -> Result<f64> {
+    let trace = network.trace(&inputs.iter().collect::<Vec<_>>())?;
+    let ones = trace.output().ones_like()?;
+    let slope = trace.backward(&ones, Wanted::INPUTS)?.input()?;
+    Ok(dot(&slope, &slope)? * GAMMA / 2. / inputs[0].dim(0)? as f64)
+}
+
+#[test]
+fn a_penalty_and_its_gradient_are_those_of_its_definition() -> Result<()> {
+    for (name, network, inputs) in cases()? {
+        let (value, gradients) = penalty(&network, &inputs)?;
+        let expected = by_definition(&network, &inputs)?;
+        assert!((value / expected - 1.).abs() < 1e-12 && value > 1e-3, "{name}: {value} {expected}");
+        for (i, (parameter, tensor)) in network.parameters().enumerate() {
+            some_elements(&format!("{name}, {}", parameter.name), tensor, &gradients.parameters[i], |moved| {
+                let mut tensors = network.tensors().to_vec();
+                tensors[i] = moved;
+                by_definition(&network.with(tensors)?, &inputs)
+            })?;
+        }
+        // Not all of them are zero, but that of the last bias is: it moves all logits alike.
+        let size = |t: &Option<Tensor>| t.as_ref().map_or(Ok(0.), |t| dot(t, t));
+        let sizes = gradients.parameters.iter().map(size).collect::<Result<Vec<_>>>()?;
+        assert!(sizes.iter().filter(|&&size| size > 1e-9).count() >= sizes.len() / 3, "{name}: {sizes:?}");
+    }
+    Ok(())
+}
+
+/// A sum over samples: what the mechanism is told of each sample's length is what a function of all of them says.
+#[test]
+fn the_gradient_along_a_direction_is_exact() -> Result<()> {
+    for (name, network, inputs) in cases()? {
+        let all: Vec<&Tensor> = inputs.iter().collect();
+        let along = values(inputs[0].dims(), 7)?;
+        let slopes = network.trace(&all)?.slopes()?;
+        let product = |network: &Network| -> Result<f64> {
+            dot(network.trace(&all)?.slopes()?.of_input(), &along)
+        };
+        let gradients = slopes.gradients_along(&along)?;
+        for (i, (parameter, tensor)) in network.parameters().enumerate() {
+            some_elements(&format!("{name}, {}", parameter.name), tensor, &gradients.parameters[i], |moved| {
+                let mut tensors = network.tensors().to_vec();
+                tensors[i] = moved;
+                product(&network.with(tensors)?)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// The convolutional and the smooth discriminator in candle's own operators, whose double backward is exact: every element
+/// of every gradient to 1e-9 of the largest.
+#[test]
+fn penalties_have_the_gradients_of_double_backward() -> Result<()> {
+    if !device().is_cpu() || !double_backward_works()? {
+        println!("nothing to compare with: candle detaches gradients unless {VARIABLE}=1, or this is a GPU");
+        return Ok(());
+    }
+    for (name, network, inputs) in cases()? {
+        let Some(forward) = in_candle(name) else { continue };
+        let tracked = network.tensors().iter().map(Var::from_tensor).collect::<Result<Vec<_>>>()?;
+        let weights: Vec<Tensor> = tracked.iter().map(|v| v.as_tensor().clone()).collect();
+        let x = Var::from_tensor(&inputs[0])?;
+        let logits = forward(x.as_tensor(), &weights)?;
+        let far = (logits.detach() - network.forward(&inputs.iter().collect::<Vec<_>>())?)?.abs()?.max_all()?;
+        assert!(far.to_scalar::<f64>()? < 1e-10, "{name}: another network");
+        let slopes = logits.sum_all()?.backward()?;
+        let slope = slopes.get(&x).expect("a slope");
+        let value = (slope.sqr()?.sum_all()? * (GAMMA / 2. / inputs[0].dim(0)? as f64))?;
+        let expected = value.backward()?;
+        let (found_value, found) = penalty(&network, &inputs)?;
+        assert!((found_value / value.to_scalar::<f64>()? - 1.).abs() < 1e-12);
+        for (i, (parameter, tensor)) in network.parameters().enumerate() {
+            let zero = tensor.zeros_like()?;
+            let expected = expected.get(&tracked[i]).unwrap_or(&zero).detach();
+            let found = found.parameters[i].clone().unwrap_or(zero);
+            let (far, size) = ((&found - &expected)?.abs()?.max_all()?, expected.abs()?.max_all()?);
+            let (far, size) = (far.to_scalar::<f64>()?, size.to_scalar::<f64>()?);
+            assert!(far <= 1e-9 * size, "{name}, {}: differs by {far} of {size}", parameter.name);
+        }
+    }
+    Ok(())
+}
+
+/// What makes candle keep the graph of gradients; read once by each thread.
+const VARIABLE: &str = "CANDLE_GRAD_DO_NOT_DETACH";
+
+fn double_backward_works() -> Result<bool> {
+    let x = Var::new(&[2f64], &device())?;
+    let first = x.as_tensor().sqr()?.sqr()?.sum_all()?.backward()?;
+    let Some(first) = first.get(&x).filter(|first| first.track_op()) else { return Ok(false) };
+    let second = first.sum_all()?.backward()?;
+    Ok(second.get(&x).is_some_and(|t| t.to_vec1::<f64>().is_ok_and(|v| (v[0] - 48.).abs() < 1e-9)))
+}
+
+type Forward = fn(&Tensor, &[Tensor]) -> Result<Tensor>;
+
+/// The network of this name in candle's operators, parameters in the network's order.
+fn in_candle(name: &str) -> Option<Forward> {
+    match name {
+        "convolutional" => Some(|x, w| {
+            let y = leaky(&conv(x, &w[0], &w[1], 2)?)?;
+            leaky(&conv(&y, &w[2], &w[3], 2)?)?.flatten_from(1)?.matmul(&w[4].t()?)?.broadcast_add(&w[5])
+        }),
+        "smooth" => Some(|x, w| {
+            let silu = |x: &Tensor| x / (x.neg()?.exp()? + 1.)?;
+            let y = silu(&conv(x, &w[0], &w[1], 2)?)?;
+            let y = conv(&y, &w[2], &w[3], 2)?.tanh()?;
+            y.flatten_from(1)?.matmul(&w[4].t()?)?.broadcast_add(&w[5])
+        }),
+        _ => None,
+    }
+}
+
+/// `max(x, 0.2 x)`, whose slope candle takes from a mask.
+fn leaky(x: &Tensor) -> Result<Tensor> {
+    let positive = x.detach().ge(0.)?.to_dtype(DType::F64)?;
+    x * ((positive * 0.8)? + 0.2)?
+}
+
+/// A convolution with a 4x4 kernel and padding 1, as a sum over the places of the kernel of products of matrices: all of it
+/// operators whose derivatives candle has right, of any order.
+fn conv(x: &Tensor, w: &Tensor, bias: &Tensor, stride: usize) -> Result<Tensor> {
+    let (n, h, wd, c) = x.dims4()?;
+    let (o, kh, kw, _) = w.dims4()?;
+    let padded = x.pad_with_zeros(1, 1, 1)?.pad_with_zeros(2, 1, 1)?;
+    let (oh, ow) = ((h + 2 - kh) / stride + 1, (wd + 2 - kw) / stride + 1);
+    let index = |count: usize, first: usize| -> Result<Tensor> {
+        let all: Vec<u32> = (0..count).map(|i| (first + i * stride) as u32).collect();
+        Tensor::new(all, x.device())
+    };
+    let mut sum: Option<Tensor> = None;
+    for i in 0..kh {
+        for j in 0..kw {
+            let part = padded.index_select(&index(oh, i)?, 1)?.index_select(&index(ow, j)?, 2)?;
+            let taps = w.narrow(1, i, 1)?.narrow(2, j, 1)?.reshape((o, c))?;
+            let part = part.reshape((n * oh * ow, c))?.matmul(&taps.t()?)?;
+            sum = Some(match sum {
+                Some(sum) => (sum + part)?,
+                None => part,
+            });
+        }
+    }
+    let sum = sum.expect("a kernel has places");
+    sum.broadcast_add(bias)?.reshape((n, oh, ow, o))
+}
+
+/// Penalties need a discriminator in which every sample is alone.
+#[test]
+fn samples_that_see_each_other_have_no_slopes_of_their_own() -> Result<()> {
+    let image = ImageShape { channels: 1, height: 8, width: 8 };
+    let network = dcgan::discriminator(&dcgan::Discriminator { width: 3, batch_norm: true }, image, &mut Init::new(1))?;
+    let x = Tensor::zeros((2, 8, 8, 1), DType::F32, &candle_core::Device::Cpu)?;
+    let error = network.trace(&[&x])?.slopes().expect_err("must be refused").to_string();
+    assert!(error.contains("BatchNorm"), "{error}");
+    assert!(network.trace(&[&x])?.rows(0, 1).is_err());
+    Ok(())
+}
+
+/// Half of a trace is the trace of half of the batch.
+#[test]
+fn a_part_of_a_trace_is_that_of_a_part_of_the_batch() -> Result<()> {
+    for (name, network, inputs) in cases()? {
+        let whole = network.trace(&inputs.iter().collect::<Vec<_>>())?;
+        let part: Vec<Tensor> = inputs.iter().map(|input| input.narrow(0, 1, 2)).collect::<Result<_>>()?;
+        let (a, b) = (
+            penalise(whole.rows(1, 2)?, Kind::R1, GAMMA, None)?,
+            penalise(network.trace(&part.iter().collect::<Vec<_>>())?, Kind::R1, GAMMA, None)?,
+        );
+        let far = (a.0.to_scalar::<f64>()? / b.0.to_scalar::<f64>()? - 1.).abs();
+        assert!(far < 1e-12, "{name}: {far}");
+        for (a, b) in a.1.parameters.iter().zip(&b.1.parameters) {
+            let (Some(a), Some(b)) = (a, b) else { continue };
+            assert!(dot(&(a - b)?, &(a - b)?)? <= 1e-20 * dot(b, b)?, "{name}");
+        }
+    }
+    Ok(())
+}
