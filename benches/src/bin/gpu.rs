@@ -194,7 +194,7 @@ fn compare(model: &Path, args: &Parity) -> runtime::Result<Value> {
     let mut expected = vec![0f32; PARITY_IMAGES * image.len()];
     reference.sample(SEED, 0, &mut expected)?;
     // Sizes take turns, so that none is drawn again by what is still there.
-    let mut draw = |generator: &mut Generator| -> runtime::Result<Vec<Vec<f32>>> {
+    let draw = |generator: &mut Generator| -> runtime::Result<Vec<Vec<f32>>> {
         let drawn = PARITY_BATCHES.into_iter().rev().map(|batch| {
             let mut out = vec![f32::NAN; expected.len()];
             for (out, first) in out.chunks_mut(batch * image.len()).zip((0..).step_by(batch)) {
