@@ -22,7 +22,7 @@ sections=${KILN_GPU_SECTIONS:-parity sample train tests}
 device=${KILN_GPU_DEVICE:-cuda}
 TOTAL=${KILN_GPU_TOTAL:-560}
 # How sections share the time that is left; what one leaves over, the next ones have.
-declare -A SHARE=([parity]=25 [sample]=80 [train]=105 [tests]=45)
+declare -A SHARE=([parity]=35 [sample]=75 [train]=105 [tests]=45)
 # Seconds, at the end of its time, in which a section may finish what it has begun and print.
 MARGIN=10
 

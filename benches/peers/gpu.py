@@ -319,17 +319,20 @@ def parity(args, _clock):
     columns = ["model", "image", "transposed convolutions", "runs on", ""]
     columns += ["largest difference", "mean", "allowed", *(f"again, {way}" for way in again), "replayed as graphs"]
     result = Result(columns, numeric_from=5)
-    for asked, program in programs.items():
-        said, _ = program.communicate()
-        for line in said.splitlines():
-            found = json.loads(line)
-            if "failed" in found:
-                result.notes[found["failed"]].append(f"{found['model']}, transposed convolutions {asked}")
-            else:
-                result.rows.append(parity_row(found, asked))
-        result.failed |= asked == "by default" and program.returncode != 0
-    result.rows.sort(key=lambda cells: cells[0])
-    result.print("Parity with the CPU", PARITY_NOTES)
+    try:
+        for asked, program in programs.items():
+            for line in program.stdout:
+                found = json.loads(line)
+                if "failed" in found:
+                    result.notes[found["failed"]].append(f"{found['model']}, transposed convolutions {asked}")
+                else:
+                    result.rows.append(parity_row(found, asked))
+            result.failed |= program.wait() != 0 and asked == "by default"
+    finally:
+        for program in programs.values():
+            program.kill()
+        result.rows.sort(key=lambda cells: cells[0])
+        result.print("Parity with the CPU", PARITY_NOTES)
     return result.failed or not models
 
 
