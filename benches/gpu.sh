@@ -70,22 +70,17 @@ options=(--program "$folder/bin/gpu" --models "$scratch/models" --device "$devic
 [ "$device" != cpu ] || options+=(--quick)
 
 tests() {
-  # The tests of operators, training and resuming, on the device; what convolves, by each library.
+  # The tests of operators, training and resuming, on the device.
   echo "#### Tests"
   echo
-  local code=0 all=0 said=$scratch/tests.txt end=$((SECONDS + $1)) library which
-  for library in $("$folder/bin/gpu" convolutions | tr -d '[]"' | tr , ' '); do
-    which=(ops:: state:: checkpoint:: data:: device:: game:: objective::)
-    [ "$library" = cublas ] || which=(ops::conv ops::cuda state::)
-    code=0
-    KILN_CONVOLUTIONS=$library KILN_TEST_DEVICE=$device timeout --kill-after=10 $((end > SECONDS ? end - SECONDS : 1)) \
-      "$folder/bin/trainer-tests" "${which[@]}" >"$said" 2>&1 || code=$?
-    cat "$said" >&2
-    grep -E '^test .* FAILED$|^test result:' "$said" | sed "s/^/- $library: /" || true
-    [ "$code" -eq 0 ] || { all=$code && echo "- $library: exit code $code"; }
-  done
+  local code=0 said=$scratch/tests.txt
+  KILN_TEST_DEVICE=$device timeout --kill-after=10 "$1" "$folder/bin/trainer-tests" \
+    ops:: state:: checkpoint:: data:: device:: game:: objective:: >"$said" 2>&1 || code=$?
+  cat "$said" >&2
+  grep -E '^test .* FAILED$|^test result:' "$said" | sed 's/^/- /' || true
+  [ "$code" -eq 0 ] || echo "- exit code $code"
   echo
-  return "$all"
+  return "$code"
 }
 
 models() {

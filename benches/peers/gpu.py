@@ -33,9 +33,6 @@ from worker import Worker
 NOTHING_YET = "No run on a GPU has been recorded yet.\n"
 # Network and batch; what is named first is measured first, should the time be too short.
 CONFIGURATIONS = [("digits", 64), ("dcgan-64", 64), ("dcgan-64", 128)]
-# What ours convolves with in training, by kind, and its column; which of them are there is for the program to say.
-LIBRARIES = {"kiln": "cublas", "kiln-cudnn": "cudnn"}
-TITLES = {"kiln": "**Kiln, cuBLAS**", "kiln-cudnn": "**Kiln, cuDNN**"}
 # What is measured of each side, as (kind, precision); of ours in training, the precisions.
 OURS_TRAINING = ["f32", "tf32", "bf16"]
 # Compiled but not recorded, networks of this size are as fast as eagerly.
@@ -64,12 +61,11 @@ PARITY_NOTES = """
 - transposed convolutions: as the runtime decides (`by default`), and both ways on demand, where failing is told only
 """
 TRAINING_NOTES = """
-- medians of up to {rounds} rounds of {seconds} s; ratio: the better of Kiln to the best of PyTorch in the same precision
+- medians of up to {rounds} rounds of {seconds} s; ratio: Kiln to the best of PyTorch in the same precision
 - two-stage steps on random pixels. `digits` is the default recipe; `dcgan-64` the paper's DCGAN of width 64 for
   3 x 64 x 64, with batch normalisation in the discriminator. Both have the data set on the device, and read the losses
   after the last step of a round
-- Kiln: convolutions by patches and cuBLAS, or by cuDNN where it was built with it, whose heuristics choose of the
-  algorithms that give the same bits each time
+- Kiln: convolutions by patches and cuBLAS
 - PyTorch: channels last, Adam fused (and capturable in graphs), cuDNN's search for the fastest algorithm; f32 without
   TF32, tf32 with it; bf16 by autocast
 """
@@ -103,10 +99,7 @@ def started(commands):
     """A worker for each variant, all of them ready or failed. They get ready side by side, compilers among them."""
     # Not a large pool of processes for each compiler: there are many compilers at once.
     environment = {"TORCHINDUCTOR_COMPILE_THREADS": "2"}
-    workers = {
-        (kind, precision): Worker(command, environment | {"KILN_CONVOLUTIONS": LIBRARIES.get(kind, "")})
-        for (kind, precision), command in commands.items()
-    }
+    workers = {variant: Worker(command, environment) for variant, command in commands.items()}
     try:
         for variant, each in workers.items():
             each.wait_until_ready()
@@ -163,21 +156,14 @@ def training_turn(seconds, batch):
     return turn
 
 
-def ours(args):
-    """The kinds of Kiln that the program can be."""
-    built = subprocess.run([args.program, "convolutions"], stdout=subprocess.PIPE, text=True, check=True).stdout
-    return [kind for kind, library in LIBRARIES.items() if library in json.loads(built)]
-
-
 def train(args, clock):
-    kilns = ours(args)
     configurations = [(network, 8) for network, _ in CONFIGURATIONS[:2]] if args.quick else CONFIGURATIONS
-    variants = [*((kind, p) for p in OURS_TRAINING for kind in kilns), *TORCH_TRAINING]
+    variants = [*(("kiln", p) for p in OURS_TRAINING), *TORCH_TRAINING]
     if args.quick:
         peers = [("eager", "f32"), ("graph", "f32"), ("eager", "bf16")]
-        variants = [*((kind, "f32") for kind in kilns), *peers]
+        variants = [("kiln", "f32"), *peers]
     rounds, seconds = (2, 0.2) if args.quick else (7, 0.2)
-    columns = [*(TITLES[kind] for kind in kilns), *(f"torch {kind}" for kind in KINDS), "ratio"]
+    columns = ["**Kiln**", *(f"torch {kind}" for kind in KINDS), "ratio"]
     result = Result(["network", "batch", "precision", *columns], numeric_from=3)
     try:
         for at, (network, batch) in enumerate(configurations):
@@ -194,21 +180,20 @@ def train(args, clock):
                 finish(workers)
             result.take(label, workers)
             rates = {v: statistics.median(w.rates) for v, w in workers.items() if not w.failed and w.rates}
-            result.rows += training_rows(network, batch, variants, rates, kilns)
+            result.rows += training_rows(network, batch, variants, rates)
             say(label, f"{done} rounds", {" ".join(v): f"{rate:,.0f}" for v, rate in rates.items()})
     finally:
         result.print("Training, images a second", TRAINING_NOTES.format(rounds=rounds, seconds=seconds))
     return result.failed
 
 
-def training_rows(network, batch, variants, rates, kilns):
+def training_rows(network, batch, variants, rates):
     for precision in dict.fromkeys(p for _, p in variants):
-        found = {kind: rates[kind, precision] for kind in [*kilns, *KINDS] if (kind, precision) in rates}
-        best, peer = (max((found[kind] for kind in kinds if kind in found), default=None) for kinds in (kilns, KINDS))
-        cells = [network, str(batch), precision]
-        cells += [f"**{found[kind]:,.0f}**" if kind in found else "" for kind in kilns]
-        cells += [f"{found[kind]:,.0f}" if kind in found else "" for kind in KINDS]
-        yield [*cells, f"{best / peer:.2f}" if best and peer else ""]
+        ours, peers = rates.get(("kiln", precision)), [rates.get((kind, precision)) for kind in KINDS]
+        best = max(filter(None, peers), default=None)
+        cells = [network, str(batch), precision, f"**{ours:,.0f}**" if ours else ""]
+        cells += [f"{rate:,.0f}" if rate else "" for rate in peers]
+        yield [*cells, f"{ours / best:.2f}" if ours and best else ""]
 
 
 # Sampling

@@ -22,9 +22,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// `mi_option_purge_delay`, as the trainer has it.
 const PURGE_DELAY: i32 = 15;
 
-/// What was built in.
-const CONVOLUTIONS: &[&str] = if cfg!(feature = "cudnn") { &["cublas", "cudnn"] } else { &["cublas"] };
-
 const SEED: u64 = 7;
 /// Images that both providers draw of every model.
 const PARITY_IMAGES: usize = 64;
@@ -49,8 +46,6 @@ enum Command {
     Sample(Sample),
     /// Write generator files to measure with, in both precisions
     Generators(Generators),
-    /// The libraries that convolve in training and of which `KILN_CONVOLUTIONS` chooses, as a line of JSON
-    Convolutions,
 }
 
 #[derive(Args)]
@@ -144,10 +139,6 @@ fn main() -> ExitCode {
         Command::Train(args) => train(&args),
         Command::Sample(args) => sample(&args),
         Command::Generators(args) => write_generators(&args),
-        Command::Convolutions => {
-            println!("{}", json!(CONVOLUTIONS));
-            Ok(())
-        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -290,12 +281,7 @@ fn train(args: &Train) -> Result<(), String> {
     };
     // The first step allocates, compiles kernels, and meets all sizes.
     run(&mut training, 1).map_err(|e| e.to_string())?;
-    let mut versions = json!({ "kiln": env!("CARGO_PKG_VERSION") });
-    // It may leave some operations to others: then this is not its speed.
-    let library = training.convolutions();
-    if library.starts_with("cuDNN") {
-        versions[format!("{}, {}, {} by", args.network, args.batch, args.precision)] = library.into();
-    }
+    let versions = json!({ "kiln": env!("CARGO_PKG_VERSION") });
     protocol::serve(&versions, |line| match protocol::number(line, "run") {
         Some(steps) => run(&mut training, steps).map_err(|e| e.to_string()),
         None => Err(format!("{line:?} is no command, allowed is `run N`")),

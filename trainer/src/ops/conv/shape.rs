@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor, bail};
 
 /// Stride, zero padding and groups of a convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Steps between two outputs along height and width, in input elements, at least 1.
     pub stride: [usize; 2],
@@ -48,7 +48,7 @@ impl Geometry {
 }
 
 /// All sizes of a convolution from `large` [N, H, W, C] to `small` [N, h, w, O]; a transposed one goes the other way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub(in crate::ops) struct Sizes {
     pub images: usize,
     pub large: [usize; 2],

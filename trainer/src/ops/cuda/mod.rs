@@ -7,9 +7,6 @@
 mod adam;
 mod channel;
 mod conv;
-mod convolutions;
-#[cfg(feature = "cudnn")]
-mod cudnn;
 mod epilogue;
 mod gemm;
 mod images;
@@ -26,7 +23,6 @@ mod tests;
 pub(super) use adam::adam;
 pub(super) use channel::{broadcast, dot, map_channels, sum};
 pub(super) use conv::{conv, conv_transpose, weight_grad};
-pub use convolutions::{Convolutions, convolutions, done_by_cudnn};
 pub(super) use images::{resample, take_images};
 pub(super) use linear::{linear, product};
 pub(super) use loss::mean_loss;
