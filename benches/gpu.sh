@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Kiln on a GPU: parity with the CPU, training throughput and sampling latency beside PyTorch, in less than ten minutes.
+# Kiln on a GPU: parity with the CPU, sampling latency and training throughput beside PyTorch, in less than ten minutes.
 # The machine needs an NVIDIA driver and a Python with PyTorch; neither Rust nor a network.
 #
 # usage: gpu.sh [FOLDER | ARCHIVE]     measure with what benches/gpu/pack.sh has made (default: the folder where this script
@@ -11,17 +11,20 @@
 # well. The exit code is 1 if a section failed; the others are run all the same.
 #
 # KILN_GPU_PYTHON    the Python that has PyTorch (default: python3)
-# KILN_GPU_SECTIONS  of "tests parity train sample" (default: all)
+# KILN_GPU_SECTIONS  of "parity sample train tests" (default: all, in this order)
+# KILN_GPU_TOTAL     seconds for all of them (default: 560); with less there are fewer rounds of everything, down to 260
 # KILN_GPU_DEVICE    cpu: try this script where there is no GPU, in tiny sizes; nothing is recorded
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=${KILN_GPU_PYTHON:-python3}
-sections=${KILN_GPU_SECTIONS:-tests parity train sample}
+sections=${KILN_GPU_SECTIONS:-parity sample train tests}
 device=${KILN_GPU_DEVICE:-cuda}
-# Seconds: of everything, and the most that a section gets. What one leaves over, the next ones may use.
 TOTAL=${KILN_GPU_TOTAL:-560}
-declare -A LIMIT=([tests]=90 [parity]=60 [train]=270 [sample]=200)
+# How sections share the time that is left; what one leaves over, the next ones have.
+declare -A SHARE=([parity]=35 [sample]=75 [train]=105 [tests]=45)
+# Seconds, at the end of its time, in which a section may finish what it has begun and print.
+MARGIN=10
 
 case "${1:-}" in
 -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" && exit ;;
@@ -65,22 +68,17 @@ options=(--program "$folder/bin/gpu" --models "$scratch/models" --device "$devic
 [ "$device" != cpu ] || options+=(--quick)
 
 tests() {
-  # The tests of operators, training and resuming, on the device; what convolves, by each library.
+  # The tests of operators, training and resuming, on the device.
   echo "#### Tests"
   echo
-  local code=0 all=0 said=$scratch/tests.txt end=$((SECONDS + $1)) library which
-  for library in $("$folder/bin/gpu" convolutions | tr -d '[]"' | tr , ' '); do
-    which=(ops:: state:: checkpoint:: data:: device:: game:: objective::)
-    [ "$library" = cublas ] || which=(ops::conv ops::cuda state::)
-    code=0
-    KILN_CONVOLUTIONS=$library KILN_TEST_DEVICE=$device timeout --kill-after=10 $((end > SECONDS ? end - SECONDS : 1)) \
-      "$folder/bin/trainer-tests" "${which[@]}" >"$said" 2>&1 || code=$?
-    cat "$said" >&2
-    grep -E '^test .* FAILED$|^test result:' "$said" | sed "s/^/- $library: /" || true
-    [ "$code" -eq 0 ] || { all=$code && echo "- $library: exit code $code"; }
-  done
+  local code=0 said=$scratch/tests.txt
+  KILN_TEST_DEVICE=$device timeout --kill-after=10 "$1" "$folder/bin/trainer-tests" \
+    ops:: state:: checkpoint:: data:: device:: game:: objective:: >"$said" 2>&1 || code=$?
+  cat "$said" >&2
+  grep -E '^test .* FAILED$|^test result:' "$said" | sed 's/^/- /' || true
+  [ "$code" -eq 0 ] || echo "- exit code $code"
   echo
-  return "$all"
+  return "$code"
 }
 
 models() {
@@ -94,7 +92,7 @@ section() { # NAME LIMIT
   # It ends by itself in time to print what it has; the signal is for when it cannot, and lets it end its processes.
   case $1 in
   tests) tests "$2" ;;
-  *) timeout --kill-after=10 "$2" "$python" "$folder/peers/gpu.py" "$1" "${options[@]}" --limit $(($2 > 60 ? $2 - 20 : $2)) ;;
+  *) timeout --kill-after=10 "$2" "$python" "$folder/peers/gpu.py" "$1" "${options[@]}" --limit $(($2 - MARGIN)) ;;
   esac
 }
 
@@ -105,10 +103,14 @@ card=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -1 |
 } | tee -a "$results"
 
 models 2>>"$log" || { echo "the models cannot be made: $(tail -1 "$log")" | tee -a "$results"; failed+=(models); }
+shares=0
 for name in $sections; do
-  left=$((TOTAL - SECONDS)) limit=${LIMIT[$name]:?"no section $name"}
-  limit=$((left < limit ? left : limit))
-  if [ "$limit" -lt 10 ]; then
+  shares=$((shares + ${SHARE[$name]:?"no section $name"}))
+done
+for name in $sections; do
+  limit=$(((TOTAL - SECONDS) * SHARE[$name] / shares))
+  shares=$((shares - SHARE[$name]))
+  if [ "$limit" -lt $((2 * MARGIN)) ]; then
     echo "#### $name: left out for lack of time" | tee -a "$results"
     failed+=("$name")
     continue

@@ -5,7 +5,7 @@
 # usage: pack.sh DIR     makes DIR/kiln-gpu and DIR/kiln-gpu.tar.xz
 #
 # KILN_GPU_ARCH      compute capability of the GPU without the dot (default: 90, for H100 and H200)
-# KILN_GPU_FEATURES  of the crate `benches` (default: cudnn, which includes cuda: convolutions by both libraries)
+# KILN_GPU_FEATURES  of the crate `benches` (default: cuda)
 # KILN_GPU_DROP      pattern of the kernels of ONNX Runtime that are left out, see ort_prune.py (default: those of language
 #                    models; with '' for none the archive is some 35 MiB larger)
 # KILN_GPU_LIMIT     MiB that the archive may have (default: 64)
@@ -18,7 +18,7 @@ case "${1:-}" in
 "" | -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" && exit ;;
 esac
 dir=$(mkdir -p "$1" && cd "$1" && pwd)
-arch=${KILN_GPU_ARCH:-90} features=${KILN_GPU_FEATURES:-cudnn}
+arch=${KILN_GPU_ARCH:-90} features=${KILN_GPU_FEATURES:-cuda}
 # What is fetched and made once is kept beside cargo's own.
 cache=${CARGO_TARGET_DIR:-$root/target}/gpu-pack
 folder=$dir/kiln-gpu archive=$dir/kiln-gpu.tar.xz

@@ -22,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 import common
 import worker
@@ -32,42 +33,46 @@ from worker import Worker
 NOTHING_YET = "No run on a GPU has been recorded yet.\n"
 # Network and batch; what is named first is measured first, should the time be too short.
 CONFIGURATIONS = [("digits", 64), ("dcgan-64", 64), ("dcgan-64", 128)]
-# What ours convolves with in training, by kind, and its column; which of them are there is for the program to say.
-LIBRARIES = {"kiln": "cublas", "kiln-cudnn": "cudnn"}
-TITLES = {"kiln": "**Kiln, cuBLAS**", "kiln-cudnn": "**Kiln, cuDNN**"}
 # What is measured of each side, as (kind, precision); of ours in training, the precisions.
 OURS_TRAINING = ["f32", "tf32", "bf16"]
-KINDS = ["eager", "compile", "graph", "compile-graph"]
-# The precisions that PyTorch's users train in have all kinds, the others those that are the fastest.
-TORCH_TRAINING = [
-    *((kind, p) for p in ("tf32", "bf16") for kind in KINDS),
-    *((kind, "f32") for kind in ("eager", "compile-graph")),
+# Compiled but not recorded, networks of this size are as fast as eagerly.
+KINDS = ["eager", "graph", "compile-graph"]
+TORCH_TRAINING = [(kind, p) for p in OURS_TRAINING for kind in KINDS]
+# What is asked of ours about transposed convolutions, by kind; by default it is what is best for the file.
+REWRITE = {"kiln": [], "kiln-plain": ["--rewrite", "off"], "kiln-rewritten": ["--rewrite", "on"]}
+OURS_SAMPLING = [
+    *(("kiln", p) for p in ("f16", "f32")),
+    # The other way.
+    ("kiln-rewritten", "f16"),
+    ("kiln-plain", "f32"),
+    *(("kiln-cpu", p) for p in ("f16", "f32")),
 ]
-OURS_SAMPLING = [("kiln", "f16"), ("kiln", "f32"), ("kiln-cpu", "f16"), ("kiln-cpu", "f32")]
-SAMPLING_KINDS = ["eager-nchw", "eager", "graph-nchw", "graph", "compile-graph"]
-TORCH_SAMPLING = [
-    *((kind, p) for p in ("f16", "f32") for kind in SAMPLING_KINDS),
-    *((kind, "tf32") for kind in ("eager", "graph")),
-]
+SAMPLING_KINDS = ["eager", "graph-nchw", "graph", "compile-graph"]
+TORCH_SAMPLING = [*((kind, p) for p in ("f16", "f32") for kind in SAMPLING_KINDS), ("graph", "tf32")]
 # The file that has the same numbers.
 FILES = {"f16": "f16", "f32": "f32", "tf32": "f32"}
 # Of values in [-1, 1], as in benches/src/bin/gpu.rs.
 TOLERANCE = {"f16": 0.02, "f32": 0.001, "tf32": 0.01}
+# What of `REWRITE` is asked for, by how it is told.
+PARITY_WAYS = {"by default": REWRITE["kiln"], "as they are": REWRITE["kiln-plain"], "rewritten": REWRITE["kiln-rewritten"]}
 PARITY_NOTES = """
-- 64 images of a seed, in batches of 1, 24 and 64, values in [-1, 1]; drawn again, they must be the same to the bit
+- 64 images of a seed, in batches of 1, 24 and 64, values in [-1, 1]; drawn again by the same batch size, they must be the
+  same to the bit: plainly, as replays of a recorded graph, and one beside the other
+- transposed convolutions: as the runtime decides (`by default`), and both ways on demand, where failing is told only
 """
 TRAINING_NOTES = """
-- medians of up to {rounds} rounds of {seconds} s; ratio: the better of Kiln to the best of PyTorch in the same precision
+- medians of up to {rounds} rounds of {seconds} s; ratio: Kiln to the best of PyTorch in the same precision
 - two-stage steps on random pixels. `digits` is the default recipe; `dcgan-64` the paper's DCGAN of width 64 for
   3 x 64 x 64, with batch normalisation in the discriminator. Both have the data set on the device, and read the losses
   after the last step of a round
-- Kiln: convolutions by patches and cuBLAS, or by cuDNN where it was built with it, whose heuristics choose of the
-  algorithms that give the same bits each time
+- Kiln: convolutions by patches and cuBLAS
 - PyTorch: channels last, Adam fused (and capturable in graphs), cuDNN's search for the fastest algorithm; f32 without
   TF32, tf32 with it; bf16 by autocast
 """
 SAMPLING_NOTES = """
 - up to {rounds} rounds of {seconds} s a variant; Kiln on the CPU has {threads} threads
+- `kiln` has transposed convolutions as the runtime decides for the file, `kiln-plain` as they are, `kiln-rewritten` as
+  ordinary ones
 - PyTorch: pinned memory on both sides, `graph` with both copies inside, channels last but for `-nchw`; `f32` without
   TF32, as Kiln has it, `tf32` with it
 - images of one latent differ from those of Kiln on the CPU by {farthest:.1e} at most (of [-1, 1])
@@ -94,10 +99,7 @@ def started(commands):
     """A worker for each variant, all of them ready or failed. They get ready side by side, compilers among them."""
     # Not a large pool of processes for each compiler: there are many compilers at once.
     environment = {"TORCHINDUCTOR_COMPILE_THREADS": "2"}
-    workers = {
-        (kind, precision): Worker(command, environment | {"KILN_CONVOLUTIONS": LIBRARIES.get(kind, "")})
-        for (kind, precision), command in commands.items()
-    }
+    workers = {variant: Worker(command, environment) for variant, command in commands.items()}
     try:
         for variant, each in workers.items():
             each.wait_until_ready()
@@ -115,15 +117,16 @@ def finish(workers):
 
 
 def in_turn(workers, rounds, clock, turn):
-    """Rounds of turns of all that have not failed, while there is time."""
-    order, done = random.Random(0), 0
-    while done < rounds and (done == 0 or clock.left() > 0):
+    """Rounds of turns of all that have not failed, one at least, and others while there is time for one more."""
+    order, took = random.Random(0), []
+    while len(took) < rounds and (not took or clock.left() > took[-1]):
+        begun = time.monotonic()
         turns = [each for each in workers.values() if not each.failed]
         order.shuffle(turns)
         for each in turns:
             turn(each)
-        done += 1
-    return done
+        took.append(time.monotonic() - begun)
+    return len(took)
 
 
 # Training
@@ -153,51 +156,44 @@ def training_turn(seconds, batch):
     return turn
 
 
-def ours(args):
-    """The kinds of Kiln that the program can be."""
-    built = subprocess.run([args.program, "convolutions"], stdout=subprocess.PIPE, text=True, check=True).stdout
-    return [kind for kind, library in LIBRARIES.items() if library in json.loads(built)]
-
-
 def train(args, clock):
-    kilns = ours(args)
     configurations = [(network, 8) for network, _ in CONFIGURATIONS[:2]] if args.quick else CONFIGURATIONS
-    variants = [*((kind, p) for p in OURS_TRAINING for kind in kilns), *TORCH_TRAINING]
+    variants = [*(("kiln", p) for p in OURS_TRAINING), *TORCH_TRAINING]
     if args.quick:
-        peers = [("eager", "f32"), ("compile", "f32"), ("graph", "f32"), ("eager", "bf16")]
-        variants = [*((kind, "f32") for kind in kilns), *peers]
-    rounds, seconds = (2, 0.2) if args.quick else (7, 0.25)
-    columns = [*(TITLES[kind] for kind in kilns), *(f"torch {kind}" for kind in KINDS), "ratio"]
+        peers = [("eager", "f32"), ("graph", "f32"), ("eager", "bf16")]
+        variants = [("kiln", "f32"), *peers]
+    rounds, seconds = (2, 0.2) if args.quick else (7, 0.2)
+    columns = ["**Kiln**", *(f"torch {kind}" for kind in KINDS), "ratio"]
     result = Result(["network", "batch", "precision", *columns], numeric_from=3)
     try:
-        for network, batch in configurations:
+        for at, (network, batch) in enumerate(configurations):
             label = f"{network}, batch {batch}"
             if not clock.allows_another():
                 result.fail(label, "left out for lack of time")
                 continue
+            share = clock.share(len(configurations) - at)
             workers = started({v: training_command(v, network, batch, args) for v in variants})
             clock.measuring()
             try:
-                done = in_turn(workers, rounds, clock, training_turn(seconds, batch))
+                done = in_turn(workers, rounds, share, training_turn(seconds, batch))
             finally:
                 finish(workers)
             result.take(label, workers)
             rates = {v: statistics.median(w.rates) for v, w in workers.items() if not w.failed and w.rates}
-            result.rows += training_rows(network, batch, variants, rates, kilns)
+            result.rows += training_rows(network, batch, variants, rates)
             say(label, f"{done} rounds", {" ".join(v): f"{rate:,.0f}" for v, rate in rates.items()})
     finally:
         result.print("Training, images a second", TRAINING_NOTES.format(rounds=rounds, seconds=seconds))
     return result.failed
 
 
-def training_rows(network, batch, variants, rates, kilns):
+def training_rows(network, batch, variants, rates):
     for precision in dict.fromkeys(p for _, p in variants):
-        found = {kind: rates[kind, precision] for kind in [*kilns, *KINDS] if (kind, precision) in rates}
-        best, peer = (max((found[kind] for kind in kinds if kind in found), default=None) for kinds in (kilns, KINDS))
-        cells = [network, str(batch), precision]
-        cells += [f"**{found[kind]:,.0f}**" if kind in found else "" for kind in kilns]
-        cells += [f"{found[kind]:,.0f}" if kind in found else "" for kind in KINDS]
-        yield [*cells, f"{best / peer:.2f}" if best and peer else ""]
+        ours, peers = rates.get(("kiln", precision)), [rates.get((kind, precision)) for kind in KINDS]
+        best = max(filter(None, peers), default=None)
+        cells = [network, str(batch), precision, f"**{ours:,.0f}**" if ours else ""]
+        cells += [f"{rate:,.0f}" if rate else "" for rate in peers]
+        yield [*cells, f"{ours / best:.2f}" if ours and best else ""]
 
 
 # Sampling
@@ -209,7 +205,8 @@ def sampling_command(variant, model, batches, files, args):
     if is_ours(kind):
         device = "cpu" if kind == "kiln-cpu" else args.device
         path = str(args.models / f"{model}-{precision}.onnx")
-        return [args.program, "sample", "--model", path, *several, "--device", device, "--threads", threads()]
+        words = ["--device", device, "--threads", threads(), *REWRITE.get(kind, [])]
+        return [args.program, "sample", "--model", path, *several, *words]
     return torch_command(args, "sample", files[model], "--kind", kind, "--precision", precision, *several)
 
 
@@ -246,10 +243,10 @@ def check(workers):
 
 def sample(args, clock):
     models = ["digits", "dcgan-64"]
-    batches, rounds, seconds = ([1, 4], 2, 0.1) if args.quick else ([1, 16, 64, 256], 8, 0.1)
+    batches, rounds, seconds = ([1, 4], 2, 0.1) if args.quick else ([1, 16, 64, 256], 8, 0.05)
     variants = [*OURS_SAMPLING, *TORCH_SAMPLING]
     if args.quick:
-        variants = [("kiln", "f16"), ("kiln-cpu", "f16"), ("kiln-cpu", "f32"), ("eager", "f32"), ("graph", "f32")]
+        variants = [*OURS_SAMPLING, ("eager", "f32"), ("graph", "f32")]
     columns = ["model", "batch", "what", "numbers", "p50, ms", "p99", "images/s", "to the best of torch", "calls"]
     result, farthest = Result(columns, numeric_from=4), 0.0
     try:
@@ -259,15 +256,13 @@ def sample(args, clock):
                 if not clock.allows_another():
                     result.fail(model, "left out for lack of time")
                     continue
-                # The later ones have a right to the rest of the time.
-                share = Clock(clock.left() / (len(models) - at))
+                share = clock.share(len(models) - at)
                 workers = started({v: sampling_command(v, model, batches, files, args) for v in variants})
                 clock.measuring()
                 try:
                     farthest = max(farthest, check(workers))
                     for left, batch in zip(range(len(batches), 0, -1), batches):
-                        until = Clock(share.left() / left)
-                        result.rows += sampling_rows(model, batch, workers, rounds, seconds, until)
+                        result.rows += sampling_rows(model, batch, workers, rounds, seconds, share.share(left))
                 finally:
                     finish(workers)
                 result.take(model, workers)
@@ -298,27 +293,46 @@ def sampling_rows(model, batch, workers, rounds, seconds, clock):
 
 def parity(args, _clock):
     models = sorted(map(str, args.models.glob("*.onnx")))
-    done = subprocess.run(
-        [args.program, "parity", "--device", args.device, *models], stdout=subprocess.PIPE, text=True, check=False
-    )
-    columns = ["model", "image", "runs on", "", "largest difference", "mean", "allowed", "replayed as graphs"]
-    result = Result(columns, numeric_from=4)
-    for line in done.stdout.splitlines():
-        found = json.loads(line)
-        if "failed" in found:
-            result.fail(found["model"], found["failed"])
-            continue
-        image = " x ".join(map(str, found["image"]))
-        verdict = "ok" if found["ok"] else "FAILED" if found["repeats"] else "FAILED: others when drawn again"
-        cells = [found["model"], image, found["device"], verdict]
-        # A NaN comes as null.
-        cells += ["NaN" if found[key] is None else f"{found[key]:.1e}" for key in ("largest", "mean", "tolerance")]
-        cells.append(f"{found['recorded']} of {len(found['batches'])} sizes")
-        if found["why_not"]:
-            say(f"{found['model']} is not replayed in every size: {found['why_not']}")
-        result.rows.append(cells)
-    result.print("Parity with the CPU", PARITY_NOTES)
-    return done.returncode != 0 or result.failed or not models
+    # Nothing is timed: they may run side by side.
+    programs = {
+        asked: subprocess.Popen(
+            [args.program, "parity", "--device", args.device, *words, *models], stdout=subprocess.PIPE, text=True
+        )
+        for asked, words in PARITY_WAYS.items()
+    }
+    again = ["plainly", "replayed", "replayed beside plainly"]
+    columns = ["model", "image", "transposed convolutions", "runs on", ""]
+    columns += ["largest difference", "mean", "allowed", *(f"again, {way}" for way in again), "replayed as graphs"]
+    result = Result(columns, numeric_from=5)
+    try:
+        for asked, program in programs.items():
+            for line in program.stdout:
+                found = json.loads(line)
+                if "failed" in found:
+                    result.notes[found["failed"]].append(f"{found['model']}, transposed convolutions {asked}")
+                else:
+                    result.rows.append(parity_row(found, asked))
+            result.failed |= program.wait() != 0 and asked == "by default"
+    finally:
+        for program in programs.values():
+            program.kill()
+        result.rows.sort(key=lambda cells: cells[0])
+        result.print("Parity with the CPU", PARITY_NOTES)
+    return result.failed or not models
+
+
+def parity_row(found, asked):
+    if found["why_not"]:
+        say(f"{found['model']} is not replayed in every size: {found['why_not']}")
+    way = "rewritten" if found["rewritten"] else "as they are"
+    verdict = "ok" if found["ok"] else "FAILED" if found["repeats"] else "FAILED: others when drawn again"
+    cells = [found["model"], " x ".join(map(str, found["image"])), f"{way}, {asked}" if asked == "by default" else way]
+    cells += [found["device"], verdict]
+    # A NaN comes as null.
+    cells += ["NaN" if found[key] is None else f"{found[key]:.1e}" for key in ("largest", "mean", "tolerance")]
+    for far in found["again"].values():
+        cells.append("the same bits" if far == 0 else "NaN" if far is None else f"differs by {far:.1e}")
+    return [*cells, f"{found['recorded']} of {len(found['batches'])} sizes"]
 
 
 def machine(args, _clock):

@@ -4,7 +4,7 @@ import collections
 import time
 
 # What one configuration takes at least, in seconds; with less left it is not begun.
-LEAST = 30
+LEAST = 10
 
 
 def is_ours(kind):
@@ -23,6 +23,10 @@ class Clock:
 
     def left(self):
         return self.end - time.monotonic()
+
+    def share(self, among):
+        """The clock of one of so many that have a right to what is left; what it leaves over, the others may use."""
+        return Clock(self.left() / among)
 
     def allows_another(self):
         """As much is needed as those before took until they were first measured."""

@@ -57,11 +57,6 @@ impl Training {
         Ok(losses)
     }
 
-    /// By what library the device convolves, of which operations; empty for the CPU.
-    pub fn convolutions(&self) -> String {
-        device::convolutions(&self.device)
-    }
-
     /// Waits until the device has done all that it was given: before a clock is read.
     ///
     /// # Errors

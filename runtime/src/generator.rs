@@ -115,14 +115,9 @@ impl Generator {
     fn tested(model: Model, path: &Path) -> Result<Self> {
         let mut generator = Self::on(Arc::new(model))?;
         let on_cuda = generator.provider() == Provider::Cuda;
+        #[cfg(feature = "cuda")]
         if on_cuda {
-            // What the largest batch needs is then there, or known not to be, and nothing that is recorded later moves. The
-            // first run finds out how much that is, the second one has it in one piece.
-            let n = generator.max_batch();
-            generator.run(n).and_then(|()| generator.run(n)).map_err(|e| {
-                let why = format!("a batch of {n} fails there: {e}; lower options.max_batch, or ask for cpu or auto");
-                Error::Provider { provider: "cuda", why }
-            })?;
+            generator.prepare().map_err(|why| Error::Provider { provider: "cuda", why })?;
         }
         // On a GPU always: by this it is known to work.
         if generator.model.options().start == Start::Steady || on_cuda {
@@ -175,6 +170,12 @@ impl Generator {
             #[cfg(feature = "cuda")]
             Runner::Cuda(_) => Provider::Cuda,
         }
+    }
+
+    /// Whether transposed convolutions are computed as ordinary ones, which is faster on some processors, and on a GPU, in
+    /// single precision, what gives the same bits each time.
+    pub fn is_rewritten(&self) -> bool {
+        self.model.is_rewritten()
     }
 
     /// Why [`Provider::Auto`] did not take CUDA; `None` where it did, or was not asked to choose.

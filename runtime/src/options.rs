@@ -73,11 +73,22 @@ pub struct Options {
     pub max_batch: usize,
     /// What opening is good for. Default: [`Start::Steady`].
     pub start: Start,
+    /// Whether transposed convolutions are written as ordinary ones, where they can be; `None` for what is best where it runs.
+    /// To measure what the other way is like: whether that draws the same bits each time is then for the caller to see.
+    #[doc(hidden)]
+    pub rewrite: Option<bool>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { provider: Provider::Auto, threads: 1, spinning: false, max_batch: 64, start: Start::Steady }
+        Self {
+            provider: Provider::Auto,
+            threads: 1,
+            spinning: false,
+            max_batch: 64,
+            start: Start::Steady,
+            rewrite: None,
+        }
     }
 }
 

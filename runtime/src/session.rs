@@ -7,7 +7,7 @@ use crate::gpu::{Backend, Gpu};
 use crate::graph::{self, Data, Element, Place, Weight};
 use crate::model::{CLASS, IMAGE, IMAGE_IN, LATENT, ModelInfo, Precision};
 use crate::options::{Options, Start};
-use crate::rewrite;
+use crate::rewrite::{self, Form};
 use crate::weights::{Tensors, beside, map};
 use memmap2::Mmap;
 use ort::session::Session;
@@ -20,6 +20,8 @@ use std::sync::Arc;
 /// What generators on the same weights share.
 pub(crate) struct Model {
     runner: Runner,
+    /// Whether its transposed convolutions are written as ordinary ones.
+    rewritten: bool,
     /// The model file.
     graph: Arc<Mmap>,
     path: PathBuf,
@@ -54,7 +56,7 @@ impl Model {
     pub(crate) fn open(path: &Path, options: &Options, target: Target) -> Result<Self> {
         let fail = |what: String| Error::Model { path: path.to_owned(), what };
         let graph = Arc::new(map(path).map_err(fail)?);
-        let runner = match outside(&graph).map_err(fail)? {
+        let (runner, rewritten) = match outside(&graph).map_err(fail)? {
             Some(name) => {
                 let path = beside(folder_of(path), name).map_err(fail)?;
                 on_tensors(&graph, &path, &Tensors::open(&path)?, options, target)?
@@ -67,7 +69,7 @@ impl Model {
             Ok(info)
         });
         let info = inspected.map_err(fail)?;
-        Ok(Self { runner, graph, path: path.to_owned(), info, options: options.clone() })
+        Ok(Self { runner, rewritten, graph, path: path.to_owned(), info, options: options.clone() })
     }
 
     /// The same graph with the weights and the description of the safetensors file at `path`, where this one runs.
@@ -78,13 +80,17 @@ impl Model {
         if !same_architecture(&self.info, &info) {
             return Err(fail("describes a generator of another architecture than the open one".into()));
         }
-        let runner = on_tensors(&self.graph, path, &tensors, &self.options, self.runner.target())?;
+        let (runner, rewritten) = on_tensors(&self.graph, path, &tensors, &self.options, self.runner.target())?;
         let (graph, options) = (self.graph.clone(), self.options.clone());
-        Ok(Self { runner, graph, path: self.path.clone(), info, options })
+        Ok(Self { runner, rewritten, graph, path: self.path.clone(), info, options })
     }
 
     pub(crate) fn runner(&self) -> &Runner {
         &self.runner
+    }
+
+    pub(crate) fn is_rewritten(&self) -> bool {
+        self.rewritten
     }
 
     pub(crate) fn info(&self) -> &ModelInfo {
@@ -145,7 +151,7 @@ fn same_architecture(a: &ModelInfo, b: &ModelInfo) -> bool {
 }
 
 /// A session of `model` with its own weights.
-fn on_itself(model: &[u8], path: &Path, options: &Options, target: Target) -> Result<Runner> {
+fn on_itself(model: &[u8], path: &Path, options: &Options, target: Target) -> Result<(Runner, bool)> {
     session(model, path, options, target, |weight| match weight.place {
         Place::Inside(bytes) => Ok(Data { offset: bytes.as_ptr().addr() - model.as_ptr().addr(), bytes }),
         Place::Outside(_) => Err(format!("has no data for {weight}")),
@@ -159,7 +165,7 @@ fn on_tensors<'a>(
     tensors: &'a Tensors,
     options: &Options,
     target: Target,
-) -> Result<Runner> {
+) -> Result<(Runner, bool)> {
     let fail = |what: String| Error::Model { path: path.to_owned(), what };
     let has = graph::weights(model).map_err(fail)?;
     let used = has.iter().filter(|weight| !is_own(weight)).count();
@@ -194,41 +200,51 @@ impl File {
     }
 }
 
-/// A session of `model`, where `data` gives the weights, which lie in the file at `path`.
+/// A session of `model`, where `data` gives the weights, which lie in the file at `path`, and whether it was rewritten.
 fn session<'a>(
     model: &'a [u8],
     path: &Path,
     options: &Options,
     target: Target,
     mut data: impl FnMut(&Weight<'a>) -> std::result::Result<Data<'a>, String>,
-) -> Result<Runner> {
+) -> Result<(Runner, bool)> {
     let fail = |what: String| Error::Model { path: path.to_owned(), what };
     let file = File::at(path).map_err(fail)?;
-    // What pays on a processor need not pay on a GPU, where transposed convolutions have kernels of their own.
-    let on_cpu = matches!(target, Target::Cpu { .. });
-    let is_worth_it = on_cpu && options.start == Start::Steady && rewrite::pays_here();
-    let faster = if is_worth_it { rewrite::faster(model, &mut data).map_err(fail)? } else { None };
-    let model = match faster {
+    // Whether some of it is to be computed in full single precision.
+    #[cfg(feature = "cuda")]
+    let exact = graph::weights(model).map_err(fail)?.iter().any(|weight| weight.element == Element::F32);
+    let (form, is_best) = match target {
+        Target::Cpu { .. } => (Form::Apart, options.start == Start::Steady && rewrite::pays_here()),
+        // In half precision transposed convolutions give the same bits each time as they are.
+        #[cfg(feature = "cuda")]
+        Target::Cuda(_) => (Form::Together, exact),
+    };
+    let rewritten = match options.rewrite.unwrap_or(is_best) {
+        true => rewrite::rewritten(model, form, &mut data).map_err(fail)?,
+        false => None,
+    };
+    let is_rewritten = rewritten.is_some();
+    let model = match rewritten {
         Some(model) => model,
         None => graph::with_weights(model, file.name(), data).map_err(fail)?,
     };
-    match target {
+    let runner = match target {
         Target::Cpu { why } => {
             let session = builder(&file, options)
                 .and_then(|mut builder| builder.commit_from_memory(&model).map_err(|e| e.to_string()));
             let session = session.map_err(|e| fail(format!("ONNX Runtime refuses it: {e}")))?;
-            Ok(Runner::Cpu { session, why })
+            Runner::Cpu { session, why }
         }
         #[cfg(feature = "cuda")]
         Target::Cuda(backend) => {
-            let exact = graph::weights(&model).map_err(fail)?.iter().any(|weight| weight.element == Element::F32);
             let opened = builder(&file, options).and_then(|builder| Gpu::open(backend, builder, &model, exact));
             opened.map(Box::new).map(Runner::Cuda).map_err(|e| {
                 let why = format!("ONNX Runtime refuses {} there: {e}; ask for cpu or auto", path.display());
                 Error::Provider { provider: "cuda", why }
-            })
+            })?
         }
-    }
+    };
+    Ok((runner, is_rewritten))
 }
 
 /// What all sessions have in common.

@@ -30,33 +30,12 @@ pub fn open(choice: Choice) -> Result<(Device, Option<String>)> {
     }
 }
 
-/// For messages: the CPU, or a CUDA GPU, which, and by what library it convolves.
+/// For messages: the CPU, or a CUDA GPU, and which.
 pub fn name(device: &Device) -> String {
     match device.location() {
-        candle_core::DeviceLocation::Cuda { gpu_id } => {
-            format!("CUDA GPU {gpu_id}, convolutions by {}", convolutions(device))
-        }
+        candle_core::DeviceLocation::Cuda { gpu_id } => format!("CUDA GPU {gpu_id}"),
         _ => "the CPU".into(),
     }
-}
-
-/// For messages: by what library a GPU convolves, and how much of it if that is known; empty for the CPU.
-#[cfg(feature = "cuda")]
-pub fn convolutions(device: &Device) -> String {
-    use crate::ops::cuda;
-    let found =
-        device.as_cuda_device().and_then(|device| Ok((cuda::convolutions(device)?, cuda::done_by_cudnn(device)?)));
-    match found {
-        Ok((library, [_, 0])) => library.to_string(),
-        Ok((library, [done, all])) => format!("{library} ({done} of {all} operations)"),
-        Err(_) => String::new(),
-    }
-}
-
-/// For messages: empty without CUDA.
-#[cfg(not(feature = "cuda"))]
-pub fn convolutions(_: &Device) -> String {
-    String::new()
 }
 
 /// The first GPU, if a kernel of ours compiles and runs on it and gives the right numbers.
@@ -68,8 +47,6 @@ fn cuda() -> std::result::Result<Device, String> {
         }
         line => format!("the GPU cannot be used: {line}; {LIBRARIES}"),
     })?;
-    // What was asked for in vain is an error before anything is trained.
-    device.as_cuda_device().and_then(crate::ops::cuda::convolutions).map_err(|e| first_line(&e))?;
     let probe = || -> candle_core::Result<Vec<f32>> {
         crate::ops::Function::RELU.apply(&candle_core::Tensor::new(&[-1f32, 2.], &device)?)?.to_vec1()
     };

@@ -24,6 +24,5 @@ library() { # SONAME SOURCE..., linked against the driver where it is not the dr
 library libcuda.so.1 driver memory launch fibers candle_elementwise candle_copies candle_reductions candle_indexing candle_images
 library libcublas.so.13 cublas
 library libcurand.so.10 curand
-library libcudnn.so.9 cudnn cudnn_convolve
 library libnvrtc.so.13 nvrtc
 install -m644 "$here/kernel.h" "$here/abi.h" "$dir/"

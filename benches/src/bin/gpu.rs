@@ -22,9 +22,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// `mi_option_purge_delay`, as the trainer has it.
 const PURGE_DELAY: i32 = 15;
 
-/// What was built in.
-const CONVOLUTIONS: &[&str] = if cfg!(feature = "cudnn") { &["cublas", "cudnn"] } else { &["cublas"] };
-
 const SEED: u64 = 7;
 /// Images that both providers draw of every model.
 const PARITY_IMAGES: usize = 64;
@@ -49,8 +46,6 @@ enum Command {
     Sample(Sample),
     /// Write generator files to measure with, in both precisions
     Generators(Generators),
-    /// The libraries that convolve in training and of which `KILN_CONVOLUTIONS` chooses, as a line of JSON
-    Convolutions,
 }
 
 #[derive(Args)]
@@ -62,6 +57,10 @@ struct Parity {
     /// What is compared with the CPU: cuda, or cpu to try this program
     #[arg(long, value_name = "DEVICE", default_value_t = Provider::Cuda)]
     device: Provider,
+
+    /// Whether transposed convolutions are written as ordinary ones: on or off, else as is best for the file and the device
+    #[arg(long, value_name = "SWITCH", value_parser = switch)]
+    rewrite: Option<bool>,
 }
 
 #[derive(Args)]
@@ -104,6 +103,10 @@ struct Sample {
     /// Threads to compute with, on the CPU
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
+
+    /// As for `parity`
+    #[arg(long, value_name = "SWITCH", value_parser = switch)]
+    rewrite: Option<bool>,
 }
 
 #[derive(Args)]
@@ -117,6 +120,14 @@ struct Generators {
     out: PathBuf,
 }
 
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("allowed are on and off".into()),
+    }
+}
+
 fn main() -> ExitCode {
     // SAFETY: nothing has started a thread yet; the option is a number that the allocator reads when it frees.
     unsafe {
@@ -128,10 +139,6 @@ fn main() -> ExitCode {
         Command::Train(args) => train(&args),
         Command::Sample(args) => sample(&args),
         Command::Generators(args) => write_generators(&args),
-        Command::Convolutions => {
-            println!("{}", json!(CONVOLUTIONS));
-            Ok(())
-        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -155,7 +162,7 @@ fn parity(args: &Parity) -> Result<(), String> {
     let mut different = 0;
     for model in &args.models {
         let name = model.file_stem().unwrap_or_default().to_string_lossy();
-        let result = match compare(model, args.device) {
+        let result = match compare(model, args) {
             Ok(result) => result,
             Err(error) => json!({ "model": name, "device": args.device.to_string(), "failed": error.to_string() }),
         };
@@ -168,47 +175,66 @@ fn parity(args: &Parity) -> Result<(), String> {
     }
 }
 
-/// The same images by the CPU and by the device: how far they lie apart, whether they are the same in batches of any size
-/// as far as the tolerance goes, and to the bit when they are drawn again.
-fn compare(model: &Path, device: Provider) -> runtime::Result<Value> {
-    let open = |provider| Generator::open(model, &Options { provider, max_batch: PARITY_IMAGES, ..Options::default() });
-    let (mut reference, mut generator) = (open(Provider::Cpu)?, open(device)?);
+/// The same images by the CPU and by the device: how far they lie apart, and whether they are the same to the bit when they
+/// are drawn again: plainly, as replays of what was recorded, and one beside the other.
+fn compare(model: &Path, args: &Parity) -> runtime::Result<Value> {
+    let options = Options { max_batch: PARITY_IMAGES, ..Options::default() };
+    let mut reference = Generator::open(model, &Options { provider: Provider::Cpu, ..options.clone() })?;
+    let mut generator = Generator::open(model, &Options { provider: args.device, rewrite: args.rewrite, ..options })?;
     let (image, precision) = (reference.info().image, reference.info().precision);
     let mut expected = vec![0f32; PARITY_IMAGES * image.len()];
-    let (mut found, mut again) = (expected.clone(), expected.clone());
     reference.sample(SEED, 0, &mut expected)?;
-    let (mut largest, mut mean, mut repeats) = (0f32, 0f64, true);
-    PARITY_BATCHES.iter().try_for_each(|&batch| generator.warm_up(batch))?;
-    // What was recorded first comes last, after work that was recorded later, and this, which is not.
-    generator.sample(SEED, 0, &mut found[..7 * image.len()])?;
-    for batch in PARITY_BATCHES.into_iter().rev() {
-        for out in [&mut found, &mut again] {
-            out.fill(f32::NAN);
+    // Sizes take turns, so that none is drawn again by what is still there.
+    let draw = |generator: &mut Generator| -> runtime::Result<Vec<Vec<f32>>> {
+        let drawn = PARITY_BATCHES.into_iter().rev().map(|batch| {
+            let mut out = vec![f32::NAN; expected.len()];
             for (out, first) in out.chunks_mut(batch * image.len()).zip((0..).step_by(batch)) {
                 generator.sample(SEED, first, out)?;
             }
-        }
-        repeats &= found == again;
-        let differences = found.iter().zip(&expected).map(|(a, b)| (a - b).abs());
-        // Not the maximum of the standard library, which passes over NaN.
-        largest = differences.clone().fold(largest, |a, b| if b > a || b.is_nan() { b } else { a });
-        mean = mean.max(differences.map(f64::from).sum::<f64>() / expected.len() as f64);
-    }
-    let tolerance = tolerance(precision);
+            Ok(out)
+        });
+        drawn.collect()
+    };
+    let plain = [draw(&mut generator)?, draw(&mut generator)?];
+    PARITY_BATCHES.iter().try_for_each(|&batch| generator.warm_up(batch))?;
+    // Work that is not recorded comes between.
+    generator.sample(SEED, 0, &mut vec![0f32; 7 * image.len()])?;
+    let replayed = [draw(&mut generator)?, draw(&mut generator)?];
+    let apart = |a: &[Vec<f32>], b: &[Vec<f32>]| a.iter().zip(b).map(|(a, b)| farthest(a, b)).fold(0., larger);
+    let again = [apart(&plain[0], &plain[1]), apart(&replayed[0], &replayed[1]), apart(&plain[0], &replayed[0])];
+    let all = || plain.iter().chain(&replayed).flatten();
+    let largest = all().map(|found| farthest(found, &expected)).fold(0., larger);
+    let mean = all().map(|found| {
+        let differences = found.iter().zip(&expected).map(|(a, b)| f64::from((a - b).abs()));
+        differences.sum::<f64>() / expected.len() as f64
+    });
+    let (tolerance, repeats) = (tolerance(precision), again == [0.; 3]);
     Ok(json!({
         "model": model.file_stem().unwrap_or_default().to_string_lossy(),
         "image": [image.channels, image.height, image.width],
         "precision": precision.to_string(),
         "device": generator.provider().to_string(),
+        "rewritten": generator.is_rewritten(),
         "batches": PARITY_BATCHES,
         "recorded": PARITY_BATCHES.iter().filter(|&&batch| generator.replays(batch)).count(),
         "why_not": PARITY_BATCHES.iter().find_map(|&batch| generator.why_plain(batch)),
         "largest": largest,
-        "mean": mean,
+        "mean": mean.fold(0., f64::max),
         "tolerance": tolerance,
+        "again": { "plain": again[0], "replayed": again[1], "replayed_beside_plain": again[2] },
         "repeats": repeats,
-        "ok": largest <= tolerance && repeats && (device == Provider::Auto || generator.provider() == device),
+        "ok": largest <= tolerance && repeats && (args.device == Provider::Auto || generator.provider() == args.device),
     }))
+}
+
+/// The largest difference of two values.
+fn farthest(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0., larger)
+}
+
+/// Not the maximum of the standard library, which passes over NaN.
+fn larger(a: f32, b: f32) -> f32 {
+    if b > a || b.is_nan() { b } else { a }
 }
 
 /// The shape of a network's images, how many there are, and what its recipe has other than `digits`.
@@ -255,12 +281,7 @@ fn train(args: &Train) -> Result<(), String> {
     };
     // The first step allocates, compiles kernels, and meets all sizes.
     run(&mut training, 1).map_err(|e| e.to_string())?;
-    let mut versions = json!({ "kiln": env!("CARGO_PKG_VERSION") });
-    // It may leave some operations to others: then this is not its speed.
-    let library = training.convolutions();
-    if library.starts_with("cuDNN") {
-        versions[format!("{}, {}, {} by", args.network, args.batch, args.precision)] = library.into();
-    }
+    let versions = json!({ "kiln": env!("CARGO_PKG_VERSION") });
     protocol::serve(&versions, |line| match protocol::number(line, "run") {
         Some(steps) => run(&mut training, steps).map_err(|e| e.to_string()),
         None => Err(format!("{line:?} is no command, allowed is `run N`")),
@@ -268,7 +289,8 @@ fn train(args: &Train) -> Result<(), String> {
 }
 
 fn sample(args: &Sample) -> Result<(), String> {
-    let options = Options { provider: args.device, threads: args.threads, ..Options::default() };
+    let (provider, threads, rewrite) = (args.device, args.threads, args.rewrite);
+    let options = Options { provider, threads, rewrite, ..Options::default() };
     let sampler = Sampler::open(&args.model, options, &args.batches, Call::LatentsToValues);
     let mut sampler = sampler.map_err(|e| e.to_string())?;
     if args.device != Provider::Auto && sampler.provider() != args.device {

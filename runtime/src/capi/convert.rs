@@ -36,6 +36,7 @@ pub(super) fn options(options: &KilnOptions) -> Result<Options, Failure> {
             1 => true,
             other => unknown("options.spinning", other, "0 and 1")?,
         },
+        ..Options::default()
     })
 }
 

@@ -1,12 +1,42 @@
-//! Recording a batch size as a CUDA graph, and the proof that its replay gives the same images.
+//! What is proved on a GPU before it is relied on: that images are the same when they are drawn again, and that the replay of
+//! what was recorded as a CUDA graph draws them, too.
 
 use super::{Generator, Values};
 use crate::error::{Error, Result};
 use crate::pixels::Pixel;
 use crate::request::Request;
 use crate::session::Runner;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 impl Generator {
+    /// Draws the largest batch twice. What it needs is then there, or known not to be, and nothing that is recorded later
+    /// moves: the first run finds out how much that is, the second one has it in one piece.
+    ///
+    /// # Errors
+    /// What fails, and a provider that does not draw the same bits again; with what to do about it.
+    pub(super) fn prepare(&mut self) -> std::result::Result<(), String> {
+        let same = self.drawn()? == self.drawn()?;
+        // Who asks for one way of computing wants to see what it does.
+        if same || self.model.options().rewrite.is_some() {
+            return Ok(());
+        }
+        Err("it draws other images when it is asked again; ask for cpu or auto".into())
+    }
+
+    /// Draws the largest batch, and tells all of its bits apart from others.
+    fn drawn(&mut self) -> std::result::Result<u64, String> {
+        let n = self.max_batch();
+        let values = self
+            .seeded(0, n)
+            .map_err(|e| format!("a batch of {n} fails there: {e}; lower options.max_batch, or ask for cpu or auto"))?;
+        let mut hasher = DefaultHasher::new();
+        match values {
+            Values::F16(values) => values.iter().for_each(|x| x.to_bits().hash(&mut hasher)),
+            Values::F32(values) => values.iter().for_each(|x| x.to_bits().hash(&mut hasher)),
+        }
+        Ok(hasher.finish())
+    }
+
     /// Records a batch of this size, unless that has been done. If that cannot be done, or replays give other images than
     /// plain runs, the size is run plainly from then on.
     ///
@@ -33,14 +63,18 @@ impl Generator {
         self.run(batch)
     }
 
+    /// A batch of the seed.
+    fn seeded(&mut self, seed: u64, batch: usize) -> Result<Values<'_>> {
+        let grey = self.info().image_in.map(|image| vec![0f32; image.len()]);
+        let request = Request::seed(seed);
+        self.values(&grey.as_ref().map_or(request, |grey| request.image(grey)), batch)
+    }
+
     /// The first and the last image of a batch of the seed.
     fn ends(&mut self, seed: u64, batch: usize) -> Result<Vec<f32>> {
-        let (info, len) = (self.model.info(), self.model.info().image.len());
-        let grey = vec![0f32; info.image_in.map_or(0, |image| image.len())];
-        let request = Request::seed(seed);
-        let request = if info.image_in.is_some() { request.image(&grey) } else { request };
+        let len = self.info().image.len();
         let mut ends = vec![0f32; 2 * len];
-        let values = self.values(&request, batch)?;
+        let values = self.seeded(seed, batch)?;
         for (end, at) in ends.chunks_exact_mut(len).zip([0, batch - 1]) {
             match values {
                 Values::F16(values) => f32::from_f16(&values[at * len..][..len], end),

@@ -96,6 +96,32 @@ fn opening_runs_the_largest_batch_before_the_self_test() {
 }
 
 #[test]
+fn single_precision_does_without_transposed_convolutions_unless_told_otherwise() {
+    let stand_in = StandIn::new();
+    for (name, is_rewritten) in [("dcgan-f32.onnx", true), ("dcgan-f16.onnx", false), ("trivial.onnx", false)] {
+        let mut generator = open(&stand_in, name);
+        assert_eq!(generator.is_rewritten(), is_rewritten, "{name}");
+        let other = Options { rewrite: Some(!is_rewritten), ..Options::default() };
+        let mut other = open_with(&stand_in, name, &other).expect("opens");
+        // Nothing of it can be rewritten.
+        assert_eq!(other.is_rewritten(), !is_rewritten && name != "trivial.onnx", "{name}");
+        let tolerance = generator.info().self_test.tolerance;
+        let (images, others) = (draw(&mut generator, 3, 5).expect("draws"), draw(&mut other, 3, 5).expect("draws"));
+        assert!(images.iter().zip(&others).all(|(a, b)| (a - b).abs() <= tolerance), "{name}");
+    }
+}
+
+#[test]
+fn a_provider_that_draws_other_bits_each_time_is_not_used() {
+    let stand_in = StandIn::new();
+    stand_in.set("spoiled_after", 1);
+    let error = open_with(&stand_in, "dcgan-f16.onnx", &Options::default()).expect_err("other bits");
+    let Error::Provider { why, .. } = error else { panic!("{error}: the CPU would not be tried") };
+    assert!(why.contains("other images") && why.contains("cpu"), "{why}");
+    assert_eq!(stand_in.live(), [0; 4]);
+}
+
+#[test]
 fn sizes_that_were_warmed_up_are_replayed_and_clones_share_them() {
     let stand_in = StandIn::new();
     let mut generator = open(&stand_in, "dcgan-f16.onnx");

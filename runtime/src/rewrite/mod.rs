@@ -1,32 +1,44 @@
-//! The same generator, written so that ONNX Runtime computes it faster on some processors.
+//! The same generator, its transposed convolutions written as ordinary ones.
 //!
 //! A transposed convolution of kernel 4, stride 2 and padding 1, the one that every DCGAN is made of, is four convolutions of
-//! kernel 2, one for each parity of the output's row and column; they read the same input, and their results are interleaved
-//! by copies of whole pixels and rows. ONNX Runtime's blocked convolutions (x86-64) come nearer to the processor's peak than
-//! its transposed ones. Half-precision weights are widened at once, so that nothing is converted between the layers.
-//!
-//! What it is worth, and where it loses, is measured: `benches/RESULTS.md`. A model with anything in it that is not known here
-//! is left as it is.
+//! kernel 2, one for each parity of the output's row and column, whose results are interleaved. How that is best written
+//! depends on what computes it, see [`Form`]. A model with anything in it that is not known here is left as it is.
 
 mod writer;
 
 use crate::graph::{self, Data, Element, Weight};
-use crate::model::MAX_SIDE;
+use crate::model::{MAX_SIDE, OUTPUT_IMAGE};
 use crate::wire::{self, Field, Value, fields};
 use std::collections::HashMap;
 use writer::{Graph, floats};
 
+/// How transposed convolutions are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Four convolutions, their results interleaved by copies of whole pixels and rows: ONNX Runtime's blocked convolutions
+    /// (x86-64) come nearer to the processor's peak than its transposed ones. Half-precision weights are widened at once, so
+    /// that nothing is converted between the layers. What it is worth, and where it loses, is measured:
+    /// `benches/RESULTS.md`.
+    Apart,
+    /// One convolution that makes all four, on an input padded by one on every side, so that an odd row and the even row
+    /// below it are of the same place; pixels are shuffled, and the border is cut off. For GPUs, where few large operations
+    /// are the fastest, and where cuDNN computes transposed convolutions as it does gradients: the algorithm that it prefers
+    /// for single precision adds up in another order each time.
+    #[cfg_attr(not(any(test, feature = "cuda")), expect(dead_code, reason = "for GPUs"))]
+    Together,
+}
+
 /// Operators of which neither shape nor precision of their surroundings is part.
 const KNOWN: [&str; 10] =
     ["Add", "Concat", "ConvTranspose", "Gather", "Gemm", "LeakyRelu", "Mul", "Relu", "Reshape", "Tanh"];
-/// Channels in one block of the blocked convolutions: layers with fewer or other numbers of them lose.
+/// Channels in one block of the blocked convolutions: layers with fewer or other numbers of them lose, apart.
 const BLOCK: usize = 8;
-/// Most bytes of weights, widened: all of them go into one message, of which protobuf allows 2 GB.
+/// Most bytes of weights, as they are written: all of them go into one message, of which protobuf allows 2 GB.
 const MAX_BYTES: usize = 1 << 30;
 /// Most nodes of a model that is looked at: every layer is compared with all of them.
 const MAX_NODES: usize = 1024;
 
-/// Whether the rewritten form is known to win on this processor. With AVX-512 it has not been measured.
+/// Whether [`Form::Apart`] is known to win on this processor. With AVX-512 it has not been measured.
 pub(crate) fn pays_here() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::arch::is_x86_feature_detected!("avx2") && !std::arch::is_x86_feature_detected!("avx512f");
@@ -44,12 +56,13 @@ struct Node<'a> {
     attributes: Vec<&'a [u8]>,
 }
 
-/// `model` in its faster form, with its weights inside; `None` if it has none.
+/// `model` with its transposed convolutions in this form and its weights inside; `None` if it has none that are known.
 ///
 /// # Errors
 /// Bytes that are no model, and what `data` refuses.
-pub(crate) fn faster<'a>(
+pub(crate) fn rewritten<'a>(
     model: &'a [u8],
+    form: Form,
     mut data: impl FnMut(&Weight<'a>) -> Result<Data<'a>, String>,
 ) -> Result<Option<Vec<u8>>, String> {
     let graph = graph::graph(model)?;
@@ -62,21 +75,27 @@ pub(crate) fn faster<'a>(
             weights.insert(weight.name, weight);
         }
     }
-    let widened = |weight: &Weight<'_>| weight.bytes().and_then(|n| n.checked_mul(4 / weight.element.size().min(4)));
-    let total = weights.values().try_fold(0usize, |sum, weight| sum.checked_add(widened(weight)?));
+    let widen = form == Form::Apart && weights.values().any(|weight| weight.element == Element::F16);
+    let factor = |weight: &Weight<'_>| if widen { 4 / weight.element.size().min(4) } else { 1 };
+    let total = weights.values().try_fold(0usize, |sum, weight| {
+        weight.bytes().and_then(|bytes| bytes.checked_mul(factor(weight))).and_then(|bytes| sum.checked_add(bytes))
+    });
     if total.is_none_or(|total| total > MAX_BYTES) {
         return Ok(None);
     }
-    let half = weights.values().any(|weight| weight.element == Element::F16);
-    let sizes = image_sizes(&nodes, &weights, &mut data)?;
-    let layers: Vec<Option<Layer<'_, 'a>>> = (0..nodes.len()).map(|i| layer(&nodes, i, &weights, &sizes)).collect();
+    let sizes = match form {
+        Form::Apart => image_sizes(&nodes, &weights, &mut data)?,
+        Form::Together => HashMap::new(),
+    };
+    let layers: Vec<Option<Layer<'_, 'a>>> =
+        (0..nodes.len()).map(|i| layer(&nodes, i, form, &weights, &sizes)).collect();
     if layers.iter().all(Option::is_none) {
         return Ok(None);
     }
 
-    let replaced = |name: &str| layers.iter().flatten().any(|layer| layer.weight.name == name);
+    let replaced = |name: &str| layers.iter().flatten().any(|layer| layer.replaces(name));
     let whole = graph::replace_graph(model, |graph, bytes| {
-        let mut out = Graph { bytes, half };
+        let mut out = Graph { bytes, widen };
         for field in fields(graph) {
             let field = field?;
             match (field.number, field.value) {
@@ -85,7 +104,9 @@ pub(crate) fn faster<'a>(
                     let Some(weight) = graph::weight(tensor)?.filter(|weight| !replaced(weight.name)) else { continue };
                     let bytes = data(&weight)?.bytes;
                     match weight.element {
-                        Element::F16 => out.floats(weight.name, &weight.shape, &floats(&weight, bytes)?),
+                        Element::F16 if widen => {
+                            out.floats(weight.name, Element::F32, &weight.shape, &floats(&weight, bytes)?);
+                        }
                         element => graph::put_tensor(out.bytes, weight.name, element, &weight.shape, bytes),
                     }
                 }
@@ -97,8 +118,14 @@ pub(crate) fn faster<'a>(
         for (node, layer) in nodes.iter().zip(&layers) {
             match layer {
                 Some(layer) => {
-                    let bytes = data(layer.weight)?.bytes;
-                    out.layer(layer, &floats(layer.weight, bytes)?);
+                    let kernel = floats(layer.weight, data(layer.weight)?.bytes)?;
+                    match &layer.kind {
+                        Kind::Apart { bias, size } => out.apart(layer, &kernel, *bias, *size),
+                        Kind::Together { bias } => {
+                            let bias = bias.map(|bias| floats(bias, data(bias)?.bytes)).transpose()?;
+                            out.together(layer, &kernel, bias.as_deref());
+                        }
+                    }
                     skip = layer.activation.is_some();
                 }
                 // An activation that went into the layer before.
@@ -211,16 +238,35 @@ fn doubles(node: &Node<'_>) -> bool {
 struct Layer<'n, 'a> {
     weight: &'n Weight<'a>,
     input: &'a str,
-    bias: Option<&'a str>,
     activation: Option<&'n Node<'a>>,
     output: &'a str,
-    /// Height and width of the input.
-    size: (usize, usize),
+    kind: Kind<'n, 'a>,
+}
+
+/// What a layer has in one form only.
+enum Kind<'n, 'a> {
+    Apart {
+        bias: Option<&'a str>,
+        /// Height and width of the input.
+        size: (usize, usize),
+    },
+    Together {
+        bias: Option<&'n Weight<'a>>,
+    },
+}
+
+impl Layer<'_, '_> {
+    /// Whether this initialiser goes into others.
+    fn replaces(&self, name: &str) -> bool {
+        let is_bias = matches!(self.kind, Kind::Together { bias: Some(bias) } if bias.name == name);
+        is_bias || self.weight.name == name
+    }
 }
 
 fn layer<'n, 'a>(
     nodes: &'n [Node<'a>],
     at: usize,
+    form: Form,
     weights: &'n HashMap<&'a str, Weight<'a>>,
     sizes: &HashMap<&'a str, (usize, usize)>,
 ) -> Option<Layer<'n, 'a>> {
@@ -229,26 +275,37 @@ fn layer<'n, 'a>(
         return None;
     }
     let (&input, &output) = (node.inputs.first()?, node.outputs.first()?);
-    let size = *sizes.get(input)?;
     let weight = weights.get(node.inputs.get(1)?)?;
-    let is_float = matches!(weight.element, Element::F16 | Element::F32);
-    let is_blocked =
-        matches!(weight.shape[..], [i, o, 4, 4] if [i, o].into_iter().all(|n| n > 0 && n.is_multiple_of(BLOCK)));
+    let [inputs, outputs, 4, 4] = weight.shape[..] else { return None };
     let uses = |name: &str| nodes.iter().flat_map(|node| &node.inputs).filter(|input| **input == name).count();
-    if !is_float || !is_blocked || uses(weight.name) != 1 {
+    if !matches!(weight.element, Element::F16 | Element::F32) || inputs * outputs == 0 || uses(weight.name) != 1 {
         return None;
     }
-    let next = nodes
-        .get(at + 1)
-        .filter(|next| matches!(next.op, "Relu" | "LeakyRelu") && next.inputs == [output] && uses(output) == 1);
-    Some(Layer {
-        weight,
-        input,
-        bias: node.inputs.get(2).copied().filter(|name| !name.is_empty()),
-        activation: next,
-        output: next.map_or(output, |next| next.outputs[0]),
-        size,
-    })
+    let bias = node.inputs.get(2).copied().filter(|name| !name.is_empty());
+    let kind = match form {
+        Form::Apart if [inputs, outputs].iter().all(|n| n.is_multiple_of(BLOCK)) => {
+            Kind::Apart { bias, size: *sizes.get(input)? }
+        }
+        Form::Apart => return None,
+        Form::Together => Kind::Together {
+            bias: match bias {
+                Some(name) => {
+                    let fits = |bias: &&Weight<'_>| {
+                        bias.element == weight.element && bias.shape == [outputs] && uses(bias.name) == 1
+                    };
+                    Some(weights.get(name).filter(fits)?)
+                }
+                None => None,
+            },
+        },
+    };
+    let next = nodes.get(at + 1).filter(|next| {
+        matches!(next.op, "Relu" | "LeakyRelu")
+            && next.inputs == [output]
+            && uses(output) == 1
+            && output != OUTPUT_IMAGE
+    });
+    Some(Layer { weight, input, activation: next, output: next.map_or(output, |next| next.outputs[0]), kind })
 }
 
 #[cfg(test)]
@@ -289,34 +346,42 @@ mod tests {
     }
 
     #[test]
-    fn the_faster_form_makes_the_same_images() {
+    fn both_forms_make_the_same_images() {
         let z: Vec<f32> = (0..5 * 48).map(|i| (i as f32 * 0.7).sin() * 2.).collect();
         for (name, half, tolerance) in
             [("dcgan-f32.onnx", false, 1e-5), ("dcgan-leaky.onnx", false, 1e-5), ("dcgan-f16.onnx", true, 2e-3)]
         {
             let model = fixture(name);
-            let faster = faster(&model, inside).expect("reads").expect("has a faster form");
-            let (slow, fast) = (run(&model, half, &z), run(&faster, half, &z));
-            assert_eq!(slow.len(), 5 * 3 * 20 * 12);
-            let far = slow.iter().zip(&fast).map(|(a, b)| (a - b).abs()).fold(0., f32::max);
-            assert!(far <= tolerance, "{name}: {far}");
-            assert!(slow.iter().any(|x| *x < -0.2) && slow.iter().any(|x| *x > 0.2), "images are not flat");
-            // The last layer, of 3 channels, stays.
-            let names = |op: &[u8]| faster.windows(op.len()).filter(|window| *window == op).count();
-            assert_eq!(names(b"ConvTranspose"), 1, "{name}");
+            let plain = run(&model, half, &z);
+            assert_eq!(plain.len(), 5 * 3 * 20 * 12);
+            assert!(plain.iter().any(|x| *x < -0.2) && plain.iter().any(|x| *x > 0.2), "images are not flat");
+            // Apart, the last layer, of 3 channels, stays.
+            for (form, left) in [(Form::Apart, 1), (Form::Together, 0)] {
+                let other = rewritten(&model, form, inside).expect("reads").expect("has this form");
+                let far = plain.iter().zip(run(&other, half, &z)).map(|(a, b)| (a - b).abs()).fold(0., f32::max);
+                assert!(far <= tolerance, "{name}, {form:?}: {far}");
+                let names = |op: &[u8]| other.windows(op.len()).filter(|window| *window == op).count();
+                assert_eq!(names(b"ConvTranspose"), left, "{name}, {form:?}");
+                let wide = half && form == Form::Apart;
+                assert_eq!(names(b"Cast") > 0, wide, "{name}, {form:?}: halves stay halves on a GPU");
+            }
         }
     }
 
     #[test]
     fn models_that_are_not_known_are_left_alone() {
         for name in ["trivial.onnx", "conditional.onnx", "outside-branch.onnx"] {
-            assert_eq!(faster(&fixture(name), inside), Ok(None), "{name}");
+            for form in [Form::Apart, Form::Together] {
+                assert_eq!(rewritten(&fixture(name), form, inside), Ok(None), "{name}");
+            }
         }
         // An operator that nobody knows, of a name as long.
         let mut model = fixture("dcgan-f32.onnx");
         let at = model.windows(4).position(|window| window == b"Tanh").expect("has one");
         model[at..at + 4].copy_from_slice(b"Tanx");
-        assert_eq!(faster(&model, inside), Ok(None));
+        for form in [Form::Apart, Form::Together] {
+            assert_eq!(rewritten(&model, form, inside), Ok(None));
+        }
     }
 
     #[test]
@@ -328,7 +393,7 @@ mod tests {
         for (h, w) in [(i64::MAX, 3), (5, i64::MAX), (1 << 62, 1 << 62), (5, 0), (-5, 3), (4097, 3)] {
             let mut altered = model.clone();
             altered[at..at + right.len()].copy_from_slice(&bytes([-1, 16, h, w]));
-            assert_eq!(faster(&altered, inside), Ok(None), "{h} x {w}");
+            assert_eq!(rewritten(&altered, Form::Apart, inside), Ok(None), "{h} x {w}");
         }
     }
 
@@ -338,8 +403,10 @@ mod tests {
         for at in (0..model.len()).step_by(13) {
             let mut altered = model.clone();
             altered[at] ^= 0x15;
-            let _ = faster(&altered, inside);
-            let _ = faster(&model[..at], inside);
+            for form in [Form::Apart, Form::Together] {
+                let _ = rewritten(&altered, form, inside);
+                let _ = rewritten(&model[..at], form, inside);
+            }
         }
     }
 }

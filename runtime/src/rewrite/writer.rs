@@ -1,4 +1,5 @@
-//! The faster form, as it is written: four convolutions and their interleaving for a layer, and casts where there are halves.
+//! The forms, as they are written: convolutions and the interleaving of their results for a layer, and casts where halves are
+//! widened.
 
 use super::{Layer, Node};
 use crate::graph::{self, Element, Weight};
@@ -34,13 +35,13 @@ pub(super) fn floats(weight: &Weight<'_>, bytes: &[u8]) -> Result<Vec<f32>, Stri
 pub(super) struct Graph<'o> {
     pub(super) bytes: &'o mut Vec<u8>,
     /// Input and output are f16, all between them is f32.
-    pub(super) half: bool,
+    pub(super) widen: bool,
 }
 
 impl Graph<'_> {
-    /// Casts what goes into the first nodes, if it is f16.
+    /// Casts what goes into the first nodes, if it is widened.
     pub(super) fn inputs(&mut self, nodes: &[Node<'_>]) {
-        if self.half {
+        if self.widen {
             for name in [INPUT_LATENT, INPUT_IMAGE] {
                 if nodes.iter().any(|node| node.inputs.contains(&name)) {
                     self.cast(name, &wide(name), Element::F32);
@@ -55,12 +56,12 @@ impl Graph<'_> {
 
     /// A node of the model.
     pub(super) fn node(&mut self, op: &str, inputs: &[&str], outputs: &[&str], attributes: &[impl AsRef<[u8]>]) {
-        let is_end = |name: &str| self.half && [INPUT_LATENT, INPUT_IMAGE, OUTPUT_IMAGE].contains(&name);
+        let is_end = |name: &str| self.widen && [INPUT_LATENT, INPUT_IMAGE, OUTPUT_IMAGE].contains(&name);
         let rename = |name: &&str| if is_end(name) { wide(name) } else { (*name).to_owned() };
         let (inputs, renamed): (Vec<_>, Vec<_>) =
             (inputs.iter().map(rename).collect(), outputs.iter().map(rename).collect());
         self.raw_node(op, &inputs, &renamed, attributes);
-        if self.half && outputs == [OUTPUT_IMAGE] {
+        if self.widen && outputs == [OUTPUT_IMAGE] {
             self.cast(&wide(OUTPUT_IMAGE), OUTPUT_IMAGE, Element::F16);
         }
     }
@@ -80,13 +81,18 @@ impl Graph<'_> {
         wire::end(self.bytes, node);
     }
 
-    pub(super) fn floats(&mut self, name: &str, shape: &[usize], values: &[f32]) {
-        let bytes = match cfg!(target_endian = "little") {
-            // SAFETY: numbers may be read as bytes, of which there are four each; the file has them in this order.
-            true => Cow::from(unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) }),
-            false => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+    /// An initialiser of type f16 or f32.
+    pub(super) fn floats(&mut self, name: &str, element: Element, shape: &[usize], values: &[f32]) {
+        let bytes = match element {
+            Element::F16 => values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
+            _ if cfg!(target_endian = "little") => {
+                let (data, len) = (values.as_ptr().cast::<u8>(), size_of_val(values));
+                // SAFETY: numbers may be read as bytes, of which there are four each; the file has them in this order.
+                Cow::from(unsafe { std::slice::from_raw_parts(data, len) })
+            }
+            _ => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
         };
-        graph::put_tensor(self.bytes, name, Element::F32, shape, &bytes);
+        graph::put_tensor(self.bytes, name, element, shape, &bytes);
     }
 
     fn sizes(&mut self, name: &str, sizes: &[i64]) {
@@ -94,10 +100,10 @@ impl Graph<'_> {
         graph::put_tensor(self.bytes, name, Element::I64, &[sizes.len()], &bytes);
     }
 
-    /// The four convolutions that make a layer.
-    pub(super) fn layer(&mut self, layer: &Layer<'_, '_>, kernel: &[f32]) {
+    /// A layer whose input has this height and width in the form [`Form::Apart`](super::Form::Apart).
+    pub(super) fn apart(&mut self, layer: &Layer<'_, '_>, kernel: &[f32], bias: Option<&str>, (h, w): (usize, usize)) {
         let [inputs, outputs, ..] = layer.weight.shape[..] else { return };
-        let ((h, w), name) = (layer.size, layer.weight.name);
+        let name = layer.weight.name;
         let part = |what: &str| format!("{name}/{what}");
         let (row_shape, shape) = (part("row"), part("image"));
         self.sizes(&row_shape, &[-1, h as i64, (2 * w * outputs) as i64]);
@@ -108,9 +114,9 @@ impl Graph<'_> {
             let mut pair = Vec::new();
             for c in 0..2 {
                 let at = |what: &str| part(&format!("{what}{a}{c}"));
-                self.floats(&at("weight"), &[outputs, inputs, 2, 2], &phases[2 * a + c]);
+                self.floats(&at("weight"), Element::F32, &[outputs, inputs, 2, 2], &phases[2 * a + c]);
                 let (weight, mut last) = (at("weight"), at("conv"));
-                let arguments: Vec<&str> = [layer.input, &weight].into_iter().chain(layer.bias).collect();
+                let arguments: Vec<&str> = [layer.input, &weight].into_iter().chain(bias).collect();
                 let pads = [1 - a, 1 - c, a, c].map(|n| n as i64);
                 self.node("Conv", &arguments, &[&last], &[&ints("pads", &pads), &ints("kernel_shape", &[2, 2])]);
                 if let Some(activation) = layer.activation {
@@ -131,6 +137,38 @@ impl Graph<'_> {
         self.node("Concat", &[&rows[0], &rows[1]], &[&both], &[&int("axis", 2)]);
         self.node("Reshape", &[&both, &shape], &[&image], NONE);
         self.node("Transpose", &[&image], &[layer.output], &[&ints("perm", &[0, 3, 1, 2])]);
+    }
+
+    /// A layer in the form [`Form::Together`](super::Form::Together).
+    pub(super) fn together(&mut self, layer: &Layer<'_, '_>, kernel: &[f32], bias: Option<&[f32]>) {
+        let [inputs, outputs, ..] = layer.weight.shape[..] else { return };
+        let (name, element) = (layer.weight.name, layer.weight.element);
+        let part = |what: &str| format!("{name}/{what}");
+        let (weight, four, conv) = (part("weight"), part("bias"), part("conv"));
+        // Place (j, k) of the padded input gives the odd row 2 j - 1 and the even row 2 j: the odd ones come first.
+        let mut phases = phases(kernel, inputs, outputs);
+        phases.reverse();
+        self.floats(&weight, element, &[4 * outputs, inputs, 2, 2], &phases.concat());
+        let mut arguments = vec![layer.input, &weight];
+        if let Some(bias) = bias {
+            self.floats(&four, element, &[4 * outputs], &bias.repeat(4));
+            arguments.push(&four);
+        }
+        self.node("Conv", &arguments, &[&conv], &[&ints("pads", &[1; 4]), &ints("kernel_shape", &[2, 2])]);
+        let mut last = conv;
+        if let Some(activation) = layer.activation {
+            let active = part("active");
+            self.node(activation.op, &[&last], &[&active], &activation.attributes);
+            last = active;
+        }
+        let shuffled = part("shuffled");
+        self.node("DepthToSpace", &[&last], &[&shuffled], &[&int("blocksize", 2)]);
+        let cut = [("begin", [1, 1]), ("end", [-1, -1]), ("axes", [2, 3])].map(|(what, numbers)| {
+            self.sizes(&part(what), &numbers);
+            part(what)
+        });
+        let [begin, end, axes] = &cut;
+        self.node("Slice", &[&shuffled, begin, end, axes], &[layer.output], NONE);
     }
 }
 

@@ -7,7 +7,7 @@ pub(super) const AXES: usize = 3;
 
 /// Stride, zero padding and groups of a convolution along depth, height and width. Of signals [N, W, C] the first two are not
 /// there, of images [N, H, W, C] the first is not: such an axis has the size 1, and must not be padded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Steps between two outputs along each axis, in input elements, at least 1.
     pub stride: [usize; AXES],
@@ -108,7 +108,7 @@ fn parts(weight: &[usize]) -> Option<(&usize, &usize, &[usize])> {
 
 /// All sizes of a convolution from `large` [N, D, H, W, C] to `small` [N, d, h, w, O]; a transposed one goes the other way.
 /// Axes that are not there have the size 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ops) struct Sizes {
     pub images: usize,
     pub large: [usize; AXES],

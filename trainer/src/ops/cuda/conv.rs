@@ -1,9 +1,6 @@
-//! Convolution as one product of matrices a group: gather patches, multiply, and the transposes of both. Where cuDNN
-//! convolves, all of it is left to that.
+//! Convolution as one product of matrices a group: gather patches, multiply, and the transposes of both.
 
 use super::super::conv::Sizes;
-#[cfg(feature = "cudnn")]
-use super::cudnn::{Task, convolve};
 use super::epilogue::{Finish, finish};
 use super::gemm::{Matrix, Target, multiply};
 use super::launch::{CONV, launch, over};
@@ -194,45 +191,25 @@ pub(in crate::ops) fn conv(
     activation: Activation,
     shape: &Shape,
 ) -> Result<(CudaStorage, Shape)> {
-    const OP: &str = "conv";
-    let device = &x.0.device;
-    with_element!(OP, x.0, T => {
-        let (large, weight) = (view::<T>(OP, x)?, view::<T>(OP, w)?);
-        #[cfg(feature = "cudnn")]
-        let made = convolve(device, Task::Conv, sizes, [&large, &weight])?;
-        #[cfg(not(feature = "cudnn"))]
-        let made = None;
-        let mut out = match made {
-            Some(out) => out,
-            None => multiplied(device, sizes, (&large, x.1.start_offset()), &weight)?,
-        };
-        finish(OP, device, &mut out, bias, sizes.outputs, activation)?;
+    let (plan, device) = (Plan::new(sizes, x.1.start_offset())?, &x.0.device);
+    with_element!("conv", x.0, T => {
+        let (large, weight) = (view::<T>("conv", x)?, view::<T>("conv", w)?);
+        let mut out = unwritten::<T>(device, sizes.images * sizes.small_len())?;
+        let mut room = plan.room::<T>(device)?;
+        for (first, images) in plan.pieces() {
+            let large = large.slice(first * sizes.large_len()..(first + images) * sizes.large_len());
+            for group in 0..sizes.geometry.groups {
+                let patches = plan.patches(device, &large, group, &mut room)?;
+                let left = Matrix::rows(&patches, 0, plan.columns);
+                let right = Matrix::rows(&weight, group * plan.outputs * plan.columns, plan.columns).t();
+                let start = first * sizes.small_len() + group * plan.outputs;
+                let target = Target { values: &mut out, start, stride: sizes.outputs, add: false };
+                multiply(device, [plan.rows(images), plan.outputs, plan.columns], left, right, target)?;
+            }
+        }
+        finish("conv", device, &mut out, bias, sizes.outputs, activation)?;
         Ok(done(out, device, shape))
     })
-}
-
-/// `w * x` by patches; `x` begins so many elements behind an aligned place.
-pub(super) fn multiplied<T: Element>(
-    device: &CudaDevice,
-    sizes: Sizes,
-    (large, start): (&CudaView<'_, T>, usize),
-    weight: &CudaView<'_, T>,
-) -> Result<CudaSlice<T>> {
-    let plan = Plan::new(sizes, start)?;
-    let mut out = unwritten::<T>(device, sizes.images * sizes.small_len())?;
-    let mut room = plan.room::<T>(device)?;
-    for (first, images) in plan.pieces() {
-        let large = large.slice(first * sizes.large_len()..(first + images) * sizes.large_len());
-        for group in 0..sizes.geometry.groups {
-            let patches = plan.patches(device, &large, group, &mut room)?;
-            let left = Matrix::rows(&patches, 0, plan.columns);
-            let right = Matrix::rows(weight, group * plan.outputs * plan.columns, plan.columns).t();
-            let start = first * sizes.small_len() + group * plan.outputs;
-            let target = Target { values: &mut out, start, stride: sizes.outputs, add: false };
-            multiply(device, [plan.rows(images), plan.outputs, plan.columns], left, right, target)?;
-        }
-    }
-    Ok(out)
 }
 
 /// The transpose of [`conv`], then bias and activation.
@@ -245,41 +222,24 @@ pub(in crate::ops) fn conv_transpose(
     shape: &Shape,
 ) -> Result<(CudaStorage, Shape)> {
     const OP: &str = "conv-transpose";
-    let device = &y.0.device;
+    let (plan, device) = (Plan::new(sizes, 0)?, &y.0.device);
     with_element!(OP, y.0, T => {
         let (small, weight) = (view::<T>(OP, y)?, view::<T>(OP, w)?);
-        #[cfg(feature = "cudnn")]
-        if let Some(mut out) = convolve(device, Task::ConvTranspose, sizes, [&small, &weight])? {
-            finish(OP, device, &mut out, bias, sizes.channels, activation)?;
-            return Ok(done(out, device, shape));
-        }
         let end = Finish::<<T as Element>::Wide>::new(OP, bias, sizes.channels, activation)?;
-        Ok(done(scattered(device, sizes, &small, &weight, &end)?, device, shape))
-    })
-}
-
-/// The transpose by patches, finished.
-pub(super) fn scattered<T: Element>(
-    device: &CudaDevice,
-    sizes: Sizes,
-    small: &CudaView<'_, T>,
-    weight: &CudaView<'_, T>,
-    end: &Finish<'_, T::Wide>,
-) -> Result<CudaSlice<T>> {
-    let plan = Plan::new(sizes, 0)?;
-    let mut out = unwritten::<T>(device, sizes.images * sizes.large_len())?;
-    let mut patches = unwritten::<T>(device, plan.rows(plan.images) * plan.columns)?;
-    for (first, images) in plan.pieces() {
-        for group in 0..sizes.geometry.groups {
-            let left = Matrix::rows(small, first * sizes.small_len() + group * plan.outputs, sizes.outputs);
-            let right = Matrix::rows(weight, group * plan.outputs * plan.columns, plan.columns);
-            let target = Target { values: &mut patches, start: 0, stride: plan.columns, add: false };
-            multiply(device, [plan.rows(images), plan.columns, plan.outputs], left, right, target)?;
-            let images = out.slice_mut(first * sizes.large_len()..(first + images) * sizes.large_len());
-            plan.scatter(device, images, &patches, group, end)?;
+        let mut out = unwritten::<T>(device, sizes.images * sizes.large_len())?;
+        let mut patches = unwritten::<T>(device, plan.rows(plan.images) * plan.columns)?;
+        for (first, images) in plan.pieces() {
+            for group in 0..sizes.geometry.groups {
+                let left = Matrix::rows(&small, first * sizes.small_len() + group * plan.outputs, sizes.outputs);
+                let right = Matrix::rows(&weight, group * plan.outputs * plan.columns, plan.columns);
+                let target = Target { values: &mut patches, start: 0, stride: plan.columns, add: false };
+                multiply(device, [plan.rows(images), plan.columns, plan.outputs], left, right, target)?;
+                let images = out.slice_mut(first * sizes.large_len()..(first + images) * sizes.large_len());
+                plan.scatter(device, images, &patches, group, &end)?;
+            }
         }
-    }
-    Ok(out)
+        Ok(done(out, device, shape))
+    })
 }
 
 /// The gradient of a convolution with respect to its weight, in the wide type.
@@ -290,42 +250,26 @@ pub(in crate::ops) fn weight_grad(
     shape: &Shape,
 ) -> Result<(CudaStorage, Shape)> {
     const OP: &str = "conv-weight-grad";
-    let device = &x.0.device;
+    let (plan, device) = (Plan::new(sizes, x.1.start_offset())?, &x.0.device);
     with_element!(OP, x.0, T => {
         let (large, small) = (view::<T>(OP, x)?, view::<T>(OP, y)?);
-        #[cfg(feature = "cudnn")]
-        if let Some(out) = convolve(device, Task::WeightGrad, sizes, [&large, &small])? {
-            // Only where the wide type is the type itself.
-            return Ok(done(out, device, shape));
+        let mut out = if sizes.images == 0 {
+            device.alloc_zeros::<<T as Element>::Wide>(sizes.weight_len())?
+        } else {
+            unwritten::<<T as Element>::Wide>(device, sizes.weight_len())?
+        };
+        let mut room = plan.room::<T>(device)?;
+        for (first, images) in plan.pieces() {
+            let large = large.slice(first * sizes.large_len()..(first + images) * sizes.large_len());
+            for group in 0..sizes.geometry.groups {
+                let patches = plan.patches(device, &large, group, &mut room)?;
+                let left = Matrix::rows(&small, first * sizes.small_len() + group * plan.outputs, sizes.outputs).t();
+                let right = Matrix::rows(&patches, 0, plan.columns);
+                let start = group * plan.outputs * plan.columns;
+                let target = Target { values: &mut out, start, stride: plan.columns, add: first > 0 };
+                multiply(device, [plan.outputs, plan.columns, plan.rows(images)], left, right, target)?;
+            }
         }
-        Ok(done(weights(device, sizes, (&large, x.1.start_offset()), &small)?, device, shape))
+        Ok(done(out, device, shape))
     })
-}
-
-/// The gradient of the weight by patches, of images that begin so many elements behind an aligned place.
-pub(super) fn weights<T: Element>(
-    device: &CudaDevice,
-    sizes: Sizes,
-    (large, start): (&CudaView<'_, T>, usize),
-    small: &CudaView<'_, T>,
-) -> Result<CudaSlice<T::Wide>> {
-    let plan = Plan::new(sizes, start)?;
-    let mut out = if sizes.images == 0 {
-        device.alloc_zeros::<T::Wide>(sizes.weight_len())?
-    } else {
-        unwritten::<T::Wide>(device, sizes.weight_len())?
-    };
-    let mut room = plan.room::<T>(device)?;
-    for (first, images) in plan.pieces() {
-        let large = large.slice(first * sizes.large_len()..(first + images) * sizes.large_len());
-        for group in 0..sizes.geometry.groups {
-            let patches = plan.patches(device, &large, group, &mut room)?;
-            let left = Matrix::rows(small, first * sizes.small_len() + group * plan.outputs, sizes.outputs).t();
-            let right = Matrix::rows(&patches, 0, plan.columns);
-            let start = group * plan.outputs * plan.columns;
-            let target = Target { values: &mut out, start, stride: plan.columns, add: first > 0 };
-            multiply(device, [plan.outputs, plan.columns, plan.rows(images)], left, right, target)?;
-        }
-    }
-    Ok(out)
 }

@@ -6,9 +6,6 @@
 
 mod channel;
 mod conv;
-mod convolutions;
-#[cfg(feature = "cudnn")]
-mod cudnn;
 mod epilogue;
 mod flat;
 mod gemm;
@@ -26,7 +23,6 @@ mod update;
 
 pub(super) use channel::{dot, map_channels, sum};
 pub(super) use conv::{conv, conv_transpose, weight_grad};
-pub use convolutions::{Convolutions, convolutions, done_by_cudnn};
 pub(super) use flat::{gather, limit, measure};
 pub(super) use images::{resample, take_images};
 pub(super) use linear::{linear, product};
