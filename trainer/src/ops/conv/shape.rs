@@ -3,16 +3,16 @@
 use candle_core::{Error, Result, Shape};
 
 /// Spatial axes at most: depth, height, width.
-pub(super) const AXES: usize = 3;
+const AXES: usize = 3;
 
 /// Stride, zero padding and groups of a convolution along depth, height and width. Of signals [N, W, C] the first two are not
 /// there, of images [N, H, W, C] the first is not: such an axis has the size 1, and must not be padded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Steps between two outputs along each axis, in input elements, at least 1.
-    pub stride: [usize; AXES],
+    pub stride: [usize; 3],
     /// Zeros added on each side of each axis.
-    pub padding: [usize; AXES],
+    pub padding: [usize; 3],
     /// Groups that channels and outputs fall into; each group of outputs sees its own group of channels.
     pub groups: usize,
 }
@@ -111,11 +111,11 @@ fn parts(weight: &[usize]) -> Option<(&usize, &usize, &[usize])> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ops) struct Sizes {
     pub images: usize,
-    pub large: [usize; AXES],
+    pub large: [usize; 3],
     pub channels: usize,
-    pub small: [usize; AXES],
+    pub small: [usize; 3],
     pub outputs: usize,
-    pub kernel: [usize; AXES],
+    pub kernel: [usize; 3],
     pub geometry: Geometry,
 }
 
@@ -182,14 +182,14 @@ impl Sizes {
 }
 
 /// Up to three sizes, ones before them.
-pub(super) fn spread(sizes: &[usize]) -> [usize; AXES] {
+pub(super) fn spread(sizes: &[usize]) -> [usize; 3] {
     let mut all = [1; AXES];
     all[AXES - sizes.len()..].copy_from_slice(sizes);
     all
 }
 
 /// The shape of [N, .., C] in tensors of `rank` axes.
-pub(super) fn shape(images: usize, sizes: [usize; AXES], channels: usize, rank: usize) -> Shape {
+pub(super) fn shape(images: usize, sizes: [usize; 3], channels: usize, rank: usize) -> Shape {
     let mut dims = vec![images];
     dims.extend(&sizes[AXES + 2 - rank..]);
     dims.push(channels);

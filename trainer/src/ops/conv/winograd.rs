@@ -14,7 +14,7 @@
 use super::filter::{
     Filter, LANES, TILE, ThreeTaps, TwoTaps, add, both, load, load_points, store, store_points, zeros,
 };
-use super::shape::{AXES, Sizes};
+use super::shape::Sizes;
 use crate::ops::gemm::{Matrix, multiply, with_scratch};
 use crate::ops::{Real, vectorised};
 use rayon::prelude::*;
@@ -64,7 +64,7 @@ impl Winograd {
         if !sizes.is_flat() {
             return None;
         }
-        let flat = |[_, height, width]: [usize; AXES]| [height, width];
+        let flat = |[_, height, width]: [usize; 3]| [height, width];
         let plane = Plane {
             large: flat(sizes.large),
             small: flat(sizes.small),
