@@ -26,7 +26,7 @@ waits() { # STEPS PRECISION
   rm -rf "$dir/run"
   KILN_EMULATED_STATS=1 emulated "$dir/cargo/debug/trainer" --device cuda --run "$dir/run" --steps "$1" --batch 16 \
     --set generator.width=8 --set discriminator.width=8 --set training.tick_kimg=1000 \
-    --set training.precision="$2" --set objective.r1_gamma=1.0 --export "$dir/gen.onnx" 2>&1 | tee "$dir/run.log" >&2
+    --set training.precision="$2" --set 'objective.penalties=[{kind="r1",weight=1.0}]' --export "$dir/gen.onnx" 2>&1 | tee "$dir/run.log" >&2
   sed -n 's/.* launches, \([0-9]*\) synchronisations.*/\1/p' "$dir/run.log"
 }
 for precision in f32 tf32 bf16 f16; do

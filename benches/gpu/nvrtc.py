@@ -54,7 +54,8 @@ def bodies(ptx):
 
 
 def sources(launch):
-    """The text of each module by its name: files of kernels, and for each optimiser its formula with the kernel around it."""
+    """The text of each module by its name: files of kernels, and for each optimiser and criterion its formula with the kernel
+    around it."""
     modules = re.findall(r'^module!\(\w+, "(\w+)"\)', launch, re.MULTILINE)
     found = {f"{module}.cu": "\n" + (CUDA / f"kernels/{module}.cu").read_text() for module in modules}
     update = (CUDA / "kernels/update.cu").read_text()
@@ -63,6 +64,11 @@ def sources(launch):
         rule = re.search(r'const KERNEL: &\'static str = r"(.*?)";', path.read_text(), re.DOTALL)
         if name and rule:
             found[f"{name[1]}.cu"] = f"{rule[1]}\n{update}"
+    loss = (CUDA / "kernels/loss.cu").read_text()
+    for path in sorted((TRAINER / "objective/criterion").glob("*.rs")):
+        rule = re.search(r'const KERNEL: &str = r"(.*?)";', path.read_text(), re.DOTALL)
+        if rule:
+            found[f"{path.stem}.cu"] = f"{rule[1]}\n{loss}"
     return found
 
 
@@ -78,6 +84,10 @@ def main():
     for name in re.findall(r"^ +(\w+): \w+,", optimisers[1], re.MULTILINE):
         if f"{name}.cu" not in modules:
             mistakes.append(f"optim/{name}.rs has no formula that this script finds")
+    criteria = re.search(r"^criteria! \{(.*?)^\}", (TRAINER / "objective/criterion/mod.rs").read_text(), re.MULTILINE | re.DOTALL)
+    for name in re.findall(r"^ +(\w+): \w+,", criteria[1], re.MULTILINE):
+        if f"{name}.cu" not in modules:
+            mistakes.append(f"objective/criterion/{name}.rs has no functions that this script finds")
     types = sorted(set(re.findall(r"\bKILN_([A-Z]+[0-9]+)\b", prelude)))
     registers, doubles = collections.defaultdict(int), collections.defaultdict(int)
     kernels = []

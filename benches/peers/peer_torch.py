@@ -91,8 +91,13 @@ def step(shape, schedule, kind, batches, threads):
     def two_stage():
         real, fake = draw()
         discriminator_adam.zero_grad(set_to_none=True)
+        gamma = shape.get("r1", 0.0)
+        real.requires_grad_(gamma > 0)
         real_logits, fake_logits = judge(real, fake.detach())
         loss_d = softplus(-real_logits).mean() + softplus(fake_logits).mean()
+        if gamma > 0:
+            (slope,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
+            loss_d = loss_d + gamma / 2 * slope.square().sum() / len(real)
         loss_d.backward()
         discriminator_adam.step()
         # No gradients for weights that this loss does not move.

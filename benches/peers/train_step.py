@@ -11,8 +11,8 @@ Everything that a step of the trainer does is inside the measured time, on every
 random order and scaled to [-1, 1], latents drawn, both networks' gradients and Adam, the moving average of the
 generator's weights, and both losses as numbers of Python. Only the data set is loaded before. f32.
 
-Networks: `dcgan-64`, `dcgan-32` (by width; `-bn`: with batch normalisation in the discriminator, too), `tutorial`
-(dense generator). Schedules: `two-stage`, the generator judged by the discriminator's new weights; `one-stage`, both
+Networks: `dcgan-64`, `dcgan-32` (by width; `-bn`: with batch normalisation in the discriminator, too; `-r1`: with the R1
+penalty on real images, of weight 1, in every step), `tutorial` (dense generator). Schedules: `two-stage`, the generator judged by the discriminator's new weights; `one-stage`, both
 gradients from one pass over the generated images.
 """
 
@@ -32,6 +32,8 @@ NETWORKS = {
     "dcgan-32": {"generator": "dcgan", "width": 32, "d_norm": "none"},
     "dcgan-64-bn": {"generator": "dcgan", "width": 64, "d_norm": "batch"},
     "dcgan-32-bn": {"generator": "dcgan", "width": 32, "d_norm": "batch"},
+    "dcgan-64-r1": {"generator": "dcgan", "width": 64, "d_norm": "none", "r1": 1.0},
+    "dcgan-32-r1": {"generator": "dcgan", "width": 32, "d_norm": "none", "r1": 1.0},
     "tutorial": {"generator": "dense", "width": 64, "d_norm": "none"},
 }
 # As in models/digits/recipe.toml and models/tutorial/recipe.toml: learning rate, both decays, epsilon.
@@ -58,8 +60,10 @@ def variants(d_norm):
     for name, network in NETWORKS.items():
         if d_norm not in ("both", network["d_norm"]):
             continue
-        # Batch normalisation in the discriminator mixes the samples: its gradients are not those of single samples.
-        for schedule in ["two-stage"] if network["d_norm"] == "batch" else ["two-stage", "one-stage"]:
+        # Batch normalisation in the discriminator mixes the samples: its gradients are not those of single samples. With a
+        # penalty, one way is enough.
+        both = network["d_norm"] == "none" and not network.get("r1")
+        for schedule in ["two-stage", "one-stage"] if both else ["two-stage"]:
             # TensorFlow's tutorials take both gradients from one pass.
             keras = TENSORFLOW if (name, schedule) == ("tutorial", "one-stage") else []
             # PyTorch as it comes is shown with what its users write: two steps.

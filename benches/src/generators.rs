@@ -5,7 +5,8 @@ use candle_core::{Result as TensorResult, Tensor, bail};
 use runtime::{ImageShape, Precision};
 use std::path::{Path, PathBuf};
 use trainer::export::{self, Origin};
-use trainer::net::{Init, Layer, Network, dcgan};
+use trainer::graph::{Network, Parameter};
+use trainer::net::{Init, dcgan};
 use trainer::{Error, Result};
 
 const LATENT: usize = 100;
@@ -23,8 +24,6 @@ pub struct Source {
     /// The beginning of its files' names.
     pub name: String,
     network: Network,
-    image: ImageShape,
-    latent: usize,
 }
 
 impl Source {
@@ -39,15 +38,9 @@ impl Source {
         let image = ImageShape { channels: CHANNELS, height: side, width: side };
         let init = &mut Init::new(SEED);
         let network = dcgan::generator(&dcgan::Generator { latent: LATENT, width: WIDTH }, image, init)?;
-        let layers = network.layers().iter().map(|layer| scaled(layer, init)).collect::<TensorResult<_>>()?;
-        let network = Network::new(layers);
-        let (_, statistics) = network.forward_recording(&init.normal(&[STATISTICS_LATENTS, LATENT], 0., 1.)?)?;
-        Ok(Self {
-            name: format!("dcgan-{side}"),
-            network: network.fold_batch_norm(&statistics)?,
-            image,
-            latent: LATENT,
-        })
+        let network = network.map(|parameter, t| scaled(parameter, t, init))?;
+        let statistics = network.batch_statistics(&[&init.normal(&[STATISTICS_LATENTS, LATENT], 0., 1.)?])?;
+        Ok(Self { name: format!("dcgan-{side}"), network: network.frozen(&statistics)? })
     }
 
     /// The digits of the zoo, read from their safetensors file: what its f16 weights say, which a file of f32 holds, too.
@@ -59,17 +52,14 @@ impl Source {
         let image = ImageShape { channels: 1, height: 28, width: 28 };
         let init = &mut Init::new(SEED);
         let network = dcgan::generator(&RECIPE, image, init)?;
-        let (_, statistics) = network.forward_recording(&init.normal(&[2, RECIPE.latent], 0., 1.)?)?;
-        let network = network.fold_batch_norm(&statistics)?;
+        let statistics = network.batch_statistics(&[&init.normal(&[2, RECIPE.latent], 0., 1.)?])?;
+        let network = network.frozen(&statistics)?;
         let tensors = candle_core::safetensors::load(zoo("digits/gen.safetensors"), &candle_core::Device::Cpu)?;
-        let names: Vec<String> = network.parameters().into_iter().map(|(name, _)| name).collect();
-        let mut names = names.iter();
-        let network = network.map(|t| {
-            let name = names.next().map_or("", String::as_str);
+        let network = network.map(|Parameter { name, .. }, t| {
             let Some(found) = tensors.get(name) else { bail!("the zoo's digits have no tensor {name}") };
             channels_last(&found.to_dtype(t.dtype())?, t)
         })?;
-        Ok(Self { name: "digits".to_owned(), network, image, latent: RECIPE.latent })
+        Ok(Self { name: "digits".to_owned(), network })
     }
 
     /// Writes the file `NAME-PRECISION.onnx` to `folder`, which it makes; the same bytes each time on the same machine.
@@ -91,8 +81,6 @@ impl Source {
         };
         export::export(
             &self.network,
-            self.image,
-            self.latent,
             precision,
             &origin,
             export::Weights::Inside,
@@ -107,17 +95,12 @@ pub fn zoo(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(path)
 }
 
-/// The layer, with scales and shifts that differ from channel to channel if it normalises a batch.
-fn scaled(layer: &Layer, init: &mut Init) -> TensorResult<Layer> {
-    match layer {
-        Layer::BatchNorm { name, gamma, eps, activation, .. } => Ok(Layer::BatchNorm {
-            name: name.clone(),
-            gamma: init.normal(gamma.dims(), 1., SPREAD)?,
-            beta: init.normal(gamma.dims(), 0., SPREAD)?,
-            eps: *eps,
-            activation: *activation,
-        }),
-        _ => Ok(layer.clone()),
+/// A parameter, with scales and shifts that differ from channel to channel if it is a batch normalisation's.
+fn scaled(Parameter { name, .. }: &Parameter, t: &Tensor, init: &mut Init) -> TensorResult<Tensor> {
+    match name.rsplit('.').next() {
+        Some("gamma") => init.normal(t.dims(), 1., SPREAD),
+        Some("beta") => init.normal(t.dims(), 0., SPREAD),
+        _ => Ok(t.clone()),
     }
 }
 

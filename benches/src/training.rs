@@ -7,7 +7,8 @@ use trainer::Result;
 use trainer::data::{Batches, Dataset};
 use trainer::device::{self, Choice};
 use trainer::recipe::Recipe;
-use trainer::state::{Found, Losses, State};
+use trainer::game::Found;
+use trainer::state::State;
 
 /// The arithmetic that training can compute with.
 pub const PRECISIONS: [&str; 4] = ["f32", "tf32", "bf16", "f16"];
@@ -34,9 +35,8 @@ impl Training {
         let (device, _) = device::open(choice)?;
         let recipe =
             Recipe::parse(&recipe.to_toml()?, &recipe.name, &[("training.precision".into(), precision.into())])?;
-        let (seed, count, latent) = (recipe.seed, recipe.training.batch, recipe.latent());
-        let state = State::new(recipe, data, &device)?;
-        Ok(Self { state, batches: Batches::new(data.clone(), &device, seed, 0, count, latent)?, device })
+        let batches = Batches::new(data.clone(), &device, &recipe, 0)?;
+        Ok(Self { state: State::new(recipe, data, &device)?, batches, device })
     }
 
     /// One step with the next batch, of which nothing is read: a GPU is not waited for.
@@ -44,16 +44,23 @@ impl Training {
     /// # Errors
     /// On the CPU, losses that are no longer finite.
     pub fn step(&mut self) -> Result<Found> {
-        self.state.step(&self.batches.next_batch()?)
+        self.state.step(&mut || Ok(self.batches.next_batch()?))
     }
 
-    /// The losses of a step; waits for the device.
+    /// The losses of a step, of discriminator and generator; waits for the device.
     ///
     /// # Errors
     /// Losses that are not finite.
-    pub fn losses(&self, step: Found) -> Result<Losses> {
-        let losses = Found::read(&[step])?[0];
-        self.state.check(&losses)?;
+    pub fn losses(&self, step: Found) -> Result<[f32; 2]> {
+        let figures = self.state.read(&[step])?.into_iter().flatten();
+        let mut losses = [f32::NAN; 2];
+        for (name, value) in figures {
+            for (loss, known) in losses.iter_mut().zip(["discriminator_loss", "generator_loss"]) {
+                if name == known {
+                    *loss = value;
+                }
+            }
+        }
         Ok(losses)
     }
 

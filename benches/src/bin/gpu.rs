@@ -250,12 +250,12 @@ fn workload(args: &Train) -> trainer::Result<(Recipe, ImageShape, usize)> {
         ("generator.width", 64.into()),
         ("discriminator.width", 64.into()),
         ("discriminator.batch_norm", true.into()),
-        ("optimizer.generator_lr", 2e-4.into()),
-        ("optimizer.discriminator_lr", 2e-4.into()),
-        ("optimizer.beta1", 0.5.into()),
-        ("optimizer.beta2", 0.999.into()),
     ];
     overrides.extend(paper.map(|(key, value)| (key.to_owned(), value)));
+    for network in ["generator", "discriminator"] {
+        let adam = [("lr", 2e-4), ("beta1", 0.5), ("beta2", 0.999)];
+        overrides.extend(adam.map(|(key, value)| (format!("optimizer.{network}.{key}"), value.into())));
+    }
     Ok((Recipe::load("digits", &overrides)?, ImageShape { channels: 3, height: 64, width: 64 }, 8_192))
 }
 
@@ -276,7 +276,7 @@ fn train(args: &Train) -> Result<(), String> {
         training.synchronise()?;
         let seconds = start.elapsed().as_secs_f64();
         let found = last.map(|step| training.losses(step)).transpose()?;
-        let losses = found.map_or([0.; 2], |found| [found.discriminator, found.generator]);
+        let losses = found.unwrap_or_default();
         Ok(json!({ "seconds": seconds, "losses": losses.map(|loss| rounded(f64::from(loss), 4)).to_vec() }))
     };
     // The first step allocates, compiles kernels, and meets all sizes.

@@ -7,11 +7,14 @@ use {super::cuda, candle_core::Storage};
 
 const OP: &str = "mean-loss";
 
-/// A function of one logit; losses are means of such functions. It is written twice: here for the CPU, and under its number
-/// in the kernel `mean_loss` for GPUs.
+/// A function of one logit; losses are means of such functions. It is written twice: for the CPU, and in C++ for GPUs.
 #[derive(Clone, Copy, Debug)]
 pub struct Term {
-    /// Its number in the kernel.
+    /// Names the kernels of the criterion that it is a part of.
+    pub criterion: &'static str,
+    /// C++ that defines the criterion's functions `real`, `generated` and `generator`, each `A name(A l, A* slope)`.
+    pub kernel: &'static str,
+    /// Which of these it is.
     pub number: i32,
     /// Its value and its derivative.
     pub at: fn(f64) -> [f64; 2],
@@ -123,6 +126,10 @@ fn evaluate(groups: &[(&Tensor, Term)], generator: Option<Term>, scale: Option<&
             bail!("{OP}: takes logits [n, 1], got {:?}", logits.dims())
         }
     }
+    let others = terms.iter().chain(&generator);
+    if others.into_iter().any(|term| term.criterion != terms[0].criterion) {
+        bail!("{OP}: takes functions of one criterion")
+    }
     let counts = [first.elem_count(), second.as_ref().map_or(0, Tensor::elem_count)];
     let loss = Evaluation { terms, generator, counts };
     let values = match (first.device(), first.dtype()) {
@@ -199,8 +206,8 @@ impl Evaluation {
             };
         }
         let [Some(first), second, scale] = operands else { bail!("{OP}: no logits") };
-        let numbers = [Some(self.terms[0]), Some(self.terms[1]), self.generator].map(|t| t.map_or(-1, |t| t.number));
-        let (storage, shape) = cuda::mean_loss(OP, [Some(first), second, scale], numbers, LEAST_SLOPE, self.len())?;
+        let terms = [Some(self.terms[0]), Some(self.terms[1]), self.generator];
+        let (storage, shape) = cuda::mean_loss(OP, [Some(first), second, scale], terms, LEAST_SLOPE, self.len())?;
         Ok(cuda::tensor(storage, shape))
     }
 }

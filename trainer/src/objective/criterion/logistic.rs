@@ -1,16 +1,22 @@
 //! The logistic losses, on logits: with `D = sigmoid(l)`, `log D = -softplus(-l)` and `log(1 - D) = -softplus(l)`, which
 //! neither overflow nor lose digits at either end.
 
-use crate::ops::{Elementary, Term};
+use crate::ops::Elementary;
 
 /// `-log D`.
-pub(super) const REAL: Term = Term { number: 0, at: |l| [(-l).softplus(), -(-l).logistic()] };
+pub(super) fn real(l: f64) -> [f64; 2] {
+    [(-l).softplus(), -(-l).logistic()]
+}
 
 /// `-log(1 - D)`.
-pub(super) const GENERATED: Term = Term { number: 1, at: |l| [l.softplus(), l.logistic()] };
+pub(super) fn generated(l: f64) -> [f64; 2] {
+    [l.softplus(), l.logistic()]
+}
 
 /// `log(1 - D)`; below zero.
-pub(super) const NOT_GENERATED: Term = Term { number: 2, at: |l| [-l.softplus(), -l.logistic()] };
+pub(super) fn not_generated(l: f64) -> [f64; 2] {
+    [-l.softplus(), -l.logistic()]
+}
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,13 @@
 //! `-mean log D(x) - mean log(1 - D(G(z)))`, the generator `mean log(1 - D(G(z)))`, the opposite of what it has a part in.
 
 use super::Criterion;
-use super::logistic::{GENERATED, NOT_GENERATED, REAL};
+use super::logistic::{generated, not_generated, real};
 
 /// See the module.
-pub const CRITERION: Criterion = Criterion { real: REAL, generated: GENERATED, generator: NOT_GENERATED };
+pub const CRITERION: Criterion = Criterion::new("minimax", KERNEL, [real, generated, not_generated]);
+
+const KERNEL: &str = r"
+__device__ __forceinline__ A real(A l, A* slope) { *slope = -logistic(-l); return softplus(-l); }
+__device__ __forceinline__ A generated(A l, A* slope) { *slope = logistic(l); return softplus(l); }
+__device__ __forceinline__ A generator(A l, A* slope) { *slope = -logistic(l); return -softplus(l); }
+";

@@ -16,6 +16,18 @@ pub struct Criterion {
     pub generator: Term,
 }
 
+impl Criterion {
+    /// The criterion of this name whose functions `real`, `generated` and `generator` are `at`, each from a logit to value
+    /// and derivative, and in C++ `kernel` ([`Term::kernel`]).
+    const fn new(name: &'static str, kernel: &'static str, at: [fn(f64) -> [f64; 2]; 3]) -> Self {
+        Self {
+            real: Term { criterion: name, kernel, number: 0, at: at[0] },
+            generated: Term { criterion: name, kernel, number: 1, at: at[1] },
+            generator: Term { criterion: name, kernel, number: 2, at: at[2] },
+        }
+    }
+}
+
 /// All criteria: a file each, with a constant `CRITERION`, and their names in recipes.
 macro_rules! criteria {
     ($($module:ident: $Name:ident),* $(,)?) => {

@@ -3,7 +3,13 @@
 //! discriminator is sure.
 
 use super::Criterion;
-use super::logistic::{GENERATED, REAL};
+use super::logistic::{generated, real};
 
 /// See the module.
-pub const CRITERION: Criterion = Criterion { real: REAL, generated: GENERATED, generator: REAL };
+pub const CRITERION: Criterion = Criterion::new("non_saturating", KERNEL, [real, generated, real]);
+
+const KERNEL: &str = r"
+__device__ __forceinline__ A real(A l, A* slope) { *slope = -logistic(-l); return softplus(-l); }
+__device__ __forceinline__ A generated(A l, A* slope) { *slope = logistic(l); return softplus(l); }
+__device__ __forceinline__ A generator(A l, A* slope) { *slope = -logistic(-l); return softplus(-l); }
+";

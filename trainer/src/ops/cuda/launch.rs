@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// A source file of kernels.
 pub(in crate::ops) struct Module {
     name: &'static str,
-    /// What the source takes for granted: the formula of an optimiser.
+    /// What the source takes for granted: the formula of an optimiser, the functions of a criterion.
     rule: &'static str,
     source: &'static str,
 }
@@ -20,6 +20,11 @@ impl Module {
     /// The kernel of an optimiser's step, with its formula.
     pub(super) const fn update(name: &'static str, rule: &'static str) -> Self {
         Self { name, rule, source: include_str!("kernels/update.cu") }
+    }
+
+    /// The kernel of a criterion, with its functions.
+    pub(super) const fn loss(name: &'static str, rule: &'static str) -> Self {
+        Self { name, rule, source: include_str!("kernels/loss.cu") }
     }
 }
 
@@ -34,7 +39,6 @@ module!(CONV, "conv");
 module!(CHANNEL, "channel");
 module!(NORMALISE, "normalise");
 module!(IMAGES, "images");
-module!(LOSS, "loss");
 module!(OPTIMISER, "optimiser");
 
 const PRELUDE: &str = include_str!("kernels/prelude.cu");

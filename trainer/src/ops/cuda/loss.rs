@@ -1,19 +1,21 @@
 //! Losses on logits: the value and all slopes by one block.
 
-use super::launch::{LOSS, THREADS, blocks, launch};
+use super::launch::{Module, THREADS, blocks, launch};
 use super::{Element, Operand, count, done, optional, unwritten, view, with_element};
+use crate::ops::Term;
 use candle_core::{CudaStorage, Result, Shape};
 
-/// Two losses, mean logits, slopes and, where the number of the third function is not negative, ratios: `len` numbers as
+/// Two losses, mean logits, slopes and, where there is a third function, ratios: `len` numbers as
 /// [`crate::ops::MeanLoss`] has them, of the first group, perhaps a second, and perhaps a scale.
 pub(in crate::ops) fn mean_loss(
     op: &str,
     [first, second, scale]: [Option<Operand<'_>>; 3],
-    numbers: [i32; 3],
+    terms: [Option<Term>; 3],
     least: f64,
     len: usize,
 ) -> Result<(CudaStorage, Shape)> {
-    let Some(first) = first else { candle_core::bail!("{op}: takes logits") };
+    let (Some(first), [Some(of_first), ..]) = (first, terms) else { candle_core::bail!("{op}: takes logits") };
+    let module = Module::loss(of_first.criterion, of_first.kernel);
     let device = &first.0.device;
     with_element!(op, first.0, T => {
         let logits = view::<T>(op, first)?;
@@ -23,10 +25,11 @@ pub(in crate::ops) fn mean_loss(
         let stream = device.cuda_stream();
         let ((other, _others), (scale, _scale)) = (optional(&others, &stream), optional(&scale, &stream));
         let mut out = unwritten::<<T as Element>::Wide>(device, len)?;
-        let ([of_first, of_second, wished], least) = (numbers, <T as Element>::wide(least));
+        let [of_first, of_second, generator] = terms.map(|term| term.map_or(-1, |term| term.number));
+        let least = <T as Element>::wide(least);
         launch!(
-            device, LOSS, T, "mean_loss", blocks((1, 1), THREADS),
-            &mut out, &logits, &other, &n, &m, &of_first, &of_second, &wished, &least, &scale,
+            device, module, T, "mean_loss", blocks((1, 1), THREADS),
+            &mut out, &logits, &other, &n, &m, &of_first, &of_second, &generator, &least, &scale,
         );
         Ok(done(out, device, len))
     })

@@ -1,48 +1,43 @@
-// Losses: means of functions of logits.
+// Losses: means of functions of logits. Before this stand the functions, as `ops::Term` has them: `real`, `generated` and
+// `generator` give a value, and the derivative in `slope`.
 
-// The functions by the numbers that `objective` has for them: the value, and the derivative in `slope`. With D = logistic(l):
+// The functions by their numbers.
 __device__ __forceinline__ A term(A l, int number, A* slope) {
-    switch (number) {
-    case 0: *slope = -logistic(-l); return softplus(-l);  // -log D
-    case 1: *slope = logistic(l); return softplus(l);     // -log(1 - D)
-    case 2: *slope = -logistic(l); return -softplus(l);   // log(1 - D)
-    }
-    // A number without a function is to be seen.
-    return *slope = (A)__uint_as_float(0x7fffffffu);
+    return number == 0 ? real(l, slope) : number == 1 ? generated(l, slope) : generator(l, slope);
 }
 
-// One block. `out`: the sum over both groups of the mean of the group's function, the mean of the function `wished` over the
-// second group, the mean logit of each group; the slope of the first at each logit; then, where there is a function `wished`,
+// One block. `out`: the sum over both groups of the mean of the group's function, the mean of the function `other` over the
+// second group, the mean logit of each group; the slope of the first at each logit; then, where there is a function `other`,
 // its slope at each logit of the second group divided by the slope given, which is no smaller than `least` there.
-extern "C" __global__ void mean_loss(A* out, const T* first, const T* second, unsigned n, unsigned m, int of_first, int of_second, int wished, A least, const float* scale) {
+extern "C" __global__ void mean_loss(A* out, const T* first, const T* second, unsigned n, unsigned m, int of_first, int of_second, int other, A least, const float* scale) {
     __shared__ double shared[256];
     A* slopes = out + 4;
     A* ratios = slopes + n + m;
     A factor = scale ? (A)scale[0] : (A)1;
-    double loss = 0, wish = 0, real = 0, fake = 0;
+    double loss = 0, other_loss = 0, real_logits = 0, fake_logits = 0;
     for (unsigned i = threadIdx.x; i < n + m; i += blockDim.x) {
-        bool other = i >= n;
-        A l = get(other ? second[i - n] : first[i]), count = other ? m : n, slope;
-        loss += (double)term(l, other ? of_second : of_first, &slope) / count;
-        (other ? fake : real) += (double)l / count;
+        bool second_group = i >= n;
+        A l = get(second_group ? second[i - n] : first[i]), count = second_group ? m : n, slope;
+        loss += (double)term(l, second_group ? of_second : of_first, &slope) / count;
+        (second_group ? fake_logits : real_logits) += (double)l / count;
         slope = slope / count * factor;
-        if (other && wished >= 0) {
+        if (second_group && other >= 0) {
             // In this form a NaN stays one.
             if ((slope < 0 ? -slope : slope) < least) slope = slope < 0 ? -least : least;
             A steeper;
-            wish += (double)term(l, wished, &steeper) / count;
+            other_loss += (double)term(l, other, &steeper) / count;
             ratios[i - n] = steeper / count / slope;
         }
         slopes[i] = slope;
     }
     loss = block_sum(loss, shared);
-    wish = block_sum(wish, shared);
-    real = block_sum(real, shared);
-    fake = block_sum(fake, shared);
+    other_loss = block_sum(other_loss, shared);
+    real_logits = block_sum(real_logits, shared);
+    fake_logits = block_sum(fake_logits, shared);
     if (threadIdx.x == 0) {
         out[0] = (A)loss;
-        out[1] = (A)wish;
-        out[2] = (A)real;
-        out[3] = (A)fake;
+        out[1] = (A)other_loss;
+        out[2] = (A)real_logits;
+        out[3] = (A)fake_logits;
     }
 }
