@@ -36,7 +36,7 @@ pub fn gamma_of(sigma_rel: f64) -> f64 {
         let value = (gamma + 2.).powi(2) * (gamma + 3.) - t * (gamma + 1.);
         let slope = (gamma + 2.) * (3. * gamma + 8.) - t;
         let next = gamma - value / slope;
-        if !(next < gamma) {
+        if next >= gamma || next.is_nan() {
             return gamma;
         }
         gamma = next;
