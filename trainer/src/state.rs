@@ -148,9 +148,11 @@ pub(crate) mod tests {
             generator = {{ architecture = "dcgan", latent = 8, width = 4 }}
             discriminator = {{ architecture = "dcgan", width = 4, batch_norm = true }}
             objective = {{ loss = "non-saturating" }}
-            optimizer = {{ generator_lr = 1e-3, discriminator_lr = 1e-3, beta1 = 0.5, beta2 = 0.99, eps = 1e-8 }}
             training = {{ batch = 8, kimg = 0.16, ema_half_life_kimg = 1.0, tick_kimg = 0.05, checkpoint_kimg = 0.08 }}
             export = {{ precision = "f32" }}
+            [optimizer]
+            generator = {{ kind = "adam", lr = 1e-3, beta1 = 0.5, beta2 = 0.99, eps = 1e-8 }}
+            discriminator = {{ kind = "adam", lr = 1e-3, beta1 = 0.5, beta2 = 0.99, eps = 1e-8 }}
             "#
         );
         Recipe::parse(&text, name, &[]).expect("a valid recipe")

@@ -182,6 +182,20 @@ pub fn check_network(network: &Network, inputs: &[Tensor]) -> Result<()> {
     Ok(())
 }
 
+/// The network after so many passes that what it keeps has come to rest: the gradient of a spectral norm takes its vectors for
+/// constants, which is exact there only.
+pub fn settled(network: &Network, inputs: &[Tensor]) -> Result<Network> {
+    let mut network = network.clone();
+    for _ in 0..300 {
+        let mut tensors = network.tensors().to_vec();
+        for (i, tensor) in network.trace(&inputs.iter().collect::<Vec<_>>())?.updates() {
+            tensors[i] = tensor;
+        }
+        network = network.with(tensors)?;
+    }
+    Ok(network)
+}
+
 /// Compares some elements of a gradient with finite differences of `f`.
 pub fn some_elements(
     what: &str,

@@ -76,7 +76,7 @@ pub fn conditional_discriminator(image: &[usize], classes: usize, init: &mut Ini
     let mut layers = Layers::new(init);
     let x = layers.graph.input("image", image);
     let class = layers.graph.class("class", classes);
-    let mut convolution = |layers: &mut Layers<'_>, name: &str, x: Value, outputs: usize, window: &Window| {
+    let convolution = |layers: &mut Layers<'_>, name: &str, x: Value, outputs: usize, window: &Window| {
         let shape = [&[outputs][..], &window.kernel, &[layers.channels(x)]].concat();
         let weight = normalised(layers, name, &shape)?;
         let bias = layers.bias(name, outputs)?;

@@ -4,7 +4,7 @@ use crate::graph::operator::{Context, Gradients, Operator, Saved, operands};
 use crate::onnx::{Edge, Onnx};
 use candle_core::{Result, Tensor, bail};
 
-/// Added to the length of a vector that is divided by it.
+/// The least length that a vector is divided by.
 const EPS: f64 = 1e-12;
 
 /// A weight divided by its largest singular value, as a matrix of its first axis by all others: `w` `[O, ..]`, the buffer
@@ -51,5 +51,5 @@ impl Operator for SpectralNorm {
 }
 
 fn normalised(x: &Tensor) -> Result<Tensor> {
-    x.broadcast_div(&(x.sqr()?.sum_all()?.sqrt()? + EPS)?)
+    x.broadcast_div(&x.sqr()?.sum_all()?.sqrt()?.maximum(EPS)?)
 }
