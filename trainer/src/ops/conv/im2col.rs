@@ -23,9 +23,6 @@ pub(super) struct Im2col {
     depths: usize,
 }
 
-/// What one product multiplies: images, and depths of the small side.
-type Piece = (Range<usize>, Range<usize>);
-
 impl Im2col {
     pub(super) fn new(sizes: Sizes) -> Self {
         let depths = (ROWS / (sizes.small[1] * sizes.small[2])).clamp(1, sizes.small[0]);
@@ -39,10 +36,9 @@ impl Im2col {
 
     /// The convolution of `large` by `weight`.
     pub(super) fn conv<T: Real>(&self, large: &[T], weight: &[T], small: &mut [T]) {
-        self.for_each_piece(large.len() / self.sizes.large_len(), |piece, patches| {
-            let (rows, at) = self.rows(&piece);
+        self.for_each_piece(large.len() / self.sizes.large_len(), |[rows, at], depths, patches| {
             for group in 0..self.sizes.geometry.groups {
-                let patches = self.gather(large, group, &piece, patches);
+                let patches = self.gather(large, group, &depths, patches);
                 let (a, b) = (Matrix::rows(patches, self.columns), self.group_weight(weight, group));
                 let out = &mut small[at * self.sizes.outputs + group * self.outputs..];
                 multiply([rows, self.outputs, self.columns], a, b.t(), out, self.sizes.outputs, false);
@@ -53,13 +49,12 @@ impl Im2col {
     /// The transposed convolution of `small` by `weight`, all of `large` written.
     pub(super) fn conv_transpose<T: Real>(&self, small: &[T], weight: &[T], large: &mut [T]) {
         large.fill(T::zero());
-        self.for_each_piece(small.len() / self.sizes.small_len(), |piece, patches| {
-            let (rows, at) = self.rows(&piece);
+        self.for_each_piece(small.len() / self.sizes.small_len(), |[rows, at], depths, patches| {
             for group in 0..self.sizes.geometry.groups {
                 let from = &small[at * self.sizes.outputs + group * self.outputs..];
                 let (a, b) = (Matrix::rows(from, self.sizes.outputs), self.group_weight(weight, group));
                 multiply([rows, self.columns, self.outputs], a, b, patches, self.columns, false);
-                self.scatter(patches, group, &piece, large);
+                self.scatter(patches, group, &depths, large);
             }
         });
     }
@@ -67,10 +62,9 @@ impl Im2col {
     /// Adds the weight's gradient to `grad`.
     pub(super) fn weight_grad<T: Real>(&self, large: &[T], small: &[T], grad: &mut [T]) {
         let len = self.outputs * self.columns;
-        self.for_each_piece(large.len() / self.sizes.large_len(), |piece, patches| {
-            let (rows, at) = self.rows(&piece);
+        self.for_each_piece(large.len() / self.sizes.large_len(), |[rows, at], depths, patches| {
             for group in 0..self.sizes.geometry.groups {
-                let patches = self.gather(large, group, &piece, patches);
+                let patches = self.gather(large, group, &depths, patches);
                 let from = &small[at * self.sizes.outputs + group * self.outputs..];
                 let (a, b) = (Matrix::rows(from, self.sizes.outputs).t(), Matrix::rows(patches, self.columns));
                 multiply([self.outputs, self.columns, rows], a, b, &mut grad[group * len..], self.columns, true);
@@ -78,24 +72,17 @@ impl Im2col {
         });
     }
 
-    /// Calls `work` for each product, with room for its patches: all images at once, or some depths of one image.
-    fn for_each_piece<T: Real>(&self, images: usize, mut work: impl FnMut(Piece, &mut [T])) {
-        let depth = self.sizes.small[0];
-        let together = if self.depths == depth { images.max(1) } else { 1 };
-        let rows = together * self.depths * self.sizes.small[1] * self.sizes.small[2];
-        with_scratch(rows * self.columns, |patches| {
-            for image in (0..images).step_by(together) {
-                for first in (0..depth).step_by(self.depths) {
-                    work((image..image + together, first..depth.min(first + self.depths)), patches);
-                }
+    /// Calls `work` for each product: with its rows and those of the small side before it, its depths, and room for its
+    /// patches. All images are in one product, unless it is one image that is too large, of which it takes some depths.
+    fn for_each_piece<T: Real>(&self, images: usize, mut work: impl FnMut([usize; 2], Range<usize>, &mut [T])) {
+        let (depth, plane) = (self.sizes.small[0], self.sizes.small[1] * self.sizes.small[2]);
+        debug_assert!(images <= 1 || self.depths == depth, "several images, and only some depths of them");
+        with_scratch(images * self.depths * plane * self.columns, |patches| {
+            for first in (0..depth).step_by(self.depths) {
+                let depths = first..depth.min(first + self.depths);
+                work([images * depths.len() * plane, first * plane], depths, patches);
             }
         });
-    }
-
-    /// Rows of a piece's matrix, and those of the small side before it.
-    fn rows(&self, (images, depths): &Piece) -> (usize, usize) {
-        let plane = self.sizes.small[1] * self.sizes.small[2];
-        (images.len() * depths.len() * plane, images.start * self.sizes.positions() + depths.start * plane)
     }
 
     /// The weight of one group, [outputs, columns].
@@ -103,15 +90,19 @@ impl Im2col {
         Matrix::rows(&weight[group * self.outputs * self.columns..], self.columns)
     }
 
-    /// The patches [rows, columns] of a piece of `images` in one group: written into `patches`, or the images themselves
+    /// The patches [rows, columns] of `images` at these depths in one group: written into `patches`, or the images themselves
     /// where every patch is one position.
-    fn gather<'a, T: Real>(&self, images: &'a [T], group: usize, piece: &Piece, patches: &'a mut [T]) -> &'a [T] {
+    fn gather<'a, T: Real>(
+        &self,
+        images: &'a [T],
+        group: usize,
+        depths: &Range<usize>,
+        patches: &'a mut [T],
+    ) -> &'a [T] {
         if self.sizes.is_pointwise() {
-            return &images[self.rows(piece).1 * self.sizes.channels..];
+            return &images[depths.start * self.sizes.large[1] * self.sizes.large[2] * self.sizes.channels..];
         }
-        let (of_images, depths) = piece;
-        let (one, len) = (self.sizes.large_len(), self.rows(piece).0 / of_images.len() * self.columns);
-        let images = &images[of_images.start * one..of_images.end * one];
+        let (one, len) = (self.sizes.large_len(), self.patches_len(depths));
         vectorised(
             #[inline(always)]
             || {
@@ -132,10 +123,8 @@ impl Im2col {
     }
 
     /// The transpose of [`Self::gather`]: adds every patch element to the place it was taken from.
-    fn scatter<T: Real>(&self, patches: &[T], group: usize, piece: &Piece, images: &mut [T]) {
-        let (of_images, depths) = piece;
-        let (one, len) = (self.sizes.large_len(), self.rows(piece).0 / of_images.len() * self.columns);
-        let images = &mut images[of_images.start * one..of_images.end * one];
+    fn scatter<T: Real>(&self, patches: &[T], group: usize, depths: &Range<usize>, images: &mut [T]) {
+        let (one, len) = (self.sizes.large_len(), self.patches_len(depths));
         vectorised(
             #[inline(always)]
             || {
@@ -155,6 +144,11 @@ impl Im2col {
                 }
             },
         );
+    }
+
+    /// Elements of the patches of one image at these depths.
+    fn patches_len(&self, depths: &Range<usize>) -> usize {
+        depths.len() * self.sizes.small[1] * self.sizes.small[2] * self.columns
     }
 
     /// Calls `visit(image element, patch element, run)` for every run of adjacent elements that the patches at some depths of

@@ -24,6 +24,8 @@ fn cases() -> Vec<Case> {
         (2, 3, 2, &[1, 9], &[1, 4], l(2, 1)),
         (1, 2, 2, &[1, 7], &[1, 3], l(1, 1).grouped(2)),
         (2, 2, 3, &[4, 6], &[1, 1], g(1, 0)),
+        (2, 4, 6, &[3, 4], &[1, 1], g(1, 0).grouped(2)),
+        (2, 2, 3, &[5, 4], &[1, 1], g(2, 0)),
         (2, 3, 2, &[9], &[4], l(2, 1)),
         (3, 2, 4, &[7], &[3], l(3, 2).grouped(2)),
         (1, 1, 1, &[1], &[1], l(1, 0)),
@@ -283,6 +285,8 @@ fn shapes_that_do_not_fit_are_errors() -> Result<()> {
     assert!(plain(&x, &small, g).is_ok());
     assert!(plain(&x, &small.narrow(3, 0, 1)?, g).is_err(), "other channels");
     assert!(plain(&x, &small, g.grouped(2)).is_err() && plain(&x, &small, g.grouped(0)).is_err(), "other groups");
+    let three = values(&[3, 2, 2, 1], 1)?;
+    assert!(plain(&x, &three, g.grouped(2)).is_err(), "outputs that do not fall into groups");
     assert!(plain(&x, &small, Geometry { stride: [1, 0, 1], ..g }).is_err(), "no stride");
     assert!(conv(&x, &small, Some(&values(&[2], 1)?), PLAIN, g).is_err(), "another bias");
     assert!(plain(&x.squeeze(0)?, &small, g).is_err(), "no batch");
