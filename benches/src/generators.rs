@@ -79,13 +79,7 @@ impl Source {
             data: "none: a generator to measure with".to_owned(),
             data_sha256: String::new(),
         };
-        export::export(
-            &self.network,
-            precision,
-            &origin,
-            export::Weights::Inside,
-            std::slice::from_ref(&path),
-        )?;
+        export::export(&self.network, precision, &origin, export::Weights::Inside, std::slice::from_ref(&path))?;
         Ok(path)
     }
 }

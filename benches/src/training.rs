@@ -6,8 +6,8 @@ use std::sync::Arc;
 use trainer::Result;
 use trainer::data::{Batches, Dataset};
 use trainer::device::{self, Choice};
-use trainer::recipe::Recipe;
 use trainer::game::Found;
+use trainer::recipe::Recipe;
 use trainer::state::State;
 
 /// The arithmetic that training can compute with.

@@ -89,7 +89,8 @@ pub fn load(path: &Path, recipe: Recipe, data: &Dataset, device: &Device) -> Res
         let found = files::read_tensor(&file, name).map_err(|e| damaged(&e))?;
         if found.dtype() != tensor.dtype() || found.dims() != tensor.dims() {
             let (dims, dtype) = (tensor.dims(), tensor.dtype());
-            let what = format_args!("{name} is {:?} {:?}, the recipe has {dtype:?} {dims:?}", found.dtype(), found.dims());
+            let what =
+                format_args!("{name} is {:?} {:?}, the recipe has {dtype:?} {dims:?}", found.dtype(), found.dims());
             return Err(damaged(&what));
         }
         tensor.slice_set(&found.to_device(device)?, 0, 0)?;

@@ -99,8 +99,12 @@ pub(crate) fn read_tensor(file: &SafeTensors<'_>, name: &str) -> candle_core::Re
     let view = file.tensor(name).map_err(candle_core::Error::wrap)?;
     let (shape, data, device) = (view.shape(), view.data(), &Device::Cpu);
     match view.dtype() {
-        Dtype::F32 => Tensor::from_iter(data.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)), device)?.reshape(shape),
-        Dtype::F64 => Tensor::from_iter(data.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)), device)?.reshape(shape),
+        Dtype::F32 => {
+            Tensor::from_iter(data.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)), device)?.reshape(shape)
+        }
+        Dtype::F64 => {
+            Tensor::from_iter(data.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)), device)?.reshape(shape)
+        }
         other => candle_core::bail!("{name} is {other:?}, allowed are F32 and F64"),
     }
 }

@@ -8,7 +8,7 @@
 use candle_core::{Device, Result, Tensor, Var};
 use rayon::prelude::*;
 use std::time::Instant;
-use trainer::ops::{self, Activation, Geometry, Wanted};
+use trainer::ops::{self, Activation, Geometry};
 
 /// The trainer's allocator, for both sides.
 #[global_allocator]
@@ -16,7 +16,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ROUNDS: usize = 15;
 const GEOMETRY: Geometry = Geometry::square(2, 1);
-const BOTH: Wanted = Wanted { input: true, weight: true, bias: false };
+/// Of input and weight.
+const BOTH: [bool; 3] = [true, true, false];
 
 /// Batch, side and channels of the large images, channels of the small ones; 4x4 kernels of stride 2.
 const SHAPES: [[usize; 4]; 4] = [[64, 28, 1, 64], [64, 14, 64, 128], [64, 28, 1, 32], [64, 14, 32, 64]];

@@ -38,10 +38,9 @@ pub(super) fn emit(network: &Network, info: &ModelInfo) -> Result<Emitted> {
         let from = node.from.iter().map(|&value| match value {
             Value::Input(i) => of_inputs[i].clone(),
             Value::Node(i) => Edge::clone(&edges[i]),
-            Value::Parameter(i) => Edge::Constant {
-                name: graph.parameters()[i].name.clone(),
-                tensor: network.tensors()[i].clone(),
-            },
+            Value::Parameter(i) => {
+                Edge::Constant { name: graph.parameters()[i].name.clone(), tensor: network.tensors()[i].clone() }
+            }
         });
         let edge = node.operator.emit(&mut onnx, &from.collect::<Vec<_>>())?;
         edges.push(edge);

@@ -8,9 +8,7 @@ use crate::files;
 use crate::graph::{Content, Network, Value};
 use crate::onnx::dtype;
 use candle_core::{DType, Device, Tensor};
-use runtime::{
-    INPUT_CLASS, INPUT_IMAGE, INPUT_LATENT, ImageShape, LatentDistribution, ModelInfo, Precision, SelfTest,
-};
+use runtime::{INPUT_CLASS, INPUT_IMAGE, INPUT_LATENT, ImageShape, LatentDistribution, ModelInfo, Precision, SelfTest};
 use std::path::{Path, PathBuf};
 
 /// Values of the self-test's sample that the file records.

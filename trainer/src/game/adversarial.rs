@@ -209,7 +209,8 @@ impl Adversarial {
             };
             self.report(&found, clock, figures)?;
             let updates = trace.updates();
-            let penalties = due.iter().map(|penalty| self.penalise(learner, penalty, clock, [real, fake], &trace, figures));
+            let penalties =
+                due.iter().map(|penalty| self.penalise(learner, penalty, clock, [real, fake], &trace, figures));
             let penalties = penalties.collect::<Result<Vec<_>>>()?;
             let wanted = if self.stages == Stages::One { Wanted::ALL } else { Wanted::PARAMETERS };
             let mut gradients = trace.backward(&found.all_slopes()?, wanted)?;

@@ -66,8 +66,7 @@ impl Builder {
     pub(super) fn node(&mut self, operator: Arc<dyn Operator>, from: &[Value]) -> Result<Value> {
         let shape = operator.shape(&from.iter().map(|&value| self.shape(value)).collect::<Vec<_>>())?;
         let any = |fact: fn(&Facts) -> bool| from.iter().any(|&value| fact(self.graph.facts(value)));
-        let facts =
-            Facts { shape, of_samples: any(|f| f.of_samples), learned: any(|f| f.learned), last_use: None };
+        let facts = Facts { shape, of_samples: any(|f| f.of_samples), learned: any(|f| f.learned), last_use: None };
         let place = self.graph.nodes.len();
         for &value in from {
             self.graph.facts_mut(value).last_use = Some(place);

@@ -19,7 +19,7 @@ mod trace;
 
 pub use builder::Builder;
 pub use network::Network;
-pub use operator::{Context, Gradients as OperatorGradients, Operator, Saved};
+pub use operator::{Context, OperandGradients, Operator, Saved};
 pub use tangent::Slopes;
 pub use trace::{Gradients, Trace, Wanted};
 

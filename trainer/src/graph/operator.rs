@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub type Saved = Vec<Tensor>;
 
 /// The gradient with respect to each operand, where it is wanted and not zero.
-pub type Gradients = Vec<Option<Tensor>>;
+pub type OperandGradients = Vec<Option<Tensor>>;
 
 /// What was computed: the operands, the result, and what was kept.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,7 @@ pub trait Operator: Any + Debug + Send + Sync {
     ///
     /// # Errors
     /// Tensors of other shapes.
-    fn backward(&self, context: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<Gradients>;
+    fn backward(&self, context: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<OperandGradients>;
 
     /// How the result moves when the operands move along `along`; at least one of them does.
     ///
@@ -79,7 +79,7 @@ pub trait Operator: Any + Debug + Send + Sync {
         _tangent: &Tensor,
         _adjoint: &Tensor,
         _wanted: &[bool],
-    ) -> Result<Gradients> {
+    ) -> Result<OperandGradients> {
         // Linear: the tangent does not depend on the operands.
         Ok(vec![None; along.len()])
     }

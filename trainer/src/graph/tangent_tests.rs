@@ -71,9 +71,7 @@ fn the_gradient_along_a_direction_is_exact() -> Result<()> {
         let all: Vec<&Tensor> = inputs.iter().collect();
         let along = values(inputs[0].dims(), 7)?;
         let slopes = network.trace(&all)?.slopes()?;
-        let product = |network: &Network| -> Result<f64> {
-            dot(network.trace(&all)?.slopes()?.of_input(), &along)
-        };
+        let product = |network: &Network| -> Result<f64> { dot(network.trace(&all)?.slopes()?.of_input(), &along) };
         let gradients = slopes.gradients_along(&along)?;
         for (i, (parameter, tensor)) in network.parameters().enumerate() {
             some_elements(&format!("{name}, {}", parameter.name), tensor, &gradients.parameters[i], |moved| {

@@ -136,23 +136,14 @@ impl<'a> Trace<'a> {
     ///
     /// # Errors
     /// A gradient of another shape than the output's.
-    pub fn backward(self, grad: &Tensor, wanted: Wanted) -> Result<Gradients> {
-        let output = self.network.graph().outputs()[0];
+    pub fn backward(mut self, grad: &Tensor, wanted: Wanted) -> Result<Gradients> {
+        let graph = self.network.graph();
         if grad.shape() != self.output().shape() {
             bail!("the gradient is {:?}, the output {:?}", grad.dims(), self.output().dims())
         }
+        let (mut found, mut slots) = (Gradients::none(graph), vec![None; graph.nodes().len()]);
         let grad = grad.detach().to_dtype(self.output().dtype())?;
-        self.backward_from(vec![(output, grad)], wanted)
-    }
-
-    /// The same from the gradients with respect to some values.
-    pub(super) fn backward_from(mut self, from: Vec<(Value, Tensor)>, wanted: Wanted) -> Result<Gradients> {
-        let graph = self.network.graph();
-        let mut found = Gradients::none(graph);
-        let mut slots = vec![None; graph.nodes().len()];
-        for (value, grad) in from {
-            add(slot(value, &mut slots, &mut found), grad)?;
-        }
+        add(slot(graph.outputs()[0], &mut slots, &mut found), grad)?;
         for place in (0..graph.nodes().len()).rev() {
             // What has been passed is let go; all that reads it lies behind.
             let Some((y, saved)) = self.nodes.pop() else { bail!("node {place} was passed before") };

@@ -125,7 +125,8 @@ mod tests {
     fn kept() -> (Kept, ImageShape) {
         let data = testing::splits();
         let shape = data.train.shape();
-        let blank = Classifier::restore(shape, 2, |p| Tensor::ones(p.shape.clone(), candle_core::DType::F32, &Device::Cpu));
+        let blank =
+            Classifier::restore(shape, 2, |p| Tensor::ones(p.shape.clone(), candle_core::DType::F32, &Device::Cpu));
         let classifier = blank.expect("a classifier");
         let mut moments = Moments::new(classifier.width());
         moments.add(&classifier.look(data.test.pixels()).expect("sees").features);

@@ -189,7 +189,8 @@ impl Classifier {
     /// None but those of the device.
     pub(super) fn method(shape: ImageShape, classes: usize) -> Result<String> {
         let network = network(shape, classes, true, &mut Init::new(0))?;
-        let shapes: Vec<_> = network.parameters().map(|(parameter, t)| (parameter.name.clone(), t.dims().to_vec())).collect();
+        let shapes: Vec<_> =
+            network.parameters().map(|(parameter, t)| (parameter.name.clone(), t.dims().to_vec())).collect();
         Ok(format!("classifier {VERSION} of {shape:?}\n{TRAINING:?}\n{shapes:?}"))
     }
 }
@@ -226,8 +227,7 @@ fn network(shape: ImageShape, classes: usize, normalised: bool, init: &mut Init)
     x = layers.reshape(x, &[inputs])?;
     x = layers.linear("features", x, FEATURES, deviation(inputs), !normalised, before)?;
     let features = norm("features", x, &mut layers)?;
-    let logits =
-        layers.linear("logits", features, classes, (1. / FEATURES as f32).sqrt(), true, Activation::None)?;
+    let logits = layers.linear("logits", features, classes, (1. / FEATURES as f32).sqrt(), true, Activation::None)?;
     // The first output is the one that is learned from.
     layers.graph.finish(&[logits, features])
 }

@@ -88,14 +88,7 @@ pub fn discriminator(recipe: &Discriminator, image: ImageShape, init: &mut Init)
         let outputs = recipe.width << (stage - 1);
         let normalised = recipe.batch_norm && stage > 1;
         let activation = if normalised { Activation::None } else { LEAKY };
-        x = layers.convolution(
-            &format!("down{stage}"),
-            x,
-            (outputs, &window()),
-            DEVIATION,
-            !normalised,
-            activation,
-        )?;
+        x = layers.convolution(&format!("down{stage}"), x, (outputs, &window()), DEVIATION, !normalised, activation)?;
         if normalised {
             x = layers.batch_norm(&format!("norm{stage}"), x, DEVIATION, norm(LEAKY))?;
         }

@@ -17,7 +17,11 @@ type Build = fn(&mut Init) -> candle_core::Result<Network>;
 fn generators() -> Vec<(&'static str, Build, Build)> {
     let plain: Build = |init| smooth_discriminator(&[8, 8, 3], init);
     vec![
-        ("residual with labels", |init| conditional_generator(3, init), |init| conditional_discriminator(&[8, 8, 1], 3, init)),
+        (
+            "residual with labels",
+            |init| conditional_generator(3, init),
+            |init| conditional_discriminator(&[8, 8, 1], 3, init),
+        ),
         ("U-Net", unet, comparing_discriminator),
         ("modulated", modulated, plain),
         ("one axis", line, |init| dense_discriminator(&[1, 16, 1], init)),
@@ -152,7 +156,8 @@ fn every_network_learns_and_is_exported() -> crate::Result<()> {
 fn passes_change_nothing_that_is_computed() -> candle_core::Result<()> {
     for (name, build, _) in generators() {
         let network = build(&mut Init::new(3))?;
-        let x: Vec<Tensor> = inputs(&network, 6, 5)?.iter().map(|t| t.to_device(&Device::Cpu)).collect::<Result<_, _>>()?;
+        let x: Vec<Tensor> =
+            inputs(&network, 6, 5)?.iter().map(|t| t.to_device(&Device::Cpu)).collect::<Result<_, _>>()?;
         let x: Vec<&Tensor> = x.iter().collect();
         let expected = network.forward(&x)?;
         let statistics = network.batch_statistics(&x)?;

@@ -144,9 +144,7 @@ impl Onnx {
         match activation {
             Activation::None => Ok(from),
             Activation::LeakyRelu(0.) => self.map("Relu", &from, vec![]),
-            Activation::LeakyRelu(slope) => {
-                self.map("LeakyRelu", &from, vec![Attribute::float("alpha", slope as f32)])
-            }
+            Activation::LeakyRelu(slope) => self.map("LeakyRelu", &from, vec![Attribute::float("alpha", slope as f32)]),
             Activation::Tanh => self.map("Tanh", &from, vec![]),
         }
     }
@@ -176,11 +174,7 @@ impl Onnx {
     }
 
     /// The graph: what is small first, whose comments align the weights after it.
-    pub(crate) fn finish(
-        self,
-        inputs: Vec<proto::ValueInfo>,
-        outputs: Vec<proto::ValueInfo>,
-    ) -> Result<proto::Graph> {
+    pub(crate) fn finish(self, inputs: Vec<proto::ValueInfo>, outputs: Vec<proto::ValueInfo>) -> Result<proto::Graph> {
         let mut initializers = self.sizes;
         for (name, tensor) in &self.weights {
             initializers.push(initializer(name, tensor, self.precision)?);

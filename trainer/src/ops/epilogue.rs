@@ -162,42 +162,19 @@ pub(super) fn no_bias(weight: &Tensor) -> Result<Tensor> {
     weight.narrow(0, 0, 0)?.reshape(0)
 }
 
-/// Which gradients of a layer are wanted: the others are never computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// That of the input.
-    pub input: bool,
-    /// That of the weight.
-    pub weight: bool,
-    /// That of the bias.
-    pub bias: bool,
-}
+/// The gradients of a layer with respect to input, weight and bias, as far as they were wanted: the others are never computed.
+pub type LayerGradients = [Option<Tensor>; 3];
 
-/// Gradients of a layer, as far as they were wanted.
-#[derive(Clone, Debug)]
-pub struct Grads {
-    /// With respect to the input.
-    pub input: Option<Tensor>,
-    /// With respect to the weight.
-    pub weight: Option<Tensor>,
-    /// With respect to the bias.
-    pub bias: Option<Tensor>,
-}
-
-impl Grads {
-    /// What is wanted of input and weight by these functions, and of the bias from the gradient before it was added.
-    pub(super) fn of(
-        wanted: Wanted,
-        grad: &Tensor,
-        input: impl FnOnce() -> Result<Tensor>,
-        weight: impl FnOnce() -> Result<Tensor>,
-    ) -> Result<Self> {
-        Ok(Self {
-            bias: wanted.bias.then(|| channel_sum(grad)).transpose()?,
-            weight: wanted.weight.then(weight).transpose()?,
-            input: wanted.input.then(input).transpose()?,
-        })
-    }
+/// What is wanted of input and weight by these functions, and of the bias from the gradient before it was added.
+pub(super) fn layer_gradients(
+    [of_input, of_weight, of_bias]: [bool; 3],
+    grad: &Tensor,
+    input: impl FnOnce() -> Result<Tensor>,
+    weight: impl FnOnce() -> Result<Tensor>,
+) -> Result<LayerGradients> {
+    let bias = of_bias.then(|| channel_sum(grad)).transpose()?;
+    let weight = of_weight.then(weight).transpose()?;
+    Ok([of_input.then(input).transpose()?, weight, bias])
 }
 
 #[cfg(test)]

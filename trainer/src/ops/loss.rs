@@ -230,7 +230,7 @@ mod tests {
     /// More logits than a block has threads, two groups of other lengths in one tensor, in every type there is.
     #[test]
     fn all_types_and_lengths_agree_with_double_on_the_cpu() -> Result<()> {
-        let ([of_real, of_fake], wished) = terms();
+        let ([of_real, of_fake], generator) = terms();
         let types: &[DType] =
             if device().is_cpu() { &[DType::F32] } else { &[DType::F32, DType::BF16, DType::F16, DType::F64] };
         for &dtype in types {
@@ -241,8 +241,8 @@ mod tests {
                 let (real, fake) = (t.narrow(0, 0, 303)?, t.narrow(0, 303, 400)?);
                 Ok(vec![
                     mean_loss([(&real, of_real), (&fake, of_fake)], None)?,
-                    both_losses([(&real, of_real), (&fake, of_fake)], wished)?,
-                    mean_loss([(&fake, wished)], None)?,
+                    both_losses([(&real, of_real), (&fake, of_fake)], generator)?,
+                    mean_loss([(&fake, generator)], None)?,
                 ])
             };
             for (found, expected) in all(&logits)?.iter().zip(&all(&exact)?) {
@@ -264,22 +264,30 @@ mod tests {
     /// The ratio turns the discriminator's slope into the generator's, where the former is too small to divide by, too.
     #[test]
     fn ratios_are_those_of_the_slopes_at_both_ends() -> Result<()> {
-        let ([of_real, of_fake], wished) = terms();
+        let ([of_real, of_fake], generator) = terms();
         for dtype in [DType::F32, DType::F64] {
             let fake = column(&[-1000., -30., 0., 2., 1000.], dtype)?;
-            let both = both_losses([(&fake, of_real), (&fake, of_fake)], wished)?;
-            assert_close(&(both.slopes(1)? * both.ratios()?)?, &mean_loss([(&fake, wished)], None)?.slopes(0)?, 1e-7);
+            let both = both_losses([(&fake, of_real), (&fake, of_fake)], generator)?;
+            assert_close(
+                &(both.slopes(1)? * both.ratios()?)?,
+                &mean_loss([(&fake, generator)], None)?.slopes(0)?,
+                1e-7,
+            );
             let slopes = both.slopes(1)?.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
             assert!((slopes[0] / LEAST_SLOPE - 1.).abs() < 1e-6 && slopes[1] > LEAST_SLOPE, "{slopes:?}");
             let apart = mean_loss([(&fake, of_real), (&fake, of_fake)], None)?;
             assert_close(&both.loss()?, &apart.loss()?, 1e-7);
-            assert_close(&both.generator_loss()?, &mean_loss([(&fake, wished)], None)?.loss()?, 1e-7);
+            assert_close(&both.generator_loss()?, &mean_loss([(&fake, generator)], None)?.loss()?, 1e-7);
             // Nothing hides a divergence.
             let lost = column(&[1., f64::NAN], dtype)?;
-            let both = both_losses([(&lost, of_real), (&lost, of_fake)], wished)?;
-            for t in
-                [both.loss()?, both.generator_loss()?, both.mean_logits()?.get(1)?, both.slopes(1)?.narrow(0, 1, 1)?, both.ratios()?]
-            {
+            let both = both_losses([(&lost, of_real), (&lost, of_fake)], generator)?;
+            for t in [
+                both.loss()?,
+                both.generator_loss()?,
+                both.mean_logits()?.get(1)?,
+                both.slopes(1)?.narrow(0, 1, 1)?,
+                both.ratios()?,
+            ] {
                 assert!(t.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?.is_nan());
             }
         }

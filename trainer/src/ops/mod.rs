@@ -7,6 +7,8 @@
 //! differences). Work is split into pieces whose size depends on the shapes only, and partial sums are added in a fixed
 //! order: results do not depend on the number of threads.
 
+#[allow(clippy::needless_range_loop, reason = "one index into many slices of one length")]
+mod batch_norm;
 mod channel;
 #[allow(clippy::needless_range_loop, reason = "one index into many slices of one length")]
 mod columns;
@@ -22,8 +24,6 @@ mod linear;
 mod loss;
 mod map;
 mod math;
-#[allow(clippy::needless_range_loop, reason = "one index into many slices of one length")]
-mod norm;
 mod normalise;
 mod parallel;
 mod resample;
@@ -34,16 +34,16 @@ mod take;
 pub(crate) mod testing;
 mod update;
 
+pub use batch_norm::{BatchStatistics, batch_norm, batch_norm_backward};
 pub use channel::{add_bias, channel_dot, channel_scale, channel_sum};
 pub use combine::{add, add_scaled, concat, split};
 pub use conv::{Geometry, conv, conv_backward, conv_transpose, conv_transpose_backward};
-pub use epilogue::{Activation, Grads, Wanted};
+pub use epilogue::{Activation, LayerGradients};
 pub use flat::{Limits, gather, limit, measure};
 pub use function::Function;
 pub use linear::{linear, linear_backward};
 pub use loss::{MeanLoss, Term, both_losses, mean_loss};
 pub(crate) use math::Elementary;
-pub use norm::{BatchStatistics, batch_norm, batch_norm_backward};
 pub use normalise::{Norm, NormGradients};
 use parallel::{add_into, sum_rows, unwritten, vectorised};
 pub use resample::{

@@ -10,10 +10,10 @@ use nalgebra::{DMatrix, DVector};
 /// What the average moves towards the new weights by, after a step of `batch` images, in [0, 1].
 ///
 /// The weight of the past halves in `half_life` images (Karras et al., "Progressive growing of GANs", 2018), and in no
-/// more than a twentieth of the `shown` images so far, so that the first, useless weights are soon forgotten (the ramp-up
+/// more than a twentieth of the `images` so far, so that the first, useless weights are soon forgotten (the ramp-up
 /// of StyleGAN2-ADA). A half-life of 0 copies the network.
-pub fn weight(batch: u64, shown: u64, half_life: f64) -> f64 {
-    let half_life = half_life.min(shown as f64 * 0.05);
+pub fn weight(batch: u64, images: u64, half_life: f64) -> f64 {
+    let half_life = half_life.min(images as f64 * 0.05);
     if half_life > 0. { 1. - 0.5f64.powf(batch as f64 / half_life) } else { 1. }
 }
 
@@ -43,11 +43,11 @@ pub fn gamma_of(sigma_rel: f64) -> f64 {
     }
 }
 
-/// What is kept of the average of exponent `gamma` when weights after `shown` images, of which the last step took `batch`,
+/// What is kept of the average of exponent `gamma` when weights after `images` images, of which the last step took `batch`,
 /// are taken up: `(1 - 1 / t)^(gamma + 1)` with `t` counted in steps (section 3.2 of the paper). What the average moves by
 /// is 1 minus this; with the first step it becomes the weights.
-pub fn power_beta(batch: u64, shown: u64, gamma: f64) -> f64 {
-    (1. - batch as f64 / shown as f64).max(0.).powf(gamma + 1.)
+pub fn power_beta(batch: u64, images: u64, gamma: f64) -> f64 {
+    (1. - batch as f64 / images as f64).max(0.).powf(gamma + 1.)
 }
 
 /// A power-function average at one moment.

@@ -41,7 +41,8 @@ impl Learner {
         let learned: Vec<Tensor> = learned.map(|(_, tensor)| tensor.clone()).collect();
         let flat = Flat::new(&learned, moments, usize::from(average))?;
         // Buffers are written to: they are nobody else's.
-        let own = network.map(|parameter, tensor| if parameter.role == Role::Buffer { tensor.copy() } else { Ok(tensor.clone()) })?;
+        let own = network
+            .map(|parameter, tensor| if parameter.role == Role::Buffer { tensor.copy() } else { Ok(tensor.clone()) })?;
         let of = |views: Vec<Tensor>| {
             let mut views = views.into_iter();
             own.map(|parameter, tensor| match parameter.role {

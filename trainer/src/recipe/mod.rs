@@ -143,7 +143,9 @@ impl Recipe {
             ));
         }
         match refusal(&discriminator).filter(|_| !self.objective.penalties.is_empty()) {
-            Some(why) => Err(refused(format!("objective.penalties: {why}; allowed is discriminator.batch_norm = false"))),
+            Some(why) => {
+                Err(refused(format!("objective.penalties: {why}; allowed is discriminator.batch_norm = false")))
+            }
             None => Ok((generator, discriminator)),
         }
     }
@@ -201,7 +203,9 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_named_with_the_known_ones() {
-        for key in ["sed", "generator.widht", "training.epochs", "optimizer.lr", "optimizer.generator.rate", "export.type"] {
+        for key in
+            ["sed", "generator.widht", "training.epochs", "optimizer.lr", "optimizer.generator.rate", "export.type"]
+        {
             let message = error(&[(key, 1.into())]);
             assert!(
                 message.contains(key.rsplit('.').next().unwrap_or(key)) && message.contains("expected"),

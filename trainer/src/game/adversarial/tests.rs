@@ -25,7 +25,7 @@ fn player(network: &Network, role: &'static str, dtype: DType) -> candle_core::R
     Ok(Player { role, learner, optimizer, clip: None, average_kimg: None })
 }
 
-fn rules(loss: Loss, gamma: f64, stages: Stages) -> Adversarial {
+fn game(loss: Loss, gamma: f64, stages: Stages) -> Adversarial {
     let penalties = match gamma {
         0. => Vec::new(),
         gamma => vec![Penalty { kind: Kind::R1, weight: gamma.into(), every: 1 }],
@@ -35,14 +35,14 @@ fn rules(loss: Loss, gamma: f64, stages: Stages) -> Adversarial {
 
 /// What the discriminator learns, its figures, and what it tells the generator in one stage.
 fn judged(
-    rules: &Adversarial,
+    game: &Adversarial,
     network: &Network,
     images: [&Tensor; 2],
 ) -> Result<(Vec<Tensor>, Vec<(String, f32)>, Option<Tensor>)> {
-    let mut player = player(network, "discriminator", rules.dtype)?;
+    let mut player = player(network, "discriminator", game.dtype)?;
     let before = network.tensors().to_vec();
     let (mut figures, clock) = (Figures::default(), Clock::default());
-    let told = rules.judge(&mut player, &clock, images, &mut figures)?;
+    let told = game.judge(&mut player, &clock, images, &mut figures)?;
     player.step(&clock, &clock, &mut figures)?;
     let gradients = before.iter().zip(player.learner.network().tensors()).map(|(before, after)| before - after);
     let found = Found::read(&[figures.finish()?])?.swap_remove(0);
@@ -50,9 +50,9 @@ fn judged(
 }
 
 /// The gradient of the generator's loss with respect to the images, by its own pass.
-fn told(rules: &Adversarial, network: &Network, fake: &Tensor, scale: Option<&Tensor>) -> candle_core::Result<Tensor> {
+fn told(game: &Adversarial, network: &Network, fake: &Tensor, scale: Option<&Tensor>) -> candle_core::Result<Tensor> {
     let trace = network.trace(&[fake])?;
-    let found = mean_loss([(trace.output(), rules.loss.criterion().generator)], scale)?;
+    let found = mean_loss([(trace.output(), game.loss.criterion().generator)], scale)?;
     trace.backward(&found.slopes(0)?, Wanted::INPUTS)?.input()
 }
 
@@ -71,7 +71,7 @@ fn one_stage_gives_the_gradients_of_two() -> Result<()> {
     for scale in [1., 20.] {
         let network = network(scale)?;
         for (loss, gamma) in [(Loss::NonSaturating, 0.), (Loss::Minimax, 0.), (Loss::NonSaturating, 10.)] {
-            let [one, two] = [Stages::One, Stages::Two].map(|stages| rules(loss, gamma, stages));
+            let [one, two] = [Stages::One, Stages::Two].map(|stages| game(loss, gamma, stages));
             let (gradients, figures, of_images) = judged(&one, &network, [&real, &fake])?;
             let (expected, of_two, nothing) = judged(&two, &network, [&real, &fake])?;
             assert!(nothing.is_none());
@@ -97,12 +97,12 @@ fn the_discriminator_learns_the_gradient_of_what_it_reports() -> Result<()> {
     let (real, fake) = (images(0.)?, images(0.5)?);
     let network = network(6.)?;
     for gamma in [0., 10.] {
-        let rules = rules(Loss::NonSaturating, gamma, Stages::Two);
+        let game = game(Loss::NonSaturating, gamma, Stages::Two);
         let total = |network: &Network| -> Result<f64> {
-            let (_, figures, _) = judged(&rules, network, [&real, &fake])?;
+            let (_, figures, _) = judged(&game, network, [&real, &fake])?;
             Ok(figures.iter().filter(|(n, _)| n == "discriminator_loss" || n == "r1").map(|(_, v)| f64::from(*v)).sum())
         };
-        let (gradients, ..) = judged(&rules, &network, [&real, &fake])?;
+        let (gradients, ..) = judged(&game, &network, [&real, &fake])?;
         for (i, gradient) in gradients.iter().enumerate() {
             // Along the gradient itself: the largest slope there is, so that single precision shows it.
             let length = gradient.sqr()?.sum_all()?.to_scalar::<f32>()?.sqrt();
@@ -129,9 +129,9 @@ fn the_discriminator_learns_the_gradient_of_what_it_reports() -> Result<()> {
 fn a_saturated_discriminator_still_tells_the_generator() -> Result<()> {
     let sure = with_last_bias(&network(1.)?, -300.)?;
     let fake = Init::new(2).normal(&[3, 12, 12, 1], 0., 1.)?.to_device(&device())?;
-    let rules = rules(Loss::NonSaturating, 0., Stages::One);
-    let (_, _, of_images) = judged(&rules, &sure, [&fake, &fake])?;
-    Ok(assert_close(&of_images.expect("one stage"), &told(&rules, &sure, &fake, None)?, "saturated")?)
+    let game = game(Loss::NonSaturating, 0., Stages::One);
+    let (_, _, of_images) = judged(&game, &sure, [&fake, &fake])?;
+    Ok(assert_close(&of_images.expect("one stage"), &told(&game, &sure, &fake, None)?, "saturated")?)
 }
 
 /// A discriminator that takes everything for real, in half precision: the slopes of the generator's loss are below the
@@ -141,16 +141,16 @@ fn gradients_that_underflow_survive_with_a_scale() -> Result<()> {
     if device().is_cpu() {
         return Ok(());
     }
-    let rules = rules(Loss::NonSaturating, 0., Stages::Two);
+    let game = game(Loss::NonSaturating, 0., Stages::Two);
     let sure = with_last_bias(&network(4.)?, 18.)?;
     let half = sure.map(|_, t| if t.rank() > 1 { t.to_dtype(DType::F16) } else { Ok(t.clone()) })?;
     let fake = Init::new(2).normal(&[6, 12, 12, 1], 0.5, 1.)?.to_device(&device())?;
-    let expected = told(&rules, &sure, &fake, None)?;
+    let expected = told(&game, &sure, &fake, None)?;
     // Of the whole: an activation that falls on the other side of zero changes single elements much, in any precision.
     let size = |t: &Tensor| {
         Ok::<f32, candle_core::Error>(t.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt() as f32)
     };
-    let found = |scale: Option<&Tensor>| told(&rules, &half, &fake.to_dtype(DType::F16)?, scale)?.to_dtype(DType::F32);
+    let found = |scale: Option<&Tensor>| told(&game, &half, &fake.to_dtype(DType::F16)?, scale)?.to_dtype(DType::F32);
     assert_eq!(size(&found(None)?)?, 0.);
     let found = (found(Some(&Tensor::new(&[4_194_304f32], &device())?))? / 4_194_304.)?;
     let far = size(&(found - &expected)?)? / size(&expected)?;
@@ -167,7 +167,7 @@ fn samples_that_see_each_other_are_judged_apart_or_refused() -> Result<()> {
     let mut init = Init::new(2);
     let mut images = |mean| init.normal(&[6, 12, 12, 1], mean, 1.)?.to_device(&device());
     let (real, fake) = (images(0.)?, images(2.)?);
-    let two = rules(Loss::NonSaturating, 0., Stages::Two);
+    let two = game(Loss::NonSaturating, 0., Stages::Two);
     let (_, figures, told) = judged(&two, &network, [&real, &fake])?;
     let mean = |x: &Tensor| network.forward(&[x])?.mean_all()?.to_scalar::<f32>();
     for (name, expected) in [("real_logit", mean(&real)?), ("fake_logit", mean(&fake)?)] {
@@ -175,7 +175,7 @@ fn samples_that_see_each_other_are_judged_apart_or_refused() -> Result<()> {
         assert!((found - expected).abs() < 1e-5, "{name}: {found} {expected}");
     }
     assert!(told.is_none());
-    let penalised = rules(Loss::NonSaturating, 1., Stages::Two);
+    let penalised = game(Loss::NonSaturating, 1., Stages::Two);
     let error = judged(&penalised, &network, [&real, &fake]).expect_err("must be refused").to_string();
     assert!(error.contains("BatchNorm") && error.contains("see each other"), "{error}");
     Ok(())
@@ -189,11 +189,11 @@ fn lazy_penalties_are_as_heavy_in_the_mean() -> Result<()> {
     let (real, fake) = (images(0.)?, images(0.5)?);
     let network = network(4.)?;
     let penalty = |every: u64, steps: u64| -> Result<Option<f32>> {
-        let mut rules = rules(Loss::NonSaturating, 3., Stages::Two);
-        rules.penalties[0].every = every;
+        let mut game = game(Loss::NonSaturating, 3., Stages::Two);
+        game.penalties[0].every = every;
         let mut player = player(&network, "discriminator", DType::F32)?;
         let (mut figures, clock) = (Figures::default(), Clock { steps, ..Clock::default() });
-        rules.judge(&mut player, &clock, [&real, &fake], &mut figures)?;
+        game.judge(&mut player, &clock, [&real, &fake], &mut figures)?;
         let found = Found::read(&[figures.finish()?])?.swap_remove(0);
         Ok(found.into_iter().find(|(name, _)| name == "r1").map(|(_, value)| value))
     };

@@ -1,6 +1,6 @@
 //! Sums of two values: what skips end in.
 
-use crate::graph::operator::{Context, Gradients, Operator, Saved, operands};
+use crate::graph::operator::{Context, OperandGradients, Operator, Saved, operands};
 use crate::onnx::{Edge, Onnx};
 use crate::ops;
 use candle_core::{Result, Tensor, bail};
@@ -22,7 +22,7 @@ impl Operator for Add {
         Ok((ops::add(a, b)?, Saved::new()))
     }
 
-    fn backward(&self, _: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<Gradients> {
+    fn backward(&self, _: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<OperandGradients> {
         Ok(vec![Some(grad.clone()), Some(grad.clone())])
     }
 

@@ -1,6 +1,6 @@
 //! Batch normalisation with the statistics of the batch.
 
-use crate::graph::operator::{Context, Gradients, Operator, Saved, operands};
+use crate::graph::operator::{Context, OperandGradients, Operator, Saved, operands};
 use crate::onnx::{Edge, Onnx};
 use crate::ops::{self, Activation, BatchStatistics};
 use candle_core::{Result, Tensor, bail};
@@ -30,7 +30,7 @@ impl Operator for BatchNorm {
         Ok((y, vec![found.into_moments()]))
     }
 
-    fn backward(&self, context: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<Gradients> {
+    fn backward(&self, context: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<OperandGradients> {
         let [x, gamma, beta] = operands(self, context.from)?;
         let found = BatchStatistics::from_moments(context.saved[0].clone());
         let found = ops::batch_norm_backward([x, gamma, beta, grad], &found, self.eps, self.activation)?;

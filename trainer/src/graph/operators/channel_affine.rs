@@ -1,9 +1,9 @@
 //! A scale and a shift for each channel: what batch normalisation is once its statistics are fixed.
 
 use super::linear::{layer_gradients, layer_tangent_backward, layer_wanted, tangent_operands};
-use crate::graph::operator::{Context, Gradients, Operator, Saved, operands};
+use crate::graph::operator::{Context, OperandGradients, Operator, Saved, operands};
 use crate::onnx::{Edge, Onnx};
-use crate::ops::{self, Activation, Grads, Wanted};
+use crate::ops::{self, Activation, LayerGradients};
 use candle_core::{Result, Tensor, bail};
 
 /// `activation(scale x + shift)`: `x` `[.., C]`, `scale` and `shift` `[C]` -> `[.., C]`.
@@ -27,7 +27,7 @@ impl Operator for ChannelAffine {
         Ok((self.activation.forward(&y)?, Saved::new()))
     }
 
-    fn backward(&self, context: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<Gradients> {
+    fn backward(&self, context: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<OperandGradients> {
         let [x, scale, _] = operands(self, context.from)?;
         let found = backward([x, scale, context.y, grad], self.activation, layer_wanted(wanted))?;
         Ok(layer_gradients(found, wanted))
@@ -45,7 +45,7 @@ impl Operator for ChannelAffine {
         tangent: &Tensor,
         adjoint: &Tensor,
         wanted: &[bool],
-    ) -> Result<Gradients> {
+    ) -> Result<OperandGradients> {
         layer_tangent_backward(self.activation, context, along, [tangent, adjoint], wanted, backward)
     }
 
@@ -65,11 +65,15 @@ impl Operator for ChannelAffine {
     }
 }
 
-fn backward([x, scale, y, grad]: [&Tensor; 4], activation: Activation, wanted: Wanted) -> Result<Grads> {
+fn backward(
+    [x, scale, y, grad]: [&Tensor; 4],
+    activation: Activation,
+    [of_x, of_scale, of_shift]: [bool; 3],
+) -> Result<LayerGradients> {
     let grad = activation.backward(y, grad)?;
-    Ok(Grads {
-        input: wanted.input.then(|| ops::channel_scale(&grad, scale)).transpose()?,
-        weight: wanted.weight.then(|| ops::channel_dot(&grad, x)).transpose()?,
-        bias: wanted.bias.then(|| ops::channel_sum(&grad)).transpose()?,
-    })
+    Ok([
+        of_x.then(|| ops::channel_scale(&grad, scale)).transpose()?,
+        of_scale.then(|| ops::channel_dot(&grad, x)).transpose()?,
+        of_shift.then(|| ops::channel_sum(&grad)).transpose()?,
+    ])
 }

@@ -1,6 +1,6 @@
 //! Channels of several values side by side.
 
-use crate::graph::operator::{Context, Gradients, Operator, Saved};
+use crate::graph::operator::{Context, OperandGradients, Operator, Saved};
 use crate::onnx::{Attribute, Edge, Onnx};
 use crate::ops;
 use candle_core::{Result, Tensor, bail};
@@ -27,7 +27,7 @@ impl Operator for Concat {
         Ok((ops::concat(from)?, Saved::new()))
     }
 
-    fn backward(&self, context: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<Gradients> {
+    fn backward(&self, context: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<OperandGradients> {
         let widths = context.from.iter().map(|t| t.dim(candle_core::D::Minus1)).collect::<Result<Vec<_>>>()?;
         Ok(ops::split(grad, &widths)?.into_iter().map(Some).collect())
     }

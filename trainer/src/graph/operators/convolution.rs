@@ -1,10 +1,8 @@
 //! Convolutions along one, two or three axes.
 
-use super::linear::{
-    is_bias, layer_gradients, layer_operands, layer_tangent_backward, layer_wanted, tangent_operands,
-};
+use super::linear::{is_bias, layer_gradients, layer_operands, layer_tangent_backward, layer_wanted, tangent_operands};
 use super::window;
-use crate::graph::operator::{Context, Gradients, Operator, Outputs, Saved};
+use crate::graph::operator::{Context, OperandGradients, Operator, Outputs, Saved};
 use crate::onnx::{Edge, Onnx};
 use crate::ops::{self, Activation, Geometry};
 use candle_core::{Result, Tensor, bail};
@@ -27,7 +25,9 @@ impl Operator for Convolution {
         };
         match fitted {
             Some(shape) => Ok(shape),
-            None => bail!("a convolution takes [.., C], [O, k.., C / groups] and perhaps [O], got {from:?} with {self:?}"),
+            None => {
+                bail!("a convolution takes [.., C], [O, k.., C / groups] and perhaps [O], got {from:?} with {self:?}")
+            }
         }
     }
 
@@ -36,7 +36,7 @@ impl Operator for Convolution {
         Ok((ops::conv(x, w, bias, self.activation, self.geometry)?, Saved::new()))
     }
 
-    fn backward(&self, context: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<Gradients> {
+    fn backward(&self, context: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<OperandGradients> {
         let (x, w, _) = layer_operands(context.from)?;
         let operands = [x, w, context.y, grad];
         let found = ops::conv_backward(operands, self.activation, self.geometry, layer_wanted(wanted))?;
@@ -56,7 +56,7 @@ impl Operator for Convolution {
         tangent: &Tensor,
         adjoint: &Tensor,
         wanted: &[bool],
-    ) -> Result<Gradients> {
+    ) -> Result<OperandGradients> {
         let backward = |operands: [&Tensor; 4], activation, wanted| {
             ops::conv_backward(operands, activation, self.geometry, wanted)
         };

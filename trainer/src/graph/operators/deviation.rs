@@ -1,7 +1,7 @@
 //! How much the samples of a batch differ: what shows a discriminator that a generator has collapsed (Karras et al.,
 //! "Progressive growing of GANs", 2018, section 3).
 
-use crate::graph::operator::{Context, Gradients, Operator, Saved, operands};
+use crate::graph::operator::{Context, OperandGradients, Operator, Saved, operands};
 use crate::onnx::{Edge, Onnx};
 use candle_core::{D, Result, Tensor, bail};
 
@@ -58,7 +58,7 @@ impl Operator for MinibatchDeviation {
         Ok((y, Saved::new()))
     }
 
-    fn backward(&self, context: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<Gradients> {
+    fn backward(&self, context: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<OperandGradients> {
         let [x] = operands(self, context.from)?;
         let channels = x.dim(D::Minus1)?;
         let through = grad.narrow(D::Minus1, 0, channels)?;

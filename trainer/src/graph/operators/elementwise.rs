@@ -1,6 +1,6 @@
 //! Functions of each element.
 
-use crate::graph::operator::{Context, Gradients, Operator, Saved, operands};
+use crate::graph::operator::{Context, OperandGradients, Operator, Saved, operands};
 use crate::onnx::{Attribute, Edge, Onnx};
 use crate::ops::Function;
 use candle_core::{Result, Tensor, bail};
@@ -25,7 +25,7 @@ impl Operator for Elementwise {
         Ok((self.function.apply(x)?, Saved::new()))
     }
 
-    fn backward(&self, context: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<Gradients> {
+    fn backward(&self, context: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<OperandGradients> {
         let [x] = operands(self, context.from)?;
         Ok(vec![Some(self.function.backward(x, grad)?)])
     }
@@ -46,7 +46,7 @@ impl Operator for Elementwise {
         _: &Tensor,
         adjoint: &Tensor,
         _: &[bool],
-    ) -> Result<Gradients> {
+    ) -> Result<OperandGradients> {
         let [x] = operands(self, context.from)?;
         match along {
             [Some(along)] => Ok(vec![self.function.second(x, along, adjoint)?]),

@@ -1,7 +1,7 @@
 //! Inner products of samples: how a projection discriminator compares features with the embedding of a class (Miyato &
 //! Koyama, "cGANs with projection discriminator", 2018, equation 3).
 
-use crate::graph::operator::{Context, Gradients, Operator, Saved, operands};
+use crate::graph::operator::{Context, OperandGradients, Operator, Saved, operands};
 use crate::onnx::{Attribute, Edge, Onnx};
 use crate::ops;
 use candle_core::{D, Result, Tensor, bail};
@@ -23,7 +23,7 @@ impl Operator for InnerProduct {
         Ok(((a * b)?.sum_keepdim(D::Minus1)?, Saved::new()))
     }
 
-    fn backward(&self, context: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<Gradients> {
+    fn backward(&self, context: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<OperandGradients> {
         let [a, b] = operands(self, context.from)?;
         Ok(vec![
             wanted[0].then(|| b.broadcast_mul(grad)).transpose()?,
@@ -49,7 +49,7 @@ impl Operator for InnerProduct {
         _: &Tensor,
         adjoint: &Tensor,
         wanted: &[bool],
-    ) -> Result<Gradients> {
+    ) -> Result<OperandGradients> {
         let [da, db] = [along[0], along[1]];
         Ok(vec![
             db.filter(|_| wanted[0]).map(|db| db.broadcast_mul(adjoint)).transpose()?,

@@ -1,7 +1,7 @@
 //! How much a convolution's weight passes on from each channel to each output: for the demodulation of styles (Karras et
 //! al., "Analyzing and improving the image quality of StyleGAN", 2020, equation 3).
 
-use crate::graph::operator::{Context, Gradients, Operator, Saved, operands};
+use crate::graph::operator::{Context, OperandGradients, Operator, Saved, operands};
 use crate::onnx::{Edge, Onnx};
 use candle_core::{Result, Tensor, bail};
 
@@ -22,7 +22,7 @@ impl Operator for KernelEnergy {
         Ok((places(w)?.sqr()?.sum(1)?, Saved::new()))
     }
 
-    fn backward(&self, context: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<Gradients> {
+    fn backward(&self, context: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<OperandGradients> {
         let [w] = operands(self, context.from)?;
         let found = (places(w)?.broadcast_mul(&grad.unsqueeze(1)?)? * 2.)?;
         Ok(vec![Some(found.reshape(w.shape())?)])

@@ -1,8 +1,8 @@
 //! Dense layers.
 
-use crate::graph::operator::{Context, Gradients, Operator, Outputs, Saved};
+use crate::graph::operator::{Context, OperandGradients, Operator, Outputs, Saved};
 use crate::onnx::{Attribute, Edge, Onnx};
-use crate::ops::{self, Activation, Wanted};
+use crate::ops::{self, Activation, LayerGradients};
 use candle_core::{Result, Tensor, bail};
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ impl Operator for Linear {
         Ok((ops::linear(x, w, bias, self.activation)?, Saved::new()))
     }
 
-    fn backward(&self, context: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<Gradients> {
+    fn backward(&self, context: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<OperandGradients> {
         let (x, w, _) = layer_operands(context.from)?;
         let found = ops::linear_backward([x, w, context.y, grad], self.activation, layer_wanted(wanted))?;
         Ok(layer_gradients(found, wanted))
@@ -45,10 +45,15 @@ impl Operator for Linear {
         tangent: &Tensor,
         adjoint: &Tensor,
         wanted: &[bool],
-    ) -> Result<Gradients> {
-        layer_tangent_backward(self.activation, context, along, [tangent, adjoint], wanted, |[x, w, y, grad], a, wanted| {
-            ops::linear_backward([x, w, y, grad], a, wanted)
-        })
+    ) -> Result<OperandGradients> {
+        layer_tangent_backward(
+            self.activation,
+            context,
+            along,
+            [tangent, adjoint],
+            wanted,
+            |[x, w, y, grad], a, wanted| ops::linear_backward([x, w, y, grad], a, wanted),
+        )
     }
 
     fn emit(&self, onnx: &mut Onnx, from: &[Edge]) -> Result<Edge> {
@@ -65,7 +70,8 @@ impl Operator for Linear {
     }
 
     fn layer(&self, activation: Activation) -> Option<(Outputs, Arc<dyn Operator>)> {
-        (self.activation == Activation::None).then(|| (Outputs::First, Arc::new(Self { activation }) as Arc<dyn Operator>))
+        (self.activation == Activation::None)
+            .then(|| (Outputs::First, Arc::new(Self { activation }) as Arc<dyn Operator>))
     }
 }
 
@@ -87,12 +93,14 @@ pub(super) fn layer_operands<'a>(from: &[&'a Tensor]) -> Result<(&'a Tensor, &'a
     }
 }
 
-pub(super) fn layer_wanted(wanted: &[bool]) -> Wanted {
-    Wanted { input: wanted[0], weight: wanted[1], bias: wanted.get(2).is_some_and(|&wanted| wanted) }
+/// The same with what is not there.
+pub(super) fn layer_wanted(wanted: &[bool]) -> [bool; 3] {
+    [wanted[0], wanted[1], wanted.get(2).is_some_and(|&wanted| wanted)]
 }
 
-pub(super) fn layer_gradients(found: ops::Grads, wanted: &[bool]) -> Gradients {
-    [found.input, found.weight, found.bias].into_iter().take(wanted.len()).collect()
+/// As many of a layer's gradients as it has operands.
+pub(super) fn layer_gradients(found: LayerGradients, wanted: &[bool]) -> OperandGradients {
+    found.into_iter().take(wanted.len()).collect()
 }
 
 /// The tangent of the input, and the weight, which must not move.
@@ -116,23 +124,18 @@ pub(super) fn layer_tangent_backward(
     along: &[Option<&Tensor>],
     [tangent, adjoint]: [&Tensor; 2],
     wanted: &[bool],
-    backward: impl Fn([&Tensor; 4], Activation, Wanted) -> Result<ops::Grads>,
-) -> Result<Gradients> {
+    backward: impl Fn([&Tensor; 4], Activation, [bool; 3]) -> Result<LayerGradients>,
+) -> Result<OperandGradients> {
     let (x, w, _) = layer_operands(context.from)?;
     let (y, Some(Some(along))) = (context.y, along.first()) else { return Ok(vec![None; wanted.len()]) };
-    let of_weight = Wanted { input: false, weight: wanted[1], bias: false };
-    let mut found = backward([along, w, y, adjoint], activation, of_weight)?;
+    let mut found = backward([along, w, y, adjoint], activation, [false, wanted[1], false])?;
     if let Some(bent) = activation.second(y, tangent, adjoint)? {
-        let of_bend = backward([x, w, y, &bent], Activation::None, layer_wanted(wanted))?;
-        let sum = |a: Option<Tensor>, b: Option<Tensor>| match (a, b) {
-            (Some(a), Some(b)) => ops::add(&a, &b).map(Some),
-            (a, b) => Ok(a.or(b)),
-        };
-        found = ops::Grads {
-            input: sum(found.input, of_bend.input)?,
-            weight: sum(found.weight, of_bend.weight)?,
-            bias: sum(found.bias, of_bend.bias)?,
-        };
+        for (found, bent) in found.iter_mut().zip(backward([x, w, y, &bent], Activation::None, layer_wanted(wanted))?) {
+            *found = match (found.take(), bent) {
+                (Some(a), Some(b)) => Some(ops::add(&a, &b)?),
+                (a, b) => a.or(b),
+            };
+        }
     }
     Ok(layer_gradients(found, wanted))
 }

@@ -1,6 +1,6 @@
 //! Normalisation of each sample by itself: layer, group, instance and pixel normalisation.
 
-use crate::graph::operator::{Context, Gradients, Operator, Saved};
+use crate::graph::operator::{Context, OperandGradients, Operator, Saved};
 use crate::onnx::{Attribute, Edge, Onnx, channels_first};
 use crate::ops::{self, Norm};
 use candle_core::{Result, Tensor, bail};
@@ -58,7 +58,7 @@ impl Operator for Normalisation {
         Ok((y, Saved::new()))
     }
 
-    fn backward(&self, context: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<Gradients> {
+    fn backward(&self, context: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<OperandGradients> {
         match context.from {
             [x, gamma, _] if wanted[1] || wanted[2] => {
                 let found = self.norm()?.gradients(x, gamma, grad)?;
@@ -85,7 +85,7 @@ impl Operator for Normalisation {
         _: &Tensor,
         adjoint: &Tensor,
         wanted: &[bool],
-    ) -> Result<Gradients> {
+    ) -> Result<OperandGradients> {
         let (Some(Some(t)), x, norm) = (along.first(), context.from[0], self.norm()?) else {
             return Ok(vec![None; wanted.len()]);
         };

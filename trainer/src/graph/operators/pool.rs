@@ -1,6 +1,6 @@
 //! Smaller images by means.
 
-use crate::graph::operator::{Context, Gradients, Operator, Saved, operands};
+use crate::graph::operator::{Context, OperandGradients, Operator, Saved, operands};
 use crate::onnx::{Attribute, Edge, Onnx};
 use crate::ops;
 use candle_core::{Result, Tensor, bail};
@@ -27,7 +27,7 @@ impl Operator for AveragePool {
         Ok((ops::average_pool(x, self.size)?, Saved::new()))
     }
 
-    fn backward(&self, _: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<Gradients> {
+    fn backward(&self, _: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<OperandGradients> {
         Ok(vec![Some(ops::average_pool_backward(grad, self.size)?)])
     }
 

@@ -1,6 +1,6 @@
 //! Larger images: by repetition, and by channels that become places.
 
-use crate::graph::operator::{Context, Gradients, Operator, Saved, operands};
+use crate::graph::operator::{Context, OperandGradients, Operator, Saved, operands};
 use crate::onnx::{Attribute, Edge, Onnx, channels_first};
 use crate::ops;
 use candle_core::{Result, Tensor, bail};
@@ -27,7 +27,7 @@ impl Operator for Upsample {
         Ok((ops::upsample_nearest(x, self.factor)?, Saved::new()))
     }
 
-    fn backward(&self, _: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<Gradients> {
+    fn backward(&self, _: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<OperandGradients> {
         Ok(vec![Some(ops::upsample_nearest_backward(grad, self.factor)?)])
     }
 
@@ -71,7 +71,7 @@ impl Operator for PixelShuffle {
         Ok((ops::pixel_shuffle(x, self.factor)?, Saved::new()))
     }
 
-    fn backward(&self, _: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<Gradients> {
+    fn backward(&self, _: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<OperandGradients> {
         Ok(vec![Some(ops::pixel_unshuffle(grad, self.factor)?)])
     }
 

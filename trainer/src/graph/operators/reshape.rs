@@ -1,6 +1,6 @@
 //! Other sizes for the same elements.
 
-use crate::graph::operator::{Context, Gradients, Operator, Saved, operands};
+use crate::graph::operator::{Context, OperandGradients, Operator, Saved, operands};
 use crate::onnx::{Attribute, Edge, Onnx, channels_first};
 use candle_core::{Result, Tensor, bail};
 
@@ -43,7 +43,7 @@ impl Operator for Reshape {
         Ok((reshape(x, &self.sample, self.layout)?, Saved::new()))
     }
 
-    fn backward(&self, context: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<Gradients> {
+    fn backward(&self, context: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<OperandGradients> {
         let [x] = operands(self, context.from)?;
         Ok(vec![Some(reshape(grad, &x.dims()[1..], self.layout)?)])
     }

@@ -1,6 +1,6 @@
 //! A factor for each channel of each sample: styles, conditional scales, gates.
 
-use crate::graph::operator::{Context, Gradients, Operator, Saved, operands};
+use crate::graph::operator::{Context, OperandGradients, Operator, Saved, operands};
 use crate::onnx::{Edge, Onnx};
 use crate::ops;
 use candle_core::{Result, Tensor, bail};
@@ -19,7 +19,7 @@ impl Operator for SampleScale {
         Ok((ops::sample_scale(x, s)?, Saved::new()))
     }
 
-    fn backward(&self, context: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<Gradients> {
+    fn backward(&self, context: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<OperandGradients> {
         let [x, s] = operands(self, context.from)?;
         Ok(vec![
             wanted[0].then(|| ops::sample_scale(grad, s)).transpose()?,
@@ -44,7 +44,7 @@ impl Operator for SampleScale {
         _: &Tensor,
         adjoint: &Tensor,
         wanted: &[bool],
-    ) -> Result<Gradients> {
+    ) -> Result<OperandGradients> {
         let [dx, ds] = [along[0], along[1]];
         Ok(vec![
             ds.filter(|_| wanted[0]).map(|ds| ops::sample_scale(adjoint, ds)).transpose()?,

@@ -1,7 +1,7 @@
 //! A shift for each channel of each sample.
 
 use super::sample_scale::{channels_alike, emit};
-use crate::graph::operator::{Context, Gradients, Operator, Saved, operands};
+use crate::graph::operator::{Context, OperandGradients, Operator, Saved, operands};
 use crate::onnx::{Edge, Onnx};
 use crate::ops;
 use candle_core::{Result, Tensor};
@@ -20,7 +20,7 @@ impl Operator for SampleShift {
         Ok((ops::sample_shift(x, s)?, Saved::new()))
     }
 
-    fn backward(&self, _: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<Gradients> {
+    fn backward(&self, _: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<OperandGradients> {
         Ok(vec![Some(grad.clone()), wanted[1].then(|| ops::sample_sum(grad)).transpose()?])
     }
 

@@ -1,7 +1,7 @@
 //! Multiples: gains of residual branches, and weights that are learned at another scale than they are used (Karras et al.,
 //! "Progressive growing of GANs", 2018, section 4.1).
 
-use crate::graph::operator::{Context, Gradients, Operator, Saved, operands};
+use crate::graph::operator::{Context, OperandGradients, Operator, Saved, operands};
 use crate::onnx::{Edge, Onnx};
 use candle_core::{Result, Tensor, bail};
 
@@ -25,7 +25,7 @@ impl Operator for Scale {
         Ok((x.affine(self.factor, 0.)?, Saved::new()))
     }
 
-    fn backward(&self, _: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<Gradients> {
+    fn backward(&self, _: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<OperandGradients> {
         Ok(vec![Some(grad.affine(self.factor, 0.)?)])
     }
 

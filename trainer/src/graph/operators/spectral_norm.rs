@@ -1,6 +1,6 @@
 //! Spectral normalisation (Miyato et al., "Spectral normalization for generative adversarial networks", 2018, algorithm 1).
 
-use crate::graph::operator::{Context, Gradients, Operator, Saved, operands};
+use crate::graph::operator::{Context, OperandGradients, Operator, Saved, operands};
 use crate::onnx::{Edge, Onnx};
 use candle_core::{Result, Tensor, bail};
 
@@ -32,7 +32,7 @@ impl Operator for SpectralNorm {
         Ok((w.broadcast_div(&sigma)?, vec![u.squeeze(1)?, v.squeeze(1)?, sigma]))
     }
 
-    fn backward(&self, context: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<Gradients> {
+    fn backward(&self, context: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<OperandGradients> {
         let [u, v, sigma] = context.saved else { bail!("nothing was kept of a spectral norm") };
         // With y = w / sigma: (g - <g, y> u v') / sigma.
         let along = (grad * context.y)?.sum_all()?;

@@ -1,6 +1,6 @@
 //! Sums over all positions of an image.
 
-use crate::graph::operator::{Context, Gradients, Operator, Saved, operands};
+use crate::graph::operator::{Context, OperandGradients, Operator, Saved, operands};
 use crate::onnx::{Attribute, Edge, Onnx};
 use crate::ops;
 use candle_core::{Result, Tensor, bail};
@@ -22,7 +22,7 @@ impl Operator for SumPositions {
         Ok((ops::sample_sum(x)?, Saved::new()))
     }
 
-    fn backward(&self, context: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<Gradients> {
+    fn backward(&self, context: Context<'_>, grad: &Tensor, _: &[bool]) -> Result<OperandGradients> {
         let [x] = operands(self, context.from)?;
         Ok(vec![Some(ops::sample_shift(&x.zeros_like()?, grad)?)])
     }
@@ -32,6 +32,11 @@ impl Operator for SumPositions {
         let (x, sample) = (x.to_owned(), sample.to_vec());
         let axes: Vec<i64> = (2..=sample.len() as i64).collect();
         let axes = onnx.sizes("axes", &axes);
-        Ok(onnx.apply("ReduceSum", vec![x, axes], vec![Attribute::int("keepdims", 0)], sample[sample.len() - 1..].to_vec()))
+        Ok(onnx.apply(
+            "ReduceSum",
+            vec![x, axes],
+            vec![Attribute::int("keepdims", 0)],
+            sample[sample.len() - 1..].to_vec(),
+        ))
     }
 }

@@ -1,6 +1,6 @@
 //! Embeddings of classes.
 
-use crate::graph::operator::{Context, Gradients, Operator, Saved, operands};
+use crate::graph::operator::{Context, OperandGradients, Operator, Saved, operands};
 use crate::onnx::{Edge, Onnx};
 use candle_core::{Result, Tensor, bail};
 
@@ -21,7 +21,7 @@ impl Operator for TakeRows {
         Ok((table.index_select(class, 0)?, Saved::new()))
     }
 
-    fn backward(&self, context: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<Gradients> {
+    fn backward(&self, context: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<OperandGradients> {
         let [table, class] = operands(self, context.from)?;
         let rows = || table.zeros_like()?.index_add(class, &grad.to_dtype(table.dtype())?.contiguous()?, 0);
         Ok(vec![wanted[0].then(rows).transpose()?, None])

@@ -201,7 +201,10 @@ fn shapes_that_do_not_fit_are_refused_with_what_is_taken() {
     refused(&Linear { activation: none }, &[&[4], &[2, 4], &[3]]);
     refused(&Convolution { geometry: Geometry::square(2, 1), activation: none }, &[&[4, 4, 2], &[3, 4, 4, 1]]);
     refused(&Convolution { geometry: Geometry::square(2, 0), activation: none }, &[&[2, 2, 2], &[3, 4, 4, 2]]);
-    refused(&TransposedConvolution { geometry: Geometry::square(2, 1), activation: none }, &[&[4, 4, 2], &[3, 4, 4, 1]]);
+    refused(
+        &TransposedConvolution { geometry: Geometry::square(2, 1), activation: none },
+        &[&[4, 4, 2], &[3, 4, 4, 1]],
+    );
     refused(&BatchNorm { eps: 1e-5, activation: none }, &[&[4, 3], &[2], &[3]]);
     refused(&Add, &[&[2], &[3]]);
     refused(&Concat, &[&[2, 3], &[1, 3]]);

@@ -1,10 +1,8 @@
 //! Transposed convolutions along one, two or three axes.
 
-use super::linear::{
-    is_bias, layer_gradients, layer_operands, layer_tangent_backward, layer_wanted, tangent_operands,
-};
+use super::linear::{is_bias, layer_gradients, layer_operands, layer_tangent_backward, layer_wanted, tangent_operands};
 use super::window;
-use crate::graph::operator::{Context, Gradients, Operator, Outputs, Saved};
+use crate::graph::operator::{Context, OperandGradients, Operator, Outputs, Saved};
 use crate::onnx::{Edge, Onnx};
 use crate::ops::{self, Activation, Geometry};
 use candle_core::{Result, Tensor, bail};
@@ -23,7 +21,9 @@ pub struct TransposedConvolution {
 impl Operator for TransposedConvolution {
     fn shape(&self, from: &[&[usize]]) -> Result<Vec<usize>> {
         let fitted = match from {
-            [x, w, bias @ ..] => self.geometry.transposed_shape(x, w).filter(|shape| is_bias(bias, shape[shape.len() - 1])),
+            [x, w, bias @ ..] => {
+                self.geometry.transposed_shape(x, w).filter(|shape| is_bias(bias, shape[shape.len() - 1]))
+            }
             _ => None,
         };
         match fitted {
@@ -39,7 +39,7 @@ impl Operator for TransposedConvolution {
         Ok((ops::conv_transpose(x, w, bias, self.activation, self.geometry)?, Saved::new()))
     }
 
-    fn backward(&self, context: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<Gradients> {
+    fn backward(&self, context: Context<'_>, grad: &Tensor, wanted: &[bool]) -> Result<OperandGradients> {
         let (x, w, _) = layer_operands(context.from)?;
         let operands = [x, w, context.y, grad];
         let found = ops::conv_transpose_backward(operands, self.activation, self.geometry, layer_wanted(wanted))?;
@@ -59,7 +59,7 @@ impl Operator for TransposedConvolution {
         tangent: &Tensor,
         adjoint: &Tensor,
         wanted: &[bool],
-    ) -> Result<Gradients> {
+    ) -> Result<OperandGradients> {
         let backward = |operands: [&Tensor; 4], activation, wanted| {
             ops::conv_transpose_backward(operands, activation, self.geometry, wanted)
         };

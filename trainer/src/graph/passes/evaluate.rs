@@ -19,7 +19,8 @@ impl Network {
                 // What it reads of what has been worked out becomes a parameter here, where it is first needed.
                 for &value in &node.from {
                     if let (Value::Node(i), false) = (value, graph.is_of_samples(value))
-                        && let Some((name, tensor)) = computed[i].clone().filter(|_| !rewrite.known.contains_key(&value))
+                        && let Some((name, tensor)) =
+                            computed[i].clone().filter(|_| !rewrite.known.contains_key(&value))
                     {
                         let taken = (1..).map(|n| format!("{name}.{n}"));
                         let name = [name.clone()].into_iter().chain(taken).find(|name| !rewrite.new.has(name));

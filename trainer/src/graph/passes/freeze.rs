@@ -93,7 +93,8 @@ impl Network {
             _ => None,
         };
         let mut at = read(value)?;
-        if (&*nodes[at].operator as &dyn Any).is::<Reshape>() {
+        // A vector that becomes an image has its channels in turn; of an image that becomes a vector, they are other things.
+        if (&*nodes[at].operator as &dyn Any).is::<Reshape>() && self.graph().shape(nodes[at].from[0]).len() == 1 {
             at = read(nodes[at].from[0])?;
         }
         let (outputs, operator) = nodes[at].operator.layer(norm.activation)?;
@@ -121,7 +122,8 @@ impl Network {
         let (scale, shift) = (repeated(scale)?, repeated(shift)?);
         let mut along = vec![1; weight.rank()];
         along[axis] = count;
-        let bias_name = name.strip_suffix("weight").map_or_else(|| format!("{name}.bias"), |stem| format!("{stem}bias"));
+        let bias_name =
+            name.strip_suffix("weight").map_or_else(|| format!("{name}.bias"), |stem| format!("{stem}bias"));
         Ok(Folded {
             operator,
             weight: (name.to_owned(), weight.broadcast_mul(&scale.reshape(along)?)?),

@@ -4,7 +4,7 @@
 //! elements in the file's order at no cost: its weight is turned once.
 
 use super::{Rewrite, is_read_once, parameter};
-use crate::graph::operators::{Linear, Layout, Reshape};
+use crate::graph::operators::{Layout, Linear, Reshape};
 use crate::graph::{Network, Role, Value};
 use candle_core::{Result, Tensor};
 use std::any::Any;
@@ -29,7 +29,8 @@ impl Network {
         let mut turns: Vec<Vec<Turn>> = vec![Vec::new(); nodes.len()];
         let mut turned = vec![false; nodes.len()];
         let is_linear = |i: usize| {
-            let own = nodes[i].from[1..].iter().all(|&value| parameter(self, value).is_some() && is_read_once(self, value));
+            let own =
+                nodes[i].from[1..].iter().all(|&value| parameter(self, value).is_some() && is_read_once(self, value));
             (&*nodes[i].operator as &dyn Any).is::<Linear>() && own
         };
         for (place, node) in nodes.iter().enumerate() {
@@ -65,7 +66,8 @@ impl Network {
                     let Some((name, tensor)) = parameter(self, value) else { continue };
                     // Inputs are no business of a bias.
                     let axes = turns[place].iter().filter(|turn| turn.axis < tensor.rank());
-                    let tensor = axes.into_iter().try_fold(tensor.clone(), |tensor, turn| to_file_order(&tensor, turn))?;
+                    let tensor =
+                        axes.into_iter().try_fold(tensor.clone(), |tensor, turn| to_file_order(&tensor, turn))?;
                     let role = if tensor.rank() > 1 { Role::Weight } else { Role::Vector };
                     let new = rewrite.new.parameter(name, role, tensor)?;
                     rewrite.known.insert(value, new);
@@ -73,7 +75,8 @@ impl Network {
             }
             let reshape = (&*node.operator as &dyn Any).downcast_ref::<Reshape>().filter(|_| turned[place]);
             let operator = reshape.map(|reshape| {
-                Arc::new(Reshape { layout: Layout::ChannelsFirst, ..reshape.clone() }) as Arc<dyn crate::graph::Operator>
+                Arc::new(Reshape { layout: Layout::ChannelsFirst, ..reshape.clone() })
+                    as Arc<dyn crate::graph::Operator>
             });
             rewrite.node(place, operator)?;
         }

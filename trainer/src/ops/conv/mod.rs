@@ -22,7 +22,7 @@ mod winograd;
 
 pub use shape::Geometry;
 
-use super::epilogue::{Activation, Epilogue, Grads, Wanted, no_bias};
+use super::epilogue::{Activation, Epilogue, LayerGradients, layer_gradients, no_bias};
 use super::{contiguous, result, with_real};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 pub(super) use shape::Sizes;
@@ -100,11 +100,11 @@ pub fn conv_backward(
     [x, w, y, grad]: [&Tensor; 4],
     activation: Activation,
     geometry: Geometry,
-    wanted: Wanted,
-) -> Result<Grads> {
+    wanted: [bool; 3],
+) -> Result<LayerGradients> {
     let grad = activation.backward(y, grad)?;
     let sizes = Sizes::new("conv-backward", x.dims(), grad.dims(), w.dims(), geometry)?;
-    Grads::of(
+    layer_gradients(
         wanted,
         &grad,
         || transposed(&grad, w, None, Activation::None, sizes),
@@ -120,11 +120,11 @@ pub fn conv_transpose_backward(
     [y, w, x, grad]: [&Tensor; 4],
     activation: Activation,
     geometry: Geometry,
-    wanted: Wanted,
-) -> Result<Grads> {
+    wanted: [bool; 3],
+) -> Result<LayerGradients> {
     let grad = activation.backward(x, grad)?;
     let sizes = Sizes::new("conv-transpose-backward", grad.dims(), y.dims(), w.dims(), geometry)?;
-    Grads::of(
+    layer_gradients(
         wanted,
         &grad,
         || convolved(&grad, w, None, Activation::None, sizes),

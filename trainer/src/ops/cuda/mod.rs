@@ -4,6 +4,7 @@
 //! shapes only, without atomics: the same inputs give the same bits on the same card. Beside `f32` and `f64` the layers
 //! take `f16` and `bf16` images and weights; arithmetic, biases and gradients of weights are then `f32`.
 
+mod batch_norm;
 mod channel;
 mod conv;
 mod epilogue;
@@ -14,13 +15,13 @@ mod launch;
 mod linear;
 mod loss;
 mod map;
-mod norm;
 mod normalise;
 mod scaling;
 #[cfg(test)]
 mod tests;
 mod update;
 
+pub(super) use batch_norm::{batch_norm_backward, batch_norm_forward};
 pub(super) use channel::{dot, map_channels, sum};
 pub(super) use conv::{conv, conv_transpose, weight_grad};
 pub(super) use flat::{gather, limit, measure};
@@ -28,7 +29,6 @@ pub(super) use images::{resample, take_images};
 pub(super) use linear::{linear, product};
 pub(super) use loss::mean_loss;
 pub(super) use map::map;
-pub(super) use norm::{batch_norm_backward, batch_norm_forward};
 pub(super) use normalise::normalise;
 pub(super) use scaling::{decide, watch};
 pub(super) use update::update;

@@ -1,0 +1,274 @@
+use super::*;
+use crate::data::{Batches, mnist};
+use crate::game::Figures;
+use crate::graph::Gradients;
+use crate::objective::{Kind, Penalty};
+use crate::optim::{Optimizer, Sgd};
+use crate::recipe::Stages;
+use std::sync::Arc;
+
+/// A recipe that takes milliseconds a step.
+pub fn small(name: &str) -> Recipe {
+    let text = format!(
+        r#"
+            name = "{name}"
+        seed = 5
+        data = {{ set = "mnist" }}
+        generator = {{ architecture = "dcgan", latent = 8, width = 4 }}
+        discriminator = {{ architecture = "dcgan", width = 4, batch_norm = true }}
+        objective = {{ loss = "non-saturating" }}
+        training = {{ batch = 8, kimg = 0.16, ema_half_life_kimg = 1.0, tick_kimg = 0.05, checkpoint_kimg = 0.08 }}
+        export = {{ precision = "f32" }}
+        [optimizer]
+        generator = {{ kind = "adam", lr = 1e-3, beta1 = 0.5, beta2 = 0.99, eps = 1e-8 }}
+        discriminator = {{ kind = "adam", lr = 1e-3, beta1 = 0.5, beta2 = 0.99, eps = 1e-8 }}
+        "#
+    );
+    Recipe::parse(&text, name, &[]).expect("a valid recipe")
+}
+
+/// With R1, and a discriminator that can have it.
+pub fn penalised(mut recipe: Recipe, gamma: f64) -> Recipe {
+    let crate::recipe::Discriminator::Dcgan(discriminator) = &mut recipe.discriminator;
+    discriminator.batch_norm = false;
+    recipe.objective.penalties = vec![Penalty { kind: Kind::R1, weight: gamma.into(), every: 1 }];
+    recipe
+}
+
+/// The batches that come next.
+pub fn batches(state: &State, data: &Arc<Dataset>) -> Batches {
+    Batches::new(data.clone(), &state.device, &state.recipe, state.clock.images).expect("a data set that fits")
+}
+
+/// A step with the batches that come next.
+pub fn step(state: &mut State, batches: &mut Batches) -> Result<Found> {
+    state.step(&mut || Ok(batches.next_batch()?))
+}
+
+/// A step with one batch.
+fn step_with(state: &mut State, batch: &Batch) -> Result<Found> {
+    state.step(&mut || Ok(batch.clone()))
+}
+
+/// A figure of a step.
+pub fn figure(figures: &[(String, f32)], name: &str) -> f32 {
+    figures.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("no {name} in {figures:?}")).1
+}
+
+#[test]
+fn the_discriminator_learns_to_tell_and_the_generator_follows() -> Result<()> {
+    let data = Arc::new(mnist::load(None)?);
+    for stages in [Stages::Two, Stages::One] {
+        let mut recipe = small("learns");
+        recipe.training.stages = stages;
+        let crate::recipe::Discriminator::Dcgan(discriminator) = &mut recipe.discriminator;
+        discriminator.batch_norm = stages == Stages::Two;
+        let mut state = State::new(recipe, &data, &crate::ops::testing::device())?;
+        let mut batches = batches(&state, &data);
+        let mut all = Vec::new();
+        for _ in 0..60 {
+            all.push(step(&mut state, &mut batches)?);
+        }
+        let all = state.read(&all)?;
+        let mean = |range: std::ops::Range<usize>, name: &str| {
+            all[range.clone()].iter().map(|step| figure(step, name)).sum::<f32>() / range.len() as f32
+        };
+        assert!(mean(0..5, "discriminator_loss") > 1., "{stages:?}: it begins with guessing: 2 ln 2");
+        let told = mean(50..60, "real_logit") - mean(50..60, "fake_logit");
+        assert!(told > 0.5, "{stages:?}: real images are told from others by {told}");
+        assert_eq!(state.clock, Clock { images: 480, latents: 480, steps: 60 });
+    }
+    Ok(())
+}
+
+#[test]
+fn half_precision_needs_a_gpu_and_learns_alike() -> Result<()> {
+    let data = Arc::new(mnist::load(None)?);
+    let device = crate::ops::testing::device();
+    for (precision, gamma, tolerance) in
+        [(Arithmetic::Bf16, 0., 0.05), (Arithmetic::F16, 0., 0.02), (Arithmetic::F16, 10., 0.02)]
+    {
+        let mut recipe = small("half");
+        if gamma > 0. {
+            recipe = penalised(recipe, gamma);
+        }
+        let mut reference = State::new(recipe.clone(), &data, &device)?;
+        recipe.training.precision = precision;
+        let half = State::new(recipe, &data, &device);
+        if device.is_cpu() {
+            assert!(half.expect_err("no GPU").to_string().contains("training.precision"));
+            continue;
+        }
+        let mut half = half?;
+        // A scale that fits: while one is looked for, the other network already learns.
+        for scale in half.players.iter().filter_map(|player| player.learner.loss_scale()) {
+            scale.slice_set(&Tensor::new(&[4096f32], &device)?, 0, 0)?;
+        }
+        let mut batches = batches(&half, &data);
+        let mut apart = Vec::new();
+        for _ in 0..10 {
+            let batch = batches.next_batch()?;
+            let [a, b] = [step_with(&mut reference, &batch)?, step_with(&mut half, &batch)?];
+            let all = half.read(&[a, b])?;
+            for name in ["discriminator_loss", "generator_loss"] {
+                let [a, b] = [figure(&all[0], name), figure(&all[1], name)];
+                apart.push((a - b).abs() / a);
+                assert!((a - b).abs() < tolerance * a, "{precision:?}, R1 {gamma}: {name} {a} {b}");
+            }
+        }
+        println!("{precision:?}, R1 {gamma}: {apart:.5?}");
+        assert!(apart.iter().any(|&far| far > 0.), "half precision was not used");
+        let scales = half.loss_scales()?;
+        assert!(scales.iter().all(|(_, found)| found.skipped == 0), "{scales:?}");
+    }
+    Ok(())
+}
+
+/// A scale that is far too large: both steps are skipped, and nothing but the scales is changed.
+#[test]
+fn a_step_that_overflows_changes_nothing_but_the_scale() -> Result<()> {
+    let device = crate::ops::testing::device();
+    if device.is_cpu() {
+        return Ok(());
+    }
+    let data = Arc::new(mnist::load(None)?);
+    let mut recipe = small("overflows");
+    recipe.training.precision = Arithmetic::F16;
+    let mut state = State::new(recipe, &data, &device)?;
+    let mut batches = batches(&state, &data);
+    for _ in 0..8 {
+        step(&mut state, &mut batches)?;
+    }
+    let skipped: Vec<u64> = state.loss_scales()?.iter().map(|(_, found)| found.skipped).collect();
+    assert!(skipped.iter().all(|&skipped| skipped < 8), "it never learns: {skipped:?}");
+    const LARGE: f32 = 1_073_741_824.;
+    for scale in state.players.iter().filter_map(|player| player.learner.loss_scale()) {
+        scale.slice_set(&Tensor::new(&[LARGE], &device)?, 0, 0)?;
+    }
+    let all = |state: &State| -> Result<Vec<(String, Vec<u32>)>> {
+        let mut all = Vec::new();
+        for player in &state.players {
+            all.extend(player.learner.tensors()?);
+        }
+        let bits = |t: &Tensor| -> Result<Vec<u32>> {
+            Ok(t.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits).collect())
+        };
+        all.iter().filter(|(name, _)| name != "loss_scale").map(|(name, t)| Ok((name.clone(), bits(t)?))).collect()
+    };
+    let before = all(&state)?;
+    step(&mut state, &mut batches)?;
+    assert!(all(&state)? == before, "a skipped step has changed something");
+    assert_eq!(
+        state.loss_scales()?.into_iter().map(|(_, found)| found).collect::<Vec<_>>(),
+        skipped.iter().map(|n| LossScale { scale: LARGE / 2., skipped: n + 1, lost: 0 }).collect::<Vec<_>>()
+    );
+    // Gradients that are not finite at any scale are no matter of scales.
+    let mut nan = || -> Result<()> {
+        let player = &mut state.players[1];
+        let tensors = player.learner.network().tensors();
+        let gradients = tensors.iter().map(|t| t.affine(0., f64::NAN).map(Some)).collect::<candle_core::Result<_>>()?;
+        player.learner.accumulate(&Gradients { inputs: Vec::new(), parameters: gradients }, 1.)?;
+        Ok(player.step(&Clock::default(), &Clock::default(), &mut Figures::default())?)
+    };
+    (0..29).try_for_each(|_| nan())?;
+    nan()?;
+    let error = state.loss_scales().expect_err("diverged").to_string();
+    assert!(error.contains("gradients of the discriminator") && error.contains("lower learning rates"), "{error}");
+    Ok(())
+}
+
+/// The same seed on the CPU and on the GPU: the same images and latents, and nearly the same losses.
+#[test]
+fn a_gpu_learns_what_the_cpu_does() -> Result<()> {
+    let data = Arc::new(mnist::load(None)?);
+    let run = |device: &Device| -> Result<Vec<Vec<(String, f32)>>> {
+        let mut state = State::new(small("alike"), &data, device)?;
+        let mut batches = batches(&state, &data);
+        let steps: Vec<Found> = (0..8).map(|_| step(&mut state, &mut batches)).collect::<Result<_>>()?;
+        state.read(&steps)
+    };
+    let device = crate::ops::testing::device();
+    let (cpu, found, again) = (run(&Device::Cpu)?, run(&device)?, run(&device)?);
+    for ((a, b), c) in cpu.iter().zip(&found).zip(&again) {
+        let bits = |step: &[(String, f32)]| step.iter().map(|(_, value)| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(b), bits(c), "the same seed, the same bits");
+        for ((name, a), (other, b)) in a.iter().zip(b) {
+            assert_eq!(name, other);
+            assert!((a - b).abs() < 2e-3 * a.abs().max(1.), "{name}: {a} {b}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn divergence_is_an_error_with_advice() -> Result<()> {
+    let data = Arc::new(mnist::load(None)?);
+    let mut recipe = small("diverges");
+    recipe.optimizer.discriminator = Optimizer::Sgd(Sgd { lr: f64::INFINITY.into(), ..Sgd::default() });
+    let mut state = State::new(recipe, &data, &crate::ops::testing::device())?;
+    let batch = batches(&state, &data).next_batch()?;
+    let mut step = || {
+        let found = step_with(&mut state, &batch)?;
+        state.read(&[found]).map(drop)
+    };
+    step().and_then(|()| step()).expect_err("diverges");
+    let error = step().expect_err("stays diverged").to_string();
+    assert!(error.contains("discriminator") && error.contains("lower learning rates"), "{error}");
+    Ok(())
+}
+
+/// Samples are those of the moving average, with batch statistics of its own, not of the network that learns.
+#[test]
+fn samples_are_those_of_the_average() -> Result<()> {
+    let data = Arc::new(mnist::load(None)?);
+    let device = crate::ops::testing::device();
+    let mut state = State::new(small("samples"), &data, &device)?;
+    let mut batches = batches(&state, &data);
+    for _ in 0..6 {
+        step(&mut state, &mut batches)?;
+    }
+    let z = state.latents("test", 0, 5)?;
+    let statistics = state.latents("statistics", 0, 32)?;
+    let by = |network: &Network| -> Result<Tensor> {
+        Ok(network.frozen(&network.batch_statistics(&[&statistics])?)?.forward(&[&z])?)
+    };
+    let far = |a: &Tensor, b: &Tensor| -> Result<f32> { Ok((a - b)?.abs()?.max_all()?.to_scalar::<f32>()?) };
+    let samples = state.sampler(32)?.forward(&[&z])?;
+    assert!(far(&samples, &by(state.generator().average())?)? < 1e-6);
+    assert!(far(&samples, &by(state.generator().network())?)? > 1e-3, "the average is the network");
+    Ok(())
+}
+
+/// Four batches at a time give the step of one that is four times as large, where samples do not see each other; several
+/// steps of the discriminator take as many batches.
+#[test]
+fn micro_batches_and_critic_steps_are_counted() -> Result<()> {
+    let data = Arc::new(mnist::load(None)?);
+    let device = crate::ops::testing::device();
+    let run = |micro_batches: usize, critic_steps: usize| -> Result<(State, Vec<(String, f32)>)> {
+        let mut recipe = penalised(small("parts"), 1.);
+        recipe.generator =
+            crate::recipe::Generator::Dense(crate::net::dense::Generator { latent: 8, hidden: vec![16] });
+        (recipe.training.micro_batches, recipe.training.critic_steps) = (micro_batches, critic_steps);
+        let mut state = State::new(recipe, &data, &device)?;
+        let mut batches = batches(&state, &data);
+        let mut steps = Vec::new();
+        for _ in 0..3 {
+            steps.push(step(&mut state, &mut batches)?);
+        }
+        let last = state.read(&steps)?.swap_remove(2);
+        Ok((state, last))
+    };
+    let (whole, figures) = run(1, 1)?;
+    let (parts, of_parts) = run(4, 1)?;
+    assert_eq!(whole.clock, parts.clock);
+    for (name, value) in &figures {
+        let found = figure(&of_parts, name);
+        assert!((found - value).abs() < 1e-3 * value.abs().max(0.1), "{name}: {found} {value}");
+    }
+    let (several, _) = run(1, 3)?;
+    assert_eq!(several.clock, Clock { images: 72, latents: 72, steps: 3 });
+    assert_eq!([several.players[0].learner.steps(), several.players[1].learner.steps()], [3, 9]);
+    assert_eq!(several.recipe.images(), several.recipe.training.steps() * 24);
+    Ok(())
+}
