@@ -2,7 +2,7 @@
 
 use crate::data::{Batch, Dataset, latents};
 use crate::error::{Error, Result};
-use crate::game::{Adversarial, Clock, Found, Game, Player};
+use crate::game::{Adversarial, Clock, Found, Game, Player, Reading};
 use crate::graph::Network;
 use crate::optim::{Learner, LossScale};
 use crate::recipe::{Arithmetic, Recipe};
@@ -73,7 +73,7 @@ impl State {
     ///
     /// # Errors
     /// [`Error::Diverged`] if one of them is no number.
-    pub fn read(&self, steps: &[Found]) -> Result<Vec<Vec<(String, f32)>>> {
+    pub fn read(&self, steps: &[Found]) -> Result<Vec<Reading>> {
         let all = Found::read(steps)?;
         for (name, value) in all.iter().flatten() {
             // Gradients of a scaled loss may be too large: that step was skipped.

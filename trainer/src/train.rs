@@ -33,7 +33,7 @@ pub enum End {
 /// # Errors
 /// Divergence, and what the system says of files; the last checkpoint is then still good.
 pub fn train(state: &mut State, data: &Arc<Dataset>, run: &Run, stop: &AtomicBool) -> Result<End> {
-    let training = state.recipe.training.clone();
+    let training = state.recipe.training;
     let kimg = |kimg: f64| ((kimg * 1000.) as u64).max(1);
     let total = state.recipe.images();
     let (tick_images, checkpoint_images) = (kimg(training.tick_kimg), kimg(training.checkpoint_kimg));

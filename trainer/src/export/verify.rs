@@ -88,7 +88,7 @@ mod tests {
             data_sha256: String::new(),
         };
         let weights = super::super::Weights::Inside;
-        super::super::export(&network(1)?, Precision::F32, &origin, weights, &[path.clone()])?;
+        super::super::export(&network(1)?, Precision::F32, &origin, weights, std::slice::from_ref(&path))?;
         let info = super::super::describe(&network(1)?, Precision::F32, &origin)?;
         assert!(parity(&path, &network(1)?, &info)? < 1e-5);
         let error = parity(&path, &network(2)?, &info).expect_err("another network").to_string();

@@ -186,7 +186,8 @@ impl Adversarial {
     ) -> Result<Option<Tensor>> {
         let (learner, criterion, n) = (&player.learner, self.loss.criterion(), real.dim(0)?);
         let (network, scale) = (learner.working(), learner.loss_scale());
-        let due: Vec<&Penalty> = self.penalties.iter().filter(|penalty| clock.steps % penalty.every == 0).collect();
+        let due: Vec<&Penalty> =
+            self.penalties.iter().filter(|penalty| clock.steps.is_multiple_of(penalty.every)).collect();
         let (mut all, mut of_images) = (Vec::new(), None);
         if network.graph().mixes_samples().is_some() {
             if let Some(why) = refusal(network).filter(|_| !due.is_empty()) {

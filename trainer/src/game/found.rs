@@ -34,6 +34,9 @@ impl Figures {
     }
 }
 
+/// The figures of one step, read: names and numbers.
+pub type Reading = Vec<(String, f32)>;
+
 /// What one step found, where it was computed: reading it waits for the device.
 #[derive(Clone, Debug)]
 pub struct Found {
@@ -48,7 +51,7 @@ impl Found {
     ///
     /// # Errors
     /// What went wrong on the device.
-    pub fn read(steps: &[Self]) -> Result<Vec<Vec<(String, f32)>>> {
+    pub fn read(steps: &[Self]) -> Result<Vec<Reading>> {
         if steps.is_empty() {
             return Ok(Vec::new());
         }
@@ -58,7 +61,7 @@ impl Found {
     }
 }
 
-fn means(figures: impl Iterator<Item = (String, f32)>) -> Vec<(String, f32)> {
+fn means(figures: impl Iterator<Item = (String, f32)>) -> Reading {
     let mut all: Vec<(String, f32, u32)> = Vec::new();
     for (name, value) in figures {
         match all.iter_mut().find(|(known, ..)| *known == name) {

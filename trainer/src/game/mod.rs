@@ -5,7 +5,7 @@ mod found;
 mod player;
 
 pub use adversarial::Adversarial;
-pub use found::{Figures, Found};
+pub use found::{Figures, Found, Reading};
 pub use player::Player;
 
 use crate::data::Batch;

@@ -90,7 +90,7 @@ impl Training {
         within("training.batch", self.batch, 2, 4096)?;
         within("training.micro_batches", self.micro_batches, 1, self.batch)?;
         // Batch normalisation needs two samples to differ.
-        if self.batch % self.micro_batches != 0 || self.batch / self.micro_batches < 2 {
+        if !self.batch.is_multiple_of(self.micro_batches) || self.batch / self.micro_batches < 2 {
             let (batch, parts) = (self.batch, self.micro_batches);
             return Err(format!(
                 "training.micro_batches is {parts}, allowed are divisors of training.batch, {batch}, up to its half"

@@ -1,4 +1,5 @@
 use super::*;
+use crate::game::Reading;
 use crate::graph::Network;
 use crate::net::{Init, dcgan};
 use crate::objective::Kind;
@@ -38,7 +39,7 @@ fn judged(
     game: &Adversarial,
     network: &Network,
     images: [&Tensor; 2],
-) -> Result<(Vec<Tensor>, Vec<(String, f32)>, Option<Tensor>)> {
+) -> Result<(Vec<Tensor>, Reading, Option<Tensor>)> {
     let mut player = player(network, "discriminator", game.dtype)?;
     let before = network.tensors().to_vec();
     let (mut figures, clock) = (Figures::default(), Clock::default());
