@@ -23,11 +23,10 @@ fn half_precision_agrees_with_double() -> Result<()> {
         println!("nothing to test: KILN_TEST_DEVICE is not cuda");
         return Ok(());
     }
-    const WANTED: Wanted = Wanted { input: true, weight: true, bias: true };
+    const WANTED: [bool; 3] = [true; 3];
     let (g, activation) = (Geometry::square(2, 1), Activation::LeakyRelu(0.2));
-    let all = |y: Tensor, grads: Grads| {
-        [Some(y), grads.input, grads.weight, grads.bias].into_iter().flatten().collect::<Vec<_>>()
-    };
+    let all =
+        |y: Tensor, gradients: LayerGradients| [Some(y)].into_iter().chain(gradients).flatten().collect::<Vec<_>>();
     let convolved = |t: &[Tensor]| {
         let y = conv(&t[0], &t[1], Some(&t[2]), activation, g)?;
         let grads = conv_backward([&t[0], &t[1], &y, &t[3]], activation, g, WANTED)?;
