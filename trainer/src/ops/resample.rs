@@ -144,11 +144,16 @@ impl Resample {
         let ([_, _, h, w, c], [fd, fh, fw]) = (sides.from, sides.factors);
         let (f, scale) = (self.factor, real::<T>(self.scale));
         let pixel = |z: usize, y: usize, x_at: usize| &x[((z * h + y) * w + x_at) * c..][..c];
+        let repeated = if matches!(self.kind, Kind::Repeat) { (z / fd * h + y / fh) * w } else { 0 };
         for (at, out) in out.chunks_exact_mut(sides.to[4]).enumerate() {
             match self.kind {
                 Kind::Repeat => {
-                    let from = pixel(z / fd, y / fh, at / fw);
-                    out.iter_mut().zip(from).for_each(|(to, &value)| *to = value * scale);
+                    let from = &x[(repeated + at / fw) * c..][..c];
+                    if self.scale == 1. {
+                        out.copy_from_slice(from);
+                    } else {
+                        out.iter_mut().zip(from).for_each(|(to, &value)| *to = value * scale);
+                    }
                 }
                 Kind::Sum => {
                     for k in 0..fd * fh * fw {

@@ -102,12 +102,27 @@ impl Im2col {
         if self.sizes.is_pointwise() {
             return &images[depths.start * self.sizes.large[1] * self.sizes.large[2] * self.sizes.channels..];
         }
+        // Each is compiled for itself: where runs are short, a depth that is not there would cost up to a fifth of the time.
+        match self.sizes.is_flat() {
+            true => self.copy_runs::<T, false>(images, group, depths, patches),
+            false => self.copy_runs::<T, true>(images, group, depths, patches),
+        }
+        patches
+    }
+
+    fn copy_runs<T: Real, const DEEP: bool>(
+        &self,
+        images: &[T],
+        group: usize,
+        depths: &Range<usize>,
+        patches: &mut [T],
+    ) {
         let (one, len) = (self.sizes.large_len(), self.patches_len(depths));
         vectorised(
             #[inline(always)]
             || {
                 for (image, patches) in images.chunks_exact(one).zip(patches.chunks_exact_mut(len)) {
-                    self.for_each_run(
+                    self.for_each_run::<DEEP>(
                         group,
                         depths.clone(),
                         #[inline(always)]
@@ -119,17 +134,29 @@ impl Im2col {
                 }
             },
         );
-        patches
     }
 
     /// The transpose of [`Self::gather`]: adds every patch element to the place it was taken from.
     fn scatter<T: Real>(&self, patches: &[T], group: usize, depths: &Range<usize>, images: &mut [T]) {
+        match self.sizes.is_flat() {
+            true => self.add_runs::<T, false>(patches, group, depths, images),
+            false => self.add_runs::<T, true>(patches, group, depths, images),
+        }
+    }
+
+    fn add_runs<T: Real, const DEEP: bool>(
+        &self,
+        patches: &[T],
+        group: usize,
+        depths: &Range<usize>,
+        images: &mut [T],
+    ) {
         let (one, len) = (self.sizes.large_len(), self.patches_len(depths));
         vectorised(
             #[inline(always)]
             || {
                 for (image, patches) in images.chunks_exact_mut(one).zip(patches.chunks_exact(len)) {
-                    self.for_each_run(
+                    self.for_each_run::<DEEP>(
                         group,
                         depths.clone(),
                         #[inline(always)]
@@ -152,30 +179,47 @@ impl Im2col {
     }
 
     /// Calls `visit(image element, patch element, run)` for every run of adjacent elements that the patches at some depths of
-    /// one image share with it, in the order of the patches; the image has no element for runs that lie in the padding.
+    /// one image share with it, in the order of the patches; the image has no element for runs that lie in the padding. Without
+    /// `DEEP` there is no depth.
     #[inline(always)]
-    fn for_each_run(&self, group: usize, depths: Range<usize>, mut visit: impl FnMut(Option<usize>, usize, usize)) {
+    fn for_each_run<const DEEP: bool>(
+        &self,
+        group: usize,
+        depths: Range<usize>,
+        mut visit: impl FnMut(Option<usize>, usize, usize),
+    ) {
         let Sizes { large: [depth, height, width], channels, small, kernel: [kd, kh, kw], geometry, .. } = self.sizes;
         let (stride, padding, run) = (geometry.stride, geometry.padding, channels / geometry.groups);
+        let (depths, kd) = if DEEP { (depths, kd) } else { (0..1, 1) };
+        let plane = |d: usize, kk: usize| match DEEP {
+            true => (d * stride[0] + kk).checked_sub(padding[0]).filter(|&z| z < depth).map(|z| z * height),
+            false => Some(0),
+        };
         let mut at = 0;
-        for (d, i) in depths.flat_map(|d| (0..small[1]).map(move |i| (d, i))) {
-            for j in 0..small[2] {
-                let left = j * stride[2];
-                let inside = geometry.groups == 1 && left >= padding[2] && left + kw <= width + padding[2];
-                for (kk, ki) in (0..kd).flat_map(|kk| (0..kh).map(move |ki| (kk, ki))) {
-                    let z = (d * stride[0] + kk).checked_sub(padding[0]).filter(|&z| z < depth);
-                    let y = (i * stride[1] + ki).checked_sub(padding[1]).filter(|&y| y < height);
-                    match z.zip(y).map(|(z, y)| z * height + y) {
-                        None => visit(None, at, kw * run),
-                        Some(y) if inside => visit(Some((y * width + left - padding[2]) * channels), at, kw * run),
-                        Some(y) => {
-                            for kj in 0..kw {
-                                let x = (left + kj).checked_sub(padding[2]).filter(|&x| x < width);
-                                visit(x.map(|x| (y * width + x) * channels + group * run), at + kj * run, run);
+        for d in depths {
+            for i in 0..small[1] {
+                for j in 0..small[2] {
+                    let left = j * stride[2];
+                    let inside = geometry.groups == 1 && left >= padding[2] && left + kw <= width + padding[2];
+                    for kk in 0..kd {
+                        let plane = plane(d, kk);
+                        for ki in 0..kh {
+                            let y = (i * stride[1] + ki).checked_sub(padding[1]).filter(|&y| y < height);
+                            match y.and_then(|y| Some(plane? + y)) {
+                                None => visit(None, at, kw * run),
+                                Some(y) if inside => {
+                                    visit(Some((y * width + left - padding[2]) * channels), at, kw * run);
+                                }
+                                Some(y) => {
+                                    for kj in 0..kw {
+                                        let x = (left + kj).checked_sub(padding[2]).filter(|&x| x < width);
+                                        visit(x.map(|x| (y * width + x) * channels + group * run), at + kj * run, run);
+                                    }
+                                }
                             }
+                            at += kw * run;
                         }
                     }
-                    at += kw * run;
                 }
             }
         }

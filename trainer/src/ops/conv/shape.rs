@@ -171,7 +171,8 @@ impl Sizes {
 
     /// Whether there is no depth, so that all is in the planes of height and width.
     pub(in crate::ops) fn is_flat(&self) -> bool {
-        self.large[0] == 1 && self.small[0] == 1 && self.geometry.padding[0] == 0
+        // A kernel that fits into that is of size 1, and so is the small side.
+        self.large[0] == 1 && self.geometry.padding[0] == 0
     }
 
     /// Whether every patch is one position, so that the patches of an image are the image.

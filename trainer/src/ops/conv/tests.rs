@@ -38,15 +38,18 @@ fn cases() -> Vec<Case> {
         (2, 3, 2, &[3, 2, 2], &[1, 1, 1], c(1, 0)),
         (1, 2, 3, &[1, 4, 4], &[1, 3, 3], g(1, 1)),
         (1, 1, 2, &[4, 3, 3], &[2, 2, 2], g(1, 1)),
+        (1, 2, 2, &[1, 3, 4], &[3, 3, 3], c(1, 1)),
+        (1, 2, 2, &[2, 3, 3], &[2, 2, 2], c(1, 0)),
     ]
 }
 
-/// Volumes of which one plane, or a few, are gathered at a time.
+/// Volumes of which one plane, or a few, are gathered at a time, and one that would be filtered if it had no depth.
 fn deep() -> Vec<Case> {
     vec![
         (2, 2, 3, &[5, 30, 20], &[3, 3, 3], Geometry::cube(1, 1)),
         (2, 4, 2, &[9, 25, 16], &[2, 4, 3], Geometry { stride: [1, 2, 1], padding: [1, 1, 1], groups: 2 }),
         (2, 3, 2, &[4, 15, 20], &[1, 1, 1], Geometry::cube(1, 0)),
+        (1, 32, 32, &[2, 8, 9], &[1, 3, 3], Geometry::square(1, 1)),
     ]
 }
 
