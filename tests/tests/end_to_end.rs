@@ -151,7 +151,7 @@ fn a_run_is_made_longer_by_resuming_it() {
     assert!(read(here.join("short").join(last)) == read(here.join("long").join(last)));
     let said = fail(trainer(here).args(["--run", "short"]), 1);
     assert!(said.contains("--resume") && said.contains("--export"), "{said}");
-    let said = fail(trainer(here).args(["--run", "short", "--resume", "--set", "optimizer.beta1=0.9"]), 1);
+    let said = fail(trainer(here).args(["--run", "short", "--resume", "--set", "optimizer.generator.beta1=0.9"]), 1);
     assert!(said.contains("another recipe"), "{said}");
 }
 
