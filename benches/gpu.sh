@@ -73,7 +73,7 @@ tests() {
   echo
   local code=0 said=$scratch/tests.txt
   KILN_TEST_DEVICE=$device timeout --kill-after=10 "$1" "$folder/bin/trainer-tests" \
-    ops:: state:: checkpoint:: data:: device:: game:: objective:: >"$said" 2>&1 || code=$?
+    ops:: optim:: graph:: net:: state:: checkpoint:: data:: device:: game:: objective:: >"$said" 2>&1 || code=$?
   cat "$said" >&2
   grep -E '^test .* FAILED$|^test result:' "$said" | sed 's/^/- /' || true
   [ "$code" -eq 0 ] || echo "- exit code $code"
