@@ -54,7 +54,7 @@ fn stages(image: ImageShape) -> Result<u32> {
     Ok(stages)
 }
 
-/// [latent] -> [H, W, C] in [-1, 1].
+/// `[latent]` -> [H, W, C] in [-1, 1].
 ///
 /// # Errors
 /// Images whose sides cannot be halved even once.

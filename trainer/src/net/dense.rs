@@ -17,7 +17,7 @@ pub struct Generator {
     pub hidden: Vec<usize>,
 }
 
-/// [latent] -> [H, W, C] in [-1, 1]. Weights start as N(0, 2 / (in + out)) (Glorot & Bengio, 2010).
+/// `[latent]` -> [H, W, C] in [-1, 1]. Weights start as N(0, 2 / (in + out)) (Glorot & Bengio, 2010).
 ///
 /// # Errors
 /// None but those of the device.

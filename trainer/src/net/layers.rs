@@ -71,7 +71,7 @@ impl<'a> Layers<'a> {
         self.graph.apply(operator, &from)
     }
 
-    /// A dense layer: [in] -> [outputs].
+    /// A dense layer: `[in]` -> `[outputs]`.
     ///
     /// # Errors
     /// Shapes that do not fit, a name that is taken; as all of these.

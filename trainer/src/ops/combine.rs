@@ -73,8 +73,8 @@ pub fn concat(parts: &[&Tensor]) -> Result<Tensor> {
     }
 }
 
-/// The inverse of [`concat`]: `[.., C]` -> one `[.., width]` for each of these widths, which add up to C. The gradient is
-/// [`concat`]. On a GPU they are candle's copies.
+/// The inverse of [`concat()`]: `[.., C]` -> one `[.., width]` for each of these widths, which add up to C. The gradient is
+/// [`concat()`]. On a GPU they are candle's copies.
 ///
 /// # Errors
 /// Widths that do not add up to C or are 0, element types other than `f32` and `f64` on the CPU.

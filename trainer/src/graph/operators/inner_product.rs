@@ -6,7 +6,7 @@ use crate::onnx::{Attribute, Edge, Onnx};
 use crate::ops;
 use candle_core::{D, Result, Tensor, bail};
 
-/// `<a, b>`: twice [C] -> `[1]`.
+/// `<a, b>`: twice `[C]` -> `[1]`.
 #[derive(Clone, Copy, Debug)]
 pub struct InnerProduct;
 

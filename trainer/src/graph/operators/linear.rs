@@ -6,7 +6,7 @@ use crate::ops::{self, Activation, LayerGradients};
 use candle_core::{Result, Tensor, bail};
 use std::sync::Arc;
 
-/// `activation(x w' + b)`: `x` [in], `w` [out, in], `b` `[out]` or none -> [out].
+/// `activation(x w' + b)`: `x` `[in]`, `w` [out, in], `b` `[out]` or none -> `[out]`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Linear {
     /// Applied to the result.

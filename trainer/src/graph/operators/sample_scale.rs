@@ -5,7 +5,7 @@ use crate::onnx::{Edge, Onnx};
 use crate::ops;
 use candle_core::{Result, Tensor, bail};
 
-/// `s x`: `x` `[.., C]`, `s` [C], both of samples -> `[.., C]`.
+/// `s x`: `x` `[.., C]`, `s` `[C]`, both of samples -> `[.., C]`.
 #[derive(Clone, Copy, Debug)]
 pub struct SampleScale;
 

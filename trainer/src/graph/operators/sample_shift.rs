@@ -6,7 +6,7 @@ use crate::onnx::{Edge, Onnx};
 use crate::ops;
 use candle_core::{Result, Tensor};
 
-/// `x + s`: `x` `[.., C]`, `s` [C], both of samples -> `[.., C]`.
+/// `x + s`: `x` `[.., C]`, `s` `[C]`, both of samples -> `[.., C]`.
 #[derive(Clone, Copy, Debug)]
 pub struct SampleShift;
 

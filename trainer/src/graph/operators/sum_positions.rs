@@ -5,7 +5,7 @@ use crate::onnx::{Attribute, Edge, Onnx};
 use crate::ops;
 use candle_core::{Result, Tensor, bail};
 
-/// `[.., C]` -> [C]: the sum of each channel over positions.
+/// `[.., C]` -> `[C]`: the sum of each channel over positions.
 #[derive(Clone, Copy, Debug)]
 pub struct SumPositions;
 

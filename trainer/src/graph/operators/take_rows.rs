@@ -4,7 +4,7 @@ use crate::graph::operator::{Context, OperandGradients, Operator, Saved, operand
 use crate::onnx::{Edge, Onnx};
 use candle_core::{Result, Tensor, bail};
 
-/// The row of a table that belongs to the class of each sample: table `[K, C]`, class `[]` -> [C].
+/// The row of a table that belongs to the class of each sample: table `[K, C]`, class `[]` -> `[C]`.
 #[derive(Clone, Copy, Debug)]
 pub struct TakeRows;
 
