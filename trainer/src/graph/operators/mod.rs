@@ -9,6 +9,7 @@ mod deviation;
 mod elementwise;
 mod inner_product;
 mod kernel_energy;
+mod layer;
 mod linear;
 mod normalisation;
 mod pool;

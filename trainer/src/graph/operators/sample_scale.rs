@@ -57,7 +57,7 @@ impl Operator for SampleScale {
     }
 }
 
-/// The shape of `[.., C]` beside [C].
+/// The shape of `[.., C]` beside `[C]`.
 pub(super) fn channels_alike(what: &str, from: &[&[usize]]) -> Result<Vec<usize>> {
     match from {
         [x @ [.., c], [s]] if s == c => Ok(x.to_vec()),
