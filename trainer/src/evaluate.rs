@@ -3,11 +3,11 @@
 use clap::Parser;
 use runtime::{Generator, Options};
 use std::fmt::Write as _;
-use std::io::Write;
 use std::path::{Path, PathBuf};
+use trainer::Result;
 use trainer::data::mnist;
 use trainer::metrics::{self, Evaluation, Reference, Samples};
-use trainer::{Error, Result};
+use trainer::report::{print, say};
 
 /// Measure how far a generator's samples are from the data
 ///
@@ -67,21 +67,15 @@ pub fn run(args: &Args) -> Result<()> {
     let samples = Samples { count: args.count, seed: args.seed };
     let found = metrics::evaluate(&mut generator, samples, &data, &reference)?;
     if generator.info().data_sha256 != found.data.sha256 {
-        eprintln!(
+        say!(
             "note: {} was trained on other data: `{}`, {}",
             args.model.display(),
             generator.info().data,
             generator.info().data_sha256
         );
     }
-    let text = if args.json { found.to_json()? + "\n" } else { table(&found, &args.model) };
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // A reader that has seen enough, such as `head`, is no failure.
-        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::Io { action: "write to", path: "standard output".into(), source })
-        }
-        _ => Ok(()),
-    }
+    print!("{}", if args.json { found.to_json()? } else { table(&found, &args.model) });
+    Ok(())
 }
 
 /// The figures for a person.
@@ -110,5 +104,6 @@ fn table(found: &Evaluation, model: &Path) -> String {
     line("class", columns(&|i| i.to_string()));
     line("samples %", columns(&|i| percent(&found.class_counts, i)));
     line("data %", columns(&|i| percent(&data.class_counts, i)));
+    text.truncate(text.trim_end().len());
     text
 }

@@ -14,7 +14,7 @@ use std::time::Instant;
 use trainer::data::{Dataset, mnist};
 use trainer::export::{self, Format, Origin, Weights};
 use trainer::recipe::Recipe;
-use trainer::report::{duration, grid};
+use trainer::report::{duration, grid, print, say};
 use trainer::run::Run;
 use trainer::state::{STATISTICS_LATENTS, State};
 use trainer::train::{End, train};
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            say!("error: {error}");
             ExitCode::FAILURE
         }
     }
@@ -78,7 +78,7 @@ fn train_or_export(args: &Args) -> Result<()> {
     }
     recipe.data.folder = recipe.data.folder.map(|folder| std::path::absolute(&folder).unwrap_or(folder));
     if args.print_recipe {
-        print!("{}", recipe.to_toml()?);
+        print!("{}", recipe.to_toml()?.trim_end());
         return Ok(());
     }
 
@@ -90,14 +90,14 @@ fn train_or_export(args: &Args) -> Result<()> {
 
     let (device, why_cpu) = device::open(args.device)?;
     if let Some(why) = why_cpu.filter(|_| cfg!(feature = "cuda")) {
-        eprintln!("no GPU: {why}");
+        say!("no GPU: {why}");
     }
     let data = Arc::new(mnist::load(recipe.data.folder.as_deref())?);
     match existing {
         Some(run) if args.resume => {
             run.set_recipe(&recipe)?;
             let state = last_checkpoint(&run, recipe, &data, &device)?;
-            eprintln!("going on at {} images", state.clock.images);
+            say!("going on at {} images", state.clock.images);
             learn(state, &data, &run, args)
         }
         Some(run) => {
@@ -107,7 +107,7 @@ fn train_or_export(args: &Args) -> Result<()> {
             }
             let state = last_checkpoint(&run, recipe, &data, &device)?;
             if state.clock.images < state.recipe.images() {
-                eprintln!("the run is not finished: exporting what it learned from {} images", state.clock.images);
+                say!("the run is not finished: exporting what it learned from {} images", state.clock.images);
             }
             finish(&state, &data, &run, args)
         }
@@ -143,12 +143,12 @@ fn learn(mut state: State, data: &Arc<Dataset>, run: &Run, args: &Args) -> Resul
         if handler.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("\nstopping after this step; once more to stop at once, losing what came after the last checkpoint");
+        say!("\nstopping after this step; once more to stop at once, losing what came after the last checkpoint");
     });
     if let Err(e) = asked {
-        eprintln!("warning: cannot catch Ctrl-C ({e}); it will lose what comes after the last checkpoint");
+        say!("warning: cannot catch Ctrl-C ({e}); it will lose what comes after the last checkpoint");
     }
-    eprintln!(
+    say!(
         "training {} on {} ({} images of {}x{}), on {}, {} threads, into {}",
         state.recipe.name,
         data.name(),
@@ -164,7 +164,7 @@ fn learn(mut state: State, data: &Arc<Dataset>, run: &Run, args: &Args) -> Resul
     let seconds = duration(start.elapsed().as_secs_f64());
     match end {
         End::Finished => {
-            eprintln!("trained to {} images in {seconds}", state.clock.images);
+            say!("trained to {} images in {seconds}", state.clock.images);
             finish(&state, data, run, args)
         }
         End::Stopped => {
@@ -172,8 +172,8 @@ fn learn(mut state: State, data: &Arc<Dataset>, run: &Run, args: &Args) -> Resul
             if args.external_weights {
                 exports += " --external-weights";
             }
-            eprintln!("stopped at {} images after {seconds}; to go on:", state.clock.images);
-            println!("  cargo run --release -p trainer -- --run {} --resume{exports}", run.path().display());
+            say!("stopped at {} images after {seconds}; to go on:", state.clock.images);
+            print!("  cargo run --release -p trainer -- --run {} --resume{exports}", run.path().display());
             Ok(())
         }
     }
@@ -198,11 +198,11 @@ fn finish(state: &State, data: &Dataset, run: &Run, args: &Args) -> Result<()> {
     let weights = if args.external_weights { Weights::Beside } else { Weights::Inside };
     let exported = export::export(&sampler, recipe.export.precision, &origin, weights, &args.export)?;
 
-    println!("run      {}", run.path().display());
-    println!("samples  {}", samples.display());
+    print!("run      {}", run.path().display());
+    print!("samples  {}", samples.display());
     for file in &exported {
         let checked = file.parity.map(|p| format!(", ONNX Runtime agrees with candle within {p:.1e}"));
-        println!(
+        print!(
             "export   {} ({} KB, {}{})",
             file.path.display(),
             file.bytes / 1000,
@@ -212,15 +212,15 @@ fn finish(state: &State, data: &Dataset, run: &Run, args: &Args) -> Result<()> {
     }
     match onnx_file(&args.export) {
         Some(path) => {
-            println!("\nto sample from it:");
-            println!(
+            print!("\nto sample from it:");
+            print!(
                 "  cargo run --release -p runtime --bin sample -- {} --seed 7 --count 64 --grid out.png",
                 path.display()
             );
         }
         None => {
-            println!("\nto export the generator:");
-            println!("  cargo run --release -p trainer -- --run {} --export gen.onnx", run.path().display());
+            print!("\nto export the generator:");
+            print!("  cargo run --release -p trainer -- --run {} --export gen.onnx", run.path().display());
         }
     }
     Ok(())

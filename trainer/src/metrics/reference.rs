@@ -7,7 +7,7 @@ use super::frechet::Moments;
 use crate::data::{Dataset, Labels, Splits};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::report::Bar;
+use crate::report::{Bar, say};
 use std::path::Path;
 
 /// Images that the classifier looks at together.
@@ -36,8 +36,8 @@ impl Reference {
         if let Some(path) = &file {
             match cache::read(path, &key, data.train.shape(), training_labels.classes) {
                 Ok(Some(kept)) => return Ok(Self { kept, class_counts }),
-                Ok(None) => eprintln!("training a classifier of `{}`, once", data.train.name()),
-                Err(what) => eprintln!("the classifier in {} {what}; training it again", path.display()),
+                Ok(None) => say!("training a classifier of `{}`, once", data.train.name()),
+                Err(what) => say!("the classifier in {} {what}; training it again", path.display()),
             }
         }
         let classifier = Classifier::train(&data.train, training_labels, SEED)?;
@@ -49,7 +49,7 @@ impl Reference {
         if let Some(path) = &file
             && let Err(e) = cache::write(path, &key, &kept)
         {
-            eprintln!("warning: the classifier is not kept for the next time: {e}");
+            say!("warning: the classifier is not kept for the next time: {e}");
         }
         Ok(Self { kept, class_counts })
     }

@@ -1,5 +1,6 @@
 //! How far something is, on standard error: a bar on a terminal, else a line now and then.
 
+use super::say;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,7 @@ impl Bar {
             self.bar.set_message(text());
         } else if self.last_line.elapsed() >= LINE_EVERY || done >= self.total {
             self.last_line = Instant::now();
-            eprintln!("{}", text());
+            say!("{}", text());
         }
     }
 

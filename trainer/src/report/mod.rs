@@ -3,10 +3,12 @@
 mod bar;
 pub mod grid;
 mod progress;
+mod say;
 mod stats;
 
 pub use bar::Bar;
 pub use progress::Progress;
+pub use say::{print, print_line, say, say_line};
 pub use stats::{Log, Tick};
 
 /// Seconds as a person says them: `2m05s`.
