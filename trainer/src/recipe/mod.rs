@@ -2,6 +2,7 @@
 
 mod data;
 mod export;
+mod images;
 mod networks;
 mod objective;
 mod optimizer;
@@ -9,6 +10,7 @@ mod training;
 
 pub use data::{Data, DataSet};
 pub use export::Export;
+pub use images::Images;
 pub use networks::{Discriminator, Generator};
 pub use objective::Objective;
 pub use optimizer::Optimizers;

@@ -1,7 +1,7 @@
 //! `[training]`: how long a run is, and what happens in a step.
 
-use super::{Checked, within};
-use crate::optim::{Schedule, between};
+use super::{Checked, Images, within};
+use crate::optim::Schedule;
 use candle_core::DType;
 use serde::{Deserialize, Serialize};
 
@@ -24,13 +24,23 @@ pub struct Training {
     #[serde(default, skip_serializing_if = "Arithmetic::is_default")]
     pub precision: Arithmetic,
     /// Length of the run.
-    pub kimg: f64,
+    pub kimg: Images,
     /// Half-life of the average of the generator's weights.
     pub ema_half_life_kimg: Schedule,
     /// Between two lines of statistics, each with a grid of samples.
-    pub tick_kimg: f64,
-    /// Between two checkpoints; another one is written at the end.
-    pub checkpoint_kimg: f64,
+    pub tick_kimg: Images,
+    /// Between two checkpoints; others are written at the start and at the end.
+    pub checkpoint_kimg: Images,
+    /// How many checkpoints are kept, beside the best one.
+    #[serde(default = "two", skip_serializing_if = "is_two")]
+    pub keep: usize,
+    /// Between two evaluations, each at the tick that follows, and another one at the end; without it, there are none. The
+    /// best checkpoint by them is kept beside the last ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluate_kimg: Option<Images>,
+    /// Samples that an evaluation draws.
+    #[serde(default = "ten_thousand", skip_serializing_if = "is_ten_thousand")]
+    pub evaluate_samples: u64,
 }
 
 /// How the two networks take turns.
@@ -85,6 +95,22 @@ fn is_one(count: &usize) -> bool {
     *count == 1
 }
 
+fn two() -> usize {
+    2
+}
+
+fn is_two(count: &usize) -> bool {
+    *count == 2
+}
+
+fn ten_thousand() -> u64 {
+    10_000
+}
+
+fn is_ten_thousand(count: &u64) -> bool {
+    *count == 10_000
+}
+
 impl Training {
     pub(super) fn check(&self) -> Checked {
         within("training.batch", self.batch, 2, 4096)?;
@@ -104,10 +130,17 @@ impl Training {
                     .into(),
             );
         }
-        between("training.kimg", self.kimg, self.batch as f64 / 1000., 1e9)?;
+        self.kimg.check("training.kimg", self.batch as u64)?;
         self.ema_half_life_kimg.check("training.ema_half_life_kimg", 0., 1e6)?;
-        between("training.tick_kimg", self.tick_kimg, 0.001, 1e6)?;
-        between("training.checkpoint_kimg", self.checkpoint_kimg, 0.001, 1e6)
+        self.tick_kimg.check("training.tick_kimg", 1)?;
+        self.checkpoint_kimg.check("training.checkpoint_kimg", 1)?;
+        within("training.keep", self.keep, 1, 1_000_000)?;
+        self.evaluate_kimg.map_or(Ok(()), |every| every.check("training.evaluate_kimg", 1))?;
+        if !(2..=10_000_000).contains(&self.evaluate_samples) {
+            let count = self.evaluate_samples;
+            return Err(format!("training.evaluate_samples is {count}, allowed is 2 to 10000000"));
+        }
+        Ok(())
     }
 
     /// Real images that a step of the game shows.
@@ -117,6 +150,6 @@ impl Training {
 
     /// Steps of a whole run.
     pub fn steps(&self) -> u64 {
-        (self.kimg * 1000. / self.images_a_step() as f64).ceil() as u64
+        self.kimg.0.div_ceil(self.images_a_step())
     }
 }

@@ -1,15 +1,10 @@
-//! What a run tells: progress on the terminal, a line of statistics a tick, grids of samples.
+//! What is told on the terminal: lines that cannot fail, and bars.
 
 mod bar;
-pub mod grid;
-mod progress;
 mod say;
-mod stats;
 
 pub use bar::Bar;
-pub use progress::Progress;
 pub use say::{print, print_line, say, say_line};
-pub use stats::{Log, Tick};
 
 /// Seconds as a person says them: `2m05s`.
 pub fn duration(seconds: f64) -> String {

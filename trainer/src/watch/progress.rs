@@ -1,6 +1,7 @@
 //! Progress of a run on standard error.
 
-use super::{Bar, Tick, duration};
+use super::Tick;
+use crate::report::{Bar, duration};
 use std::time::Instant;
 
 /// Shows how far a run is.

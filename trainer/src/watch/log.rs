@@ -1,0 +1,168 @@
+//! The log of a run, `stats.jsonl`: one JSON object a tick.
+
+use super::{Hook, Scene, Tick};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::report::say;
+use serde::Deserialize;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// A line that is longer is none that was written here.
+const LONGEST: u64 = 1 << 20;
+
+/// What is read of a line.
+#[derive(Deserialize)]
+struct Line {
+    images: u64,
+    #[serde(default)]
+    partial: bool,
+}
+
+/// The log, opened for appending when there is something to write.
+#[derive(Debug)]
+pub struct Log {
+    path: PathBuf,
+    /// Lines after this count of images are of a run that was killed after its last checkpoint.
+    from: u64,
+    file: Option<File>,
+}
+
+impl Log {
+    /// The log of a run that has shown `images` images.
+    pub fn new(path: PathBuf, images: u64) -> Self {
+        Self { path, from: images, file: None }
+    }
+
+    fn write(&mut self, tick: &Tick) -> Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(open(&self.path, self.from)?),
+        };
+        let fail = |e| Error::io("write", &self.path)(e);
+        let line = serde_json::to_string(tick).map_err(|e| fail(e.into()))? + "\n";
+        let end = file.metadata().map_err(fail)?.len();
+        file.write_all(line.as_bytes()).map_err(|e| {
+            // Half a line would spoil the next one.
+            let _ = file.set_len(end);
+            fail(e)
+        })
+    }
+}
+
+impl Hook for Log {
+    fn name(&self) -> &'static str {
+        "the log"
+    }
+
+    fn tick(&mut self, _: &Scene<'_>, tick: &mut Tick) -> Result<()> {
+        self.write(tick)
+    }
+
+    fn stop(&mut self, tick: &Tick) -> Result<()> {
+        self.write(tick)
+    }
+}
+
+/// Opens the log for appending, without what came after `images` images. Damaged lines are told and set aside.
+fn open(path: &Path, images: u64) -> Result<File> {
+    if path.exists() {
+        let log = files::open(path)?;
+        let mut damaged = Vec::new();
+        files::write_with(path, |kept| keep(log, images, kept, &mut damaged))?;
+        if !damaged.is_empty() {
+            let aside = path.with_extension("damaged.txt");
+            say!(
+                "warning: {} lines of {} are damaged and not read any more; they are now in {}",
+                damaged.len(),
+                path.display(),
+                aside.display()
+            );
+            files::write_atomically(&aside, &damaged.concat())?;
+        }
+    }
+    OpenOptions::new().create(true).append(true).open(path).map_err(Error::io("open", path))
+}
+
+/// Copies the whole lines of ticks up to `images`; damaged ones, of which no more than their beginning, go to `damaged`. The
+/// last one, cut short by a kill, is neither.
+fn keep(log: File, images: u64, kept: &mut BufWriter<&File>, damaged: &mut Vec<Vec<u8>>) -> std::io::Result<()> {
+    let mut log = BufReader::new(log);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        log.by_ref().take(LONGEST).read_until(b'\n', &mut line)?;
+        match serde_json::from_slice::<Line>(&line) {
+            Ok(tick) if line.ends_with(b"\n") => {
+                if tick.images <= images && !tick.partial {
+                    kept.write_all(&line)?;
+                }
+            }
+            _ if !line.ends_with(b"\n") && (line.len() as u64) < LONGEST => return Ok(()),
+            _ => {
+                // The rest of a line that is too long.
+                while !line.ends_with(b"\n") {
+                    let rest = log.fill_buf()?;
+                    let Some(end) = rest.iter().position(|&byte| byte == b'\n').or(rest.len().checked_sub(1)) else { break };
+                    line.push(rest[end]);
+                    line.truncate(1000);
+                    log.consume(end + 1);
+                }
+                damaged.push(line.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn images(path: &Path) -> Vec<u64> {
+        let text = std::fs::read_to_string(path).expect("reads");
+        text.lines().map(|l| serde_json::from_str::<Line>(l).expect("a tick").images).collect()
+    }
+
+    #[test]
+    fn reopening_drops_what_came_after_the_checkpoint() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("stats.jsonl");
+        let mut log = Log::new(path.clone(), 0);
+        for images in [10, 20, 30] {
+            log.write(&Tick { images, ..Tick::default() })?;
+        }
+        log.write(&Tick { images: 15, partial: true, ..Tick::default() })?;
+        // A line cut short by a kill.
+        log.file.expect("open").write_all(b"{\"images\":4").expect("writes");
+        Log::new(path.clone(), 20).write(&Tick { images: 31, ..Tick::default() })?;
+        assert_eq!(images(&path), [10, 20, 31]);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 1, "nothing was damaged");
+        Ok(())
+    }
+
+    #[test]
+    fn damaged_lines_are_set_aside_and_stop_nothing() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("stats.jsonl");
+        let long = "x".repeat(3 << 20);
+        let lines: [&[u8]; 5] = [b"{\"images\":1}", b"{\"images\":\xff2}", long.as_bytes(), b"null", b"{\"images\":5}"];
+        std::fs::write(&path, lines.map(|line| [line, b"\n"].concat()).concat()).expect("writes");
+        Log::new(path.clone(), 100).write(&Tick { images: 6, ..Tick::default() })?;
+        assert_eq!(images(&path), [1, 5, 6]);
+        let aside = std::fs::read(folder.path().join("stats.damaged.txt")).expect("set aside");
+        assert!(aside.starts_with(b"{\"images\":\xff2}\nxxx") && aside.ends_with(b"null\n") && aside.len() < 3000);
+        Ok(())
+    }
+
+    /// A log that is no file must not be read to its end, which may not come.
+    #[test]
+    #[cfg(unix)]
+    fn what_is_no_file_is_not_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("stats.jsonl");
+        std::os::unix::fs::symlink("/dev/zero", &path).expect("links");
+        let error = Log::new(path, 100).write(&Tick::default()).expect_err("refused").to_string();
+        assert!(error.contains("stats.jsonl") && error.contains("no regular file"), "{error}");
+    }
+}
