@@ -1,25 +1,33 @@
 //! The whole state of a run in one safetensors file.
 //!
 //! Tensors: `generator/…` and `discriminator/…`, each parameter with its two moments (`.moment1`, `.moment2`) and, for
-//! the generator, its moving average (`.average`); with loss scaling, its state (`loss_scale`). Metadata: the recipe, and the
-//! count of images and steps, from which with the recipe's seed all randomness follows. The bytes depend on the state alone:
-//! the same state, the same file.
+//! the generator, its moving average (`.average`); with loss scaling, its state (`loss_scale`). Metadata: the recipe, the
+//! data's name, hash, shape and count, the counts of images and steps, from which with the recipe's seed all randomness
+//! follows, the averages of the tick at hand, what an evaluation of this state has found, the version of the program, the
+//! SHA-256 of every tensor (`sha256/<tensor>`), and of all other metadata (`sha256`): a bit that is not what was written is
+//! noticed, and the tensor named. The bytes depend on the state alone: the same state, the same file.
 
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::game::Clock;
-use crate::recipe::Recipe;
+use crate::recipe::{Change, Recipe};
 use crate::state::State;
+use crate::watch::Tick;
 use candle_core::{Device, Tensor};
+use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const FORMAT: &str = "4";
+const FORMAT: &str = "5";
 
 /// What reads those before.
-const OLDER: &str = "older formats are read by the trainer that wrote them: versions before recipes had an optimiser for \
-                     each network";
+const OLDER: &str = "older formats are read by the trainer that wrote them, formats 1 to 4 by versions of 0.1.0 before \
+                     checkpoints had hashes; begin again with this one, or export with that one";
+
+/// The header of the file may be that long, beside the tensors.
+const HEADER: u64 = 1 << 24;
+
+type Metadata = BTreeMap<String, String>;
 
 /// Every tensor of the state under its name in the file.
 fn tensors(state: &State) -> Result<Vec<(String, Tensor)>> {
@@ -32,169 +40,159 @@ fn tensors(state: &State) -> Result<Vec<(String, Tensor)>> {
 
 /// How far it is, by the names in the file.
 fn counts(state: &State) -> impl Iterator<Item = (String, u64)> {
-    let Clock { images, latents, steps } = state.clock;
-    let clock = [("clock.images", images), ("clock.latents", latents), ("clock.steps", steps)];
+    let clock = state.clock;
+    let clock = [("clock.images", clock.images), ("clock.latents", clock.latents), ("clock.steps", clock.steps)];
     let players = state.players.iter().map(|player| (format!("{}.steps", player.role), player.learner.steps()));
     clock.into_iter().map(|(name, count)| (name.to_owned(), count)).chain(players)
 }
 
-/// Writes the state to `path`, whole or not at all.
-///
-/// # Errors
-/// What the system says.
-pub fn save(state: &State, path: &Path) -> Result<()> {
-    let mut metadata = BTreeMap::from([
-        ("kiln.checkpoint".to_owned(), FORMAT.to_owned()),
-        ("recipe".to_owned(), state.recipe.to_toml()?),
-        ("seed".to_owned(), state.recipe.seed.to_string()),
-    ]);
-    metadata.extend(counts(state).map(|(name, count)| (name, count.to_string())));
-    let tensors = tensors(state)?;
-    let named = tensors.iter().map(|(name, t)| (name.clone(), t));
-    files::write_atomically(path, &files::safetensors_bytes(named, metadata)?)
+/// What is learned, by the names in the file.
+fn data(data: &Dataset) -> Result<[(&'static str, String); 4]> {
+    let shape = data.shape();
+    Ok([
+        ("data.name", data.name().to_owned()),
+        ("data.sha256", data.sha256()?.to_owned()),
+        ("data.shape", format!("{} x {} x {}", shape.height, shape.width, shape.channels)),
+        ("data.images", data.len().to_string()),
+    ])
 }
 
-/// The state in the file at `path`, on `device`, for a run of `recipe`, which may differ from the recorded one in its
-/// length, rhythm and export only.
+/// Writes the state to `path`, whole or not at all, and reads it back: what is there then is what was meant.
 ///
 /// # Errors
-/// A file that is damaged, of another version, or of another recipe.
-pub fn load(path: &Path, recipe: Recipe, data: &Dataset, device: &Device) -> Result<State> {
-    let fail = |what: String| Error::Run { path: path.to_owned(), what };
-    let damaged = |e: &dyn std::fmt::Display| {
-        fail(format!("is damaged or no checkpoint ({e}); remove it to go on from the one before, if there is one"))
-    };
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|e| damaged(&e))?;
-    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|e| damaged(&e))?;
-    let metadata = header.metadata().clone().unwrap_or_default();
-    let get = |key: &str| metadata.get(key).ok_or_else(|| damaged(&format_args!("it has no metadata `{key}`")));
-    if get("kiln.checkpoint")? != FORMAT {
-        return Err(fail(format!("has format {}, this trainer reads {FORMAT}; {OLDER}", get("kiln.checkpoint")?)));
+/// [`Error::Diverged`] where a number of the state is none, which is not written. What the system says.
+pub fn save(state: &State, of: &Dataset, path: &Path) -> Result<()> {
+    let tensors = tensors(state)?;
+    let contents = files::Contents::new(tensors.iter().map(|(name, t)| (name.clone(), t)))?;
+    if let Some(name) = contents.not_finite() {
+        return Err(Error::diverged(state.clock.images, format!("{name} holds numbers that are not finite")));
     }
-    let count = |key: &str| get(key)?.parse::<u64>().map_err(|e| damaged(&format_args!("{key}: {e}")));
-    let recorded = Recipe::parse(get("recipe")?, &path.display().to_string(), &[])?;
-    if !same_run(&recorded, &recipe) || count("seed")? != recipe.seed {
-        let what =
-            "belongs to another recipe; only the length of a run, its rhythm and its export can be changed on the way";
-        return Err(fail(what.into()));
+    let mut metadata = Metadata::from([
+        ("kiln.checkpoint".to_owned(), FORMAT.to_owned()),
+        ("kiln.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("recipe".to_owned(), state.recipe.to_toml()?),
+        ("seed".to_owned(), state.recipe.seed.to_string()),
+        ("tick".to_owned(), state.tick.averages()),
+    ]);
+    metadata.extend(data(of)?.map(|(name, value)| (name.to_owned(), value)));
+    metadata.extend(counts(state).map(|(name, count)| (name, count.to_string())));
+    if let Some(found) = state.evaluated.filter(|found| found.images == state.clock.images) {
+        metadata.insert("evaluated".to_owned(), serde_json::to_string(&found).map_err(candle_core::Error::wrap)?);
+    }
+    metadata.extend(contents.hashes().map(|(name, hash)| (format!("sha256/{name}"), hash)));
+    metadata.insert("sha256".to_owned(), hash_of(&metadata));
+    let bytes = contents.file(&metadata)?;
+    files::write_atomically(path, &bytes)?;
+    if files::read(path, bytes.len() as u64)? != bytes {
+        return Err(Error::Damaged { path: path.to_owned(), what: "it does not hold what was written".into() });
+    }
+    Ok(())
+}
+
+/// SHA-256 of metadata: of each key and value with their lengths.
+fn hash_of(metadata: &Metadata) -> String {
+    let entries = metadata.iter().filter(|(key, _)| *key != "sha256");
+    let text: String = entries.map(|(k, v)| format!("{} {k} {} {v}\n", k.len(), v.len())).collect();
+    files::sha256(text.as_bytes())
+}
+
+/// A state that was read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// It.
+    pub state: State,
+    /// What the recipe that it goes on with has that the recorded one had not.
+    pub changes: Vec<Change>,
+}
+
+/// The state in the file at `path`, on `device`, for a run of `recipe`, which may differ from the recorded one in what
+/// [`Recipe::changes`] allows.
+///
+/// # Errors
+/// [`Error::Damaged`] for a file that is not what was written; a file of another version, of another recipe, of other data.
+pub fn load(path: &Path, recipe: Recipe, of: &Dataset, device: &Device) -> Result<Loaded> {
+    let fail = |what: String| Error::Run { path: path.to_owned(), what };
+    let damaged = |what: String| Error::Damaged { path: path.to_owned(), what };
+    let mut state = State::new(recipe, of, device)?;
+    let expected = tensors(&state)?;
+    let size: usize = expected.iter().map(|(_, t)| t.elem_count() * t.dtype().size_in_bytes()).sum();
+    let bytes = files::read(path, size as u64 + HEADER)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(e.to_string()))?;
+    let metadata = metadata(&bytes).map_err(damaged)?;
+    let get = |key: &str| metadata.get(key).ok_or_else(|| damaged(format!("it has no metadata `{key}`")));
+    if metadata.get("sha256").is_some_and(|hash| *hash != hash_of(&metadata)) {
+        return Err(damaged("its description does not have its hash".into()));
+    }
+    let (format, version) = (get("kiln.checkpoint")?, metadata.get("kiln.version").map_or("unknown", String::as_str));
+    if format != FORMAT {
+        return Err(fail(format!(
+            "has format {format} (written by version {version}), this trainer, version {}, reads {FORMAT}; {OLDER}",
+            env!("CARGO_PKG_VERSION")
+        )));
+    }
+    get("sha256")?;
+    for (name, view) in file.iter() {
+        let hash = files::tensor_sha256(view.dtype(), view.shape(), view.data());
+        if get(&format!("sha256/{name}"))? != &hash {
+            return Err(damaged(format!("{name} does not have its hash")));
+        }
+        if !files::is_finite(view.dtype(), view.data()) {
+            return Err(damaged(format!("{name} holds numbers that are not finite")));
+        }
     }
 
-    let mut state = State::new(recipe, data, device)?;
-    let expected = tensors(&state)?;
+    let recorded = Recipe::parse(get("recipe")?, &path.display().to_string(), &[])?;
+    let changes = recorded.changes(&state.recipe).map_err(&fail)?;
+    for (key, now) in data(of)? {
+        let then = get(key)?;
+        // The name may change with the folder; what is in it must not.
+        if key != "data.name" && *then != now {
+            let what = format!(
+                "was learned from other data: {key} is {then} in the checkpoint and {now} in `{}`; give the data it began \
+                 with (`{}`) with --data, or begin a new run",
+                of.name(),
+                get("data.name")?
+            );
+            return Err(fail(what));
+        }
+    }
+
     if expected.len() != file.len() {
-        return Err(damaged(&format_args!("it holds {} tensors, the recipe has {}", file.len(), expected.len())));
+        return Err(damaged(format!("it holds {} tensors, the recipe has {}", file.len(), expected.len())));
     }
     for (name, tensor) in &expected {
-        let found = files::read_tensor(&file, name).map_err(|e| damaged(&e))?;
+        let found = files::read_tensor(&file, name).map_err(|e| damaged(e.to_string()))?;
         if found.dtype() != tensor.dtype() || found.dims() != tensor.dims() {
             let (dims, dtype) = (tensor.dims(), tensor.dtype());
-            let what =
-                format_args!("{name} is {:?} {:?}, the recipe has {dtype:?} {dims:?}", found.dtype(), found.dims());
-            return Err(damaged(&what));
+            let found = format!("{:?} {:?}", found.dtype(), found.dims());
+            return Err(damaged(format!("{name} is {found}, the recipe has {dtype:?} {dims:?}")));
         }
         tensor.slice_set(&found.to_device(device)?, 0, 0)?;
     }
-    for player in &mut state.players {
+    let count = |key: &str| get(key)?.parse::<u64>().map_err(|e| damaged(format!("{key}: {e}")));
+    let allowed = state.counts(count("clock.steps")?).ok_or_else(|| damaged("its steps are too many".into()))?;
+    state.clock = allowed.0;
+    for (player, steps) in state.players.iter_mut().zip(allowed.1) {
         player.learner.refresh()?;
-        player.learner.set_steps(count(&format!("{}.steps", player.role))?);
+        player.learner.set_steps(steps);
     }
-    let [images, latents, steps] = ["clock.images", "clock.latents", "clock.steps"].map(count);
-    state.clock = Clock { images: images?, latents: latents?, steps: steps? };
-    Ok(state)
-}
-
-/// Whether the two recipes train alike.
-fn same_run(a: &Recipe, b: &Recipe) -> bool {
-    let free = |recipe: &Recipe| {
-        let mut recipe = recipe.clone();
-        recipe.training.kimg = 0.;
-        recipe.training.tick_kimg = 0.;
-        recipe.training.checkpoint_kimg = 0.;
-        recipe.export.precision = runtime::Precision::F32;
-        recipe.data.folder = None;
-        recipe
+    for (name, expected) in counts(&state) {
+        let found = count(&name)?;
+        if found != expected {
+            let steps = state.clock.steps;
+            return Err(damaged(format!("{name} is {found}, after {steps} steps it is {expected}")));
+        }
+    }
+    state.tick = Tick::restore(get("tick")?).ok_or_else(|| damaged("its tick is none".into()))?;
+    state.evaluated = match metadata.get("evaluated") {
+        Some(text) => Some(serde_json::from_str(text).map_err(|e| damaged(format!("its evaluation: {e}")))?),
+        None => None,
     };
-    free(a) == free(b)
+    Ok(Loaded { state, changes })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::data::mnist;
-    use crate::ops::testing::device;
-    use crate::recipe::Arithmetic;
-    use crate::state::tests::{batches, small};
-    use std::sync::Arc;
-
-    #[test]
-    fn a_restored_state_goes_on_to_the_same_bytes() -> Result<()> {
-        resumes(Arithmetic::F32)?;
-        // Half precision needs a GPU.
-        if device().is_cpu() { Ok(()) } else { resumes(Arithmetic::F16) }
-    }
-
-    /// A scale from which some steps are skipped
-    fn scale_up(state: &State) -> Result<()> {
-        for scale in state.players.iter().filter_map(|player| player.learner.loss_scale()) {
-            scale.slice_set(&Tensor::new(&[1_048_576f32], &device())?, 0, 0)?;
-        }
-        Ok(())
-    }
-
-    fn resumes(precision: Arithmetic) -> Result<()> {
-        let small = |name: &str| {
-            let mut recipe = small(name);
-            recipe.training.precision = precision;
-            recipe
-        };
-        let folder = tempfile::tempdir().expect("a folder");
-        let (half, whole, resumed) =
-            (folder.path().join("half"), folder.path().join("whole"), folder.path().join("resumed"));
-        let data = Arc::new(mnist::load(None)?);
-        let mut state = State::new(small("resumes"), &data, &device())?;
-        let mut batches = batches(&state, &data);
-        for step in 0..8 {
-            if step == 4 {
-                scale_up(&state)?;
-                save(&state, &half)?;
-            }
-            state.step(&mut || Ok(batches.next_batch()?))?;
-        }
-        save(&state, &whole)?;
-        let scales = state.loss_scales()?;
-        assert_eq!(scales.len(), if precision == Arithmetic::F16 { 2 } else { 0 });
-        assert!(scales.iter().all(|(_, found)| found.skipped > 4), "{scales:?}");
-        let mut recipe = small("resumes");
-        recipe.training.kimg = 7.;
-        let mut state = load(&half, recipe, &data, &device())?;
-        assert_eq!((state.clock.images, state.clock.latents, state.clock.steps), (32, 32, 4));
-        let mut batches = self::batches(&state, &data);
-        for _ in 0..4 {
-            state.step(&mut || Ok(batches.next_batch()?))?;
-        }
-        state.recipe.training.kimg = small("resumes").training.kimg;
-        save(&state, &resumed)?;
-        assert_eq!(state.loss_scales()?, scales);
-        assert!(std::fs::read(&whole).expect("reads") == std::fs::read(&resumed).expect("reads"), "bytes differ");
-        Ok(())
-    }
-
-    #[test]
-    fn other_and_damaged_files_are_errors() -> Result<()> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("checkpoint");
-        let data = Arc::new(mnist::load(None)?);
-        save(&State::new(small("a"), &data, &device())?, &path)?;
-        let error = |recipe: Recipe| load(&path, recipe, &data, &device()).expect_err("must be refused").to_string();
-        let mut other = small("a");
-        other.seed = 6;
-        assert!(error(other).contains("another recipe"));
-        let bytes = std::fs::read(&path).expect("reads");
-        for end in [0, 7, 20, bytes.len() / 2, bytes.len() - 1] {
-            std::fs::write(&path, &bytes[..end]).expect("writes");
-            assert!(error(small("a")).contains("damaged"), "cut at {end}");
-        }
-        Ok(())
-    }
+/// The metadata of a safetensors file, or what is wrong with it.
+fn metadata(bytes: &[u8]) -> std::result::Result<Metadata, String> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
+    Ok(header.metadata().clone().unwrap_or_default().into_iter().collect())
 }

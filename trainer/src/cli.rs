@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use runtime::Precision;
 use std::path::PathBuf;
 use trainer::device::Choice;
+use trainer::keep::Which;
 use trainer::recipe::Override;
 
 /// Train a GAN and export its generator.
@@ -26,9 +27,17 @@ pub struct Args {
     #[arg(long, requires = "export")]
     pub external_weights: bool,
 
-    /// What to run: digits, tutorial, or a .toml file
-    #[arg(long, value_name = "NAME|FILE", default_value = "digits")]
-    pub recipe: String,
+    /// Export this checkpoint [default: best where checkpoints were evaluated, else last]
+    #[arg(long, value_name = "WHICH", value_enum, requires = "export")]
+    pub checkpoint: Option<Which>,
+
+    /// Export a generator whose samples are all the same image, too
+    #[arg(long, requires = "export")]
+    pub force: bool,
+
+    /// What to run: digits, tutorial, or a .toml file [default: digits]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub recipe: Option<String>,
 
     /// Folder of the run [default: runs/<recipe>-<n>]
     #[arg(long, value_name = "DIR")]

@@ -30,6 +30,14 @@ pub enum Error {
         /// What is wrong with it and what to do.
         what: String,
     },
+    /// A checkpoint that is not what was written.
+    #[error("run {}: is damaged or no checkpoint ({what})", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// How that is known.
+        what: String,
+    },
     /// An export that cannot be made.
     #[error("export {}: {what}", path.display())]
     Export {
@@ -49,8 +57,9 @@ pub enum Error {
     },
     /// Training left the numbers that exist.
     #[error(
-        "training diverged at {images} images: {what}; try lower learning rates (optimizer.generator.lr, \
-         optimizer.discriminator.lr), and look at stats.jsonl for where it began"
+        "training diverged at {images} images: {what}; look at stats.jsonl for where it began, and try lower learning \
+         rates: begin again with them, or go on from the last checkpoint with --run DIR --resume \
+         --set optimizer.generator.lr=... --set optimizer.discriminator.lr=..."
     )]
     Diverged {
         /// Real images seen.

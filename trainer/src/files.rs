@@ -1,14 +1,18 @@
 //! Files that are whole or not there: atomic writes, and safetensors whose bytes depend on their content alone.
 
 use crate::error::{Error, Result};
-use candle_core::{DType, Device, Tensor};
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
-use std::fs::FileType;
-use std::io::{self, Read, Write};
+use std::fs::{File, FileType};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+
+mod tensors;
+
+pub(crate) use tensors::{is_finite, read_tensor, tensor_sha256};
+pub use tensors::{Contents, safetensors_bytes};
+
+/// What unfinished files and folders are called before they have their name.
+const UNFINISHED: &str = ".unfinished-";
 
 /// All of a regular file, or of what a link to one leads to, of at most `limit` bytes.
 ///
@@ -17,24 +21,34 @@ use std::path::{Path, PathBuf};
 /// What the system says.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let fail = |e| Error::io("read", path)(e);
+    let file = open(path)?;
+    let too_large = |size: String| {
+        let what = format!("it has {size} bytes, allowed are at most {limit}");
+        fail(io::Error::new(io::ErrorKind::FileTooLarge, what))
+    };
+    let size = file.metadata().map_err(fail)?.len();
+    if size > limit {
+        return Err(too_large(size.to_string()));
+    }
+    let mut bytes = Vec::with_capacity(size as usize);
+    // It may grow meanwhile, and what the system makes up (in /proc, say) has no size.
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > limit { Err(too_large(format!("more than {limit}"))) } else { Ok(bytes) }
+}
+
+/// Opens a regular file, or what a link to one leads to, for reading.
+///
+/// # Errors
+/// Anything else that has a name; what the system says.
+pub fn open(path: &Path) -> Result<File> {
+    let fail = |e| Error::io("read", path)(e);
     // Looked at before it is opened: opening a pipe waits for somebody to write into it.
     let found = std::fs::metadata(path).map_err(fail)?;
     if !found.is_file() {
         let what = format!("it is {}, a regular file is needed", kind(found.file_type()));
         return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, what)));
     }
-    let too_large = |size: String| {
-        let what = format!("it has {size} bytes, allowed are at most {limit}");
-        fail(io::Error::new(io::ErrorKind::FileTooLarge, what))
-    };
-    if found.len() > limit {
-        return Err(too_large(found.len().to_string()));
-    }
-    let mut bytes = Vec::with_capacity(found.len() as usize);
-    // It may grow meanwhile, and what the system makes up (in /proc, say) has no size.
-    let file = std::fs::File::open(path).map_err(fail)?;
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(fail)?;
-    if bytes.len() as u64 > limit { Err(too_large(format!("more than {limit}"))) } else { Ok(bytes) }
+    File::open(path).map_err(fail)
 }
 
 /// What something is that is no regular file.
@@ -61,16 +75,50 @@ fn kind(found: FileType) -> &'static str {
 /// # Errors
 /// What the system says, with the path.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = sibling(path)?;
-    file.write_all(bytes).map_err(Error::io("write", path))?;
+    write_with(path, |file| file.write_all(bytes))
+}
+
+/// As [`write_atomically`], what `write` writes, which need not be in memory all at once.
+///
+/// # Errors
+/// What the system says, and those of `write`, with the path.
+pub fn write_with(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> Result<()> {
+    let file = sibling(path)?;
+    let mut buffer = BufWriter::new(file.as_file());
+    write(&mut buffer).and_then(|()| buffer.flush()).map_err(Error::io("write", path))?;
+    drop(buffer);
     replace(file, path)
+}
+
+/// Whether files can be written in `folder`.
+///
+/// # Errors
+/// What the system says.
+pub fn probe(folder: &Path) -> Result<()> {
+    sibling(&folder.join("probe")).map(drop)
+}
+
+/// Removes what a process that was killed has left unfinished in `folder`, where no other is at work.
+///
+/// # Errors
+/// What the system says.
+pub fn sweep(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(Error::io("list", folder))?.flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
+            let path = entry.path();
+            let folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let gone = if folder { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            gone.map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// A temporary file beside `path`, which [`replace`] turns into `path`; dropped before, it is removed.
 fn sibling(path: &Path) -> Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     let ending = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
-    let builder = builder.prefix(".unfinished-").suffix(&ending);
+    let builder = builder.prefix(UNFINISHED).suffix(&ending);
     // What any program creates is readable by others as far as the user's mask allows; the default here is not.
     #[cfg(unix)]
     let builder = builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
@@ -79,7 +127,7 @@ fn sibling(path: &Path) -> Result<tempfile::NamedTempFile> {
 
 /// A temporary folder beside `path`, removed with what is in it when it is dropped.
 pub(crate) fn sibling_folder(path: &Path) -> Result<tempfile::TempDir> {
-    let builder = tempfile::Builder::new().prefix(".unfinished-").tempdir_in(folder_of(path));
+    let builder = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(folder_of(path));
     builder.map_err(Error::io("create a folder beside", path))
 }
 
@@ -105,95 +153,9 @@ pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The safetensors file of `tensors` and `metadata`.
-///
-/// # Errors
-/// Tensors of a type that the format lacks.
-pub fn safetensors_bytes<'a>(
-    tensors: impl IntoIterator<Item = (String, &'a Tensor)>,
-    metadata: BTreeMap<String, String>,
-) -> candle_core::Result<Vec<u8>> {
-    let stored = tensors.into_iter().map(|(name, t)| Ok((name, Stored::new(t)?)));
-    let stored = stored.collect::<candle_core::Result<Vec<_>>>()?;
-    let mut views = Vec::new();
-    for (name, s) in &stored {
-        let view = TensorView::new(s.dtype, s.shape.clone(), &s.bytes).map_err(candle_core::Error::wrap)?;
-        views.push((name.as_str(), view));
-    }
-    // The crate takes the metadata as a hash map, whose order differs from run to run: leave the place of one key, whose
-    // value is as long as all of them, and put the sorted ones there.
-    let sorted = serde_json::to_string(&metadata).map_err(candle_core::Error::wrap)?;
-    let filler = "x".repeat(sorted.len().saturating_sub(r#"{"x":""}"#.len()));
-    let stand_in = HashMap::from([("x".to_owned(), filler.clone())]);
-    let mut file = safetensors::serialize(views, Some(stand_in)).map_err(candle_core::Error::wrap)?;
-    let pattern = format!(r#"{{"x":"{filler}"}}"#);
-    let place = file.windows(pattern.len()).position(|window| window == pattern.as_bytes());
-    match place {
-        Some(start) if pattern.len() == sorted.len() => {
-            file[start..start + sorted.len()].copy_from_slice(sorted.as_bytes())
-        }
-        _ => candle_core::bail!("safetensors: no place for metadata of {} bytes", sorted.len()),
-    }
-    Ok(file)
-}
-
-/// A tensor of a safetensors file, in its own type, `f32` or `f64`.
-///
-/// # Errors
-/// No such tensor, another type.
-pub(crate) fn read_tensor(file: &SafeTensors<'_>, name: &str) -> candle_core::Result<Tensor> {
-    let view = file.tensor(name).map_err(candle_core::Error::wrap)?;
-    let (shape, data, device) = (view.shape(), view.data(), &Device::Cpu);
-    match view.dtype() {
-        Dtype::F32 => {
-            Tensor::from_iter(data.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)), device)?.reshape(shape)
-        }
-        Dtype::F64 => {
-            Tensor::from_iter(data.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)), device)?.reshape(shape)
-        }
-        other => candle_core::bail!("{name} is {other:?}, allowed are F32 and F64"),
-    }
-}
-
-/// A tensor as the format stores it.
-struct Stored {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
-
-impl Stored {
-    fn new(t: &Tensor) -> candle_core::Result<Self> {
-        let flat = t.flatten_all()?;
-        let (dtype, bytes) = match t.dtype() {
-            DType::F16 => (Dtype::F16, flat.to_vec1::<half::f16>()?.iter().flat_map(|v| v.to_le_bytes()).collect()),
-            DType::F32 => (Dtype::F32, flat.to_vec1::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect()),
-            DType::F64 => (Dtype::F64, flat.to_vec1::<f64>()?.iter().flat_map(|v| v.to_le_bytes()).collect()),
-            other => candle_core::bail!("safetensors: only f16, f32 and f64 are stored, not {other:?}"),
-        };
-        Ok(Self { dtype, shape: t.dims().to_vec(), bytes })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn safetensors_hold_tensors_and_sorted_metadata() -> candle_core::Result<()> {
-        let a = Tensor::new(&[[1f32, 2.], [3., 4.]], &Device::Cpu)?;
-        let b = Tensor::new(&[1f32], &Device::Cpu)?.to_dtype(DType::F16)?;
-        let metadata: BTreeMap<_, _> = (0..20).map(|i| (format!("key{i}"), format!("\"quoted\"\n{i}"))).collect();
-        let bytes = safetensors_bytes([("a".into(), &a), ("b".into(), &b)], metadata.clone())?;
-        assert_eq!(bytes, safetensors_bytes([("a".into(), &a), ("b".into(), &b)], metadata.clone())?);
-        let file = safetensors::SafeTensors::deserialize(&bytes).expect("reads");
-        assert_eq!(file.tensor("a").expect("a").shape(), [2, 2]);
-        assert_eq!(file.tensor("b").expect("b").data(), half::f16::ONE.to_le_bytes());
-        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).expect("reads");
-        let read: BTreeMap<_, _> = header.metadata().clone().expect("metadata").into_iter().collect();
-        assert_eq!(read, metadata);
-        Ok(())
-    }
 
     #[test]
     fn regular_files_are_read_up_to_a_limit() -> Result<()> {

@@ -13,6 +13,7 @@ pub mod export;
 pub mod files;
 pub mod game;
 pub mod graph;
+pub mod keep;
 pub mod metrics;
 pub mod net;
 pub mod objective;
@@ -24,6 +25,8 @@ pub mod recipe;
 pub mod report;
 pub mod run;
 pub mod state;
+pub mod stop;
 pub mod train;
+pub mod watch;
 
 pub use error::{Error, Result};

@@ -1,47 +1,79 @@
-//! A run's folder: recipe, log, grids and checkpoints.
+//! A run's folder: recipe, log, grids and checkpoints, and who is at work in it.
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::recipe::{Override, Recipe};
+use crate::recipe::{Change, Override, Recipe};
+use crate::report::say;
+use std::fs::{File, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-
-/// Checkpoints that are kept: the last, and the one before in case the disk lost the last.
-const KEPT: usize = 2;
 
 /// The folder of one run.
 #[derive(Debug)]
 pub struct Run {
     path: PathBuf,
+    /// Held while this process trains in the folder; the system takes it back whatever becomes of the process.
+    lock: Option<File>,
+    /// Whether this process made the folder, and everything in it.
+    made: bool,
 }
 
 impl Run {
-    /// A new run's folder with its `recipe.toml`: `path`, which must not hold a run yet, or the next free
-    /// `runs/<recipe>-<n>`.
+    /// A folder for a new run: `path`, which must not hold a run yet, or the next free `runs/<recipe>-<n>`. It holds a run
+    /// once it has a recipe ([`Self::set_recipe`]).
     ///
     /// # Errors
-    /// A folder that holds something already, or cannot be made.
+    /// A folder that holds something already, cannot be made, or in which another process is at work.
     pub fn create(path: Option<&Path>, recipe: &Recipe) -> Result<Self> {
-        let path = match path {
-            Some(path) => {
-                std::fs::create_dir_all(path).map_err(Error::io("create the folder", path))?;
-                let mut inside = std::fs::read_dir(path).map_err(Error::io("list", path))?;
-                if inside.next().is_some() {
-                    let what = "is not empty and holds no run; give another folder";
-                    return Err(Error::Run { path: path.to_owned(), what: what.into() });
-                }
-                path.to_owned()
+        let Some(path) = path else { return next_free(&recipe.name) };
+        let made = !path.exists();
+        std::fs::create_dir_all(path).map_err(Error::io("create the folder", path))?;
+        let mut run = Self { path: path.to_owned(), lock: None, made };
+        run.lock()?;
+        for entry in std::fs::read_dir(path).map_err(Error::io("list", path))?.flatten() {
+            // A process that was killed while it began leaves its first checkpoint and no recipe.
+            if entry.path() != run.checkpoint_path(0) || run.recipe_path().exists() {
+                let what = "is not empty and holds no run; give another folder";
+                return Err(Error::Run { path: path.to_owned(), what: what.into() });
             }
-            None => next_free(&recipe.name)?,
-        };
-        let run = Self { path };
-        files::write_atomically(&run.recipe_path(), recipe.to_toml()?.as_bytes())?;
+        }
         Ok(run)
     }
 
     /// The run in `path`; `None` if there is none.
     pub fn open(path: &Path) -> Option<Self> {
-        let run = Self { path: path.to_owned() };
+        let run = Self { path: path.to_owned(), lock: None, made: false };
         run.recipe_path().is_file().then_some(run)
+    }
+
+    /// Keeps other processes from training in the folder until this one ends, and removes what one that was killed has left
+    /// unfinished.
+    ///
+    /// # Errors
+    /// Another process is at work in the folder; the folder cannot be written to.
+    pub fn lock(&mut self) -> Result<()> {
+        let busy = "another trainer is at work in this folder; wait until it ends, stop it, or give another folder";
+        match File::open(&self.path).map(|folder| folder.try_lock().map(|()| folder)) {
+            Ok(Ok(folder)) => self.lock = Some(folder),
+            Ok(Err(TryLockError::WouldBlock)) => {
+                return Err(Error::Run { path: self.path.clone(), what: busy.into() });
+            }
+            // Not every system locks folders.
+            Ok(Err(TryLockError::Error(e))) | Err(e) => {
+                say!("warning: {} cannot be locked ({e}): two trainers in it would harm each other", self.path.display());
+            }
+        }
+        files::sweep(&self.path)?;
+        files::probe(&self.path)
+    }
+
+    /// Removes the folder of a run that did not begin, if this process made it; else what it put there.
+    pub fn abandon(self) {
+        // What cannot be removed is left: why the run did not begin is the news.
+        let _ = match self.made {
+            true => std::fs::remove_dir_all(&self.path),
+            false => std::fs::remove_file(self.checkpoint_path(0)),
+        };
     }
 
     /// The folder.
@@ -54,17 +86,35 @@ impl Run {
     /// # Errors
     /// A damaged recipe.
     pub fn recipe(&self, overrides: &[Override]) -> Result<Recipe> {
-        let path = self.recipe_path();
-        let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        Recipe::parse(&text, &path.display().to_string(), overrides)
+        Recipe::read(&self.recipe_path(), overrides)
     }
 
-    /// Replaces the recipe in the folder, as when a run is made longer.
+    /// Writes the recipe, in place of the one that was there.
     ///
     /// # Errors
     /// What the system says.
     pub fn set_recipe(&self, recipe: &Recipe) -> Result<()> {
         files::write_atomically(&self.recipe_path(), recipe.to_toml()?.as_bytes())
+    }
+
+    /// Adds what changed in the recipe after `images` images to `changes.jsonl`, a JSON object a line.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn log_changes(&self, images: u64, changes: &[Change]) -> Result<()> {
+        #[derive(serde::Serialize)]
+        struct Line<'a> {
+            images: u64,
+            #[serde(flatten)]
+            change: &'a Change,
+        }
+        let path = self.path.join("changes.jsonl");
+        let lines = changes.iter().map(|change| serde_json::to_string(&Line { images, change }).map(|line| line + "\n"));
+        let write = || -> std::io::Result<()> {
+            let text: String = lines.collect::<serde_json::Result<_>>()?;
+            File::options().create(true).append(true).open(&path)?.write_all(text.as_bytes())
+        };
+        write().map_err(Error::io("write", &path))
     }
 
     fn recipe_path(&self) -> PathBuf {
@@ -83,52 +133,59 @@ impl Run {
 
     /// The grid of samples after so many images.
     pub fn fakes_path(&self, images: u64) -> PathBuf {
-        self.path.join(format!("fakes-{:06}.png", images.div_ceil(1000)))
+        self.path.join(format!("fakes-{images:09}.png"))
     }
 
     /// The checkpoint after so many images.
     pub fn checkpoint_path(&self, images: u64) -> PathBuf {
-        self.path.join(format!("checkpoint-{:06}.safetensors", images.div_ceil(1000)))
+        self.path.join(format!("checkpoint-{images:09}.safetensors"))
     }
 
-    /// All checkpoints, oldest first.
+    /// The checkpoint that was the best after so many images.
+    pub fn best_path(&self, images: u64) -> PathBuf {
+        self.path.join(format!("best-{images:09}.safetensors"))
+    }
+
+    /// All checkpoints with the images that their names state, oldest first.
     ///
     /// # Errors
     /// What the system says.
-    pub fn checkpoints(&self) -> Result<Vec<PathBuf>> {
+    pub fn checkpoints(&self) -> Result<Vec<(u64, PathBuf)>> {
+        self.numbered("checkpoint-")
+    }
+
+    /// The best checkpoint with the images that its name states: usually one at most, the newest last.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn best(&self) -> Result<Vec<(u64, PathBuf)>> {
+        self.numbered("best-")
+    }
+
+    fn numbered(&self, prefix: &str) -> Result<Vec<(u64, PathBuf)>> {
         let entries = std::fs::read_dir(&self.path).map_err(Error::io("list", &self.path))?;
-        let number = |path: &PathBuf| -> Option<u64> {
-            path.file_name()?.to_str()?.strip_prefix("checkpoint-")?.strip_suffix(".safetensors")?.parse().ok()
+        let number = |path: &Path| -> Option<u64> {
+            path.file_name()?.to_str()?.strip_prefix(prefix)?.strip_suffix(".safetensors")?.parse().ok()
         };
-        let mut found: Vec<(u64, PathBuf)> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter_map(|path| Some((number(&path)?, path)))
-            .collect();
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let mut found: Vec<_> = paths.filter_map(|path| Some((number(&path)?, path))).collect();
         found.sort();
-        Ok(found.into_iter().map(|(_, path)| path).collect())
-    }
-
-    /// Removes all but the newest checkpoints.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn prune_checkpoints(&self) -> Result<()> {
-        let all = self.checkpoints()?;
-        for path in &all[..all.len().saturating_sub(KEPT)] {
-            std::fs::remove_file(path).map_err(Error::io("remove", path))?;
-        }
-        Ok(())
+        Ok(found)
     }
 }
 
-fn next_free(name: &str) -> Result<PathBuf> {
+fn next_free(name: &str) -> Result<Run> {
     let parent = Path::new("runs");
     std::fs::create_dir_all(parent).map_err(Error::io("create the folder", parent))?;
     let mut n = 1;
     loop {
         let path = parent.join(format!("{name}-{n}"));
         match std::fs::create_dir(&path) {
-            Ok(()) => return Ok(path),
+            Ok(()) => {
+                let mut run = Run { path, lock: None, made: true };
+                run.lock()?;
+                return Ok(run);
+            }
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => n += 1,
             Err(e) => return Err(Error::io("create the folder", &path)(e)),
         }
@@ -140,23 +197,57 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_made_once_and_keeps_its_last_checkpoints() -> Result<()> {
+    fn a_folder_holds_one_run_of_one_process() -> Result<()> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("deep/run");
         let recipe = Recipe::load("digits", &[])?;
         assert!(Run::open(&path).is_none());
         let run = Run::create(Some(&path), &recipe)?;
-        assert_eq!(Run::open(&path).expect("a run").recipe(&[])?, recipe);
+        let error = Run::create(Some(&path), &recipe).expect_err("locked").to_string();
+        assert!(error.contains("another trainer is at work"), "{error}");
+        run.set_recipe(&recipe)?;
+        drop(run);
+        let mut run = Run::open(&path).expect("a run");
+        assert_eq!(run.recipe(&[])?, recipe);
         let error = Run::create(Some(&path), &recipe).expect_err("taken").to_string();
         assert!(error.contains("not empty"), "{error}");
-        for images in [0, 999, 1001, 1_234_567] {
+
+        std::fs::write(path.join(".unfinished-x"), b"").expect("writes");
+        std::fs::create_dir_all(path.join(".unfinished-y/z")).expect("makes");
+        run.lock()?;
+        assert_eq!(std::fs::read_dir(&path).expect("lists").count(), 1, "what was unfinished is gone");
+        Ok(())
+    }
+
+    #[test]
+    fn checkpoints_stand_in_the_order_of_their_images() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = Run::create(Some(folder.path()), &Recipe::load("digits", &[])?)?;
+        let all = [0, 7, 999, 1_234_567, 12_345_678_901];
+        for images in all {
             std::fs::write(run.checkpoint_path(images), b"").expect("writes");
         }
-        std::fs::write(path.join("checkpoint-mine.safetensors"), b"").expect("writes");
-        run.prune_checkpoints()?;
-        let kept = run.checkpoints()?;
-        assert_eq!(kept, [run.checkpoint_path(1001), run.checkpoint_path(1_234_567)]);
-        assert!(path.join("checkpoint-mine.safetensors").exists());
+        std::fs::write(folder.path().join("checkpoint-mine.safetensors"), b"").expect("writes");
+        std::fs::write(run.best_path(3), b"").expect("writes");
+        assert_eq!(run.checkpoints()?, all.map(|images| (images, run.checkpoint_path(images))));
+        assert_eq!(run.best()?, [(3, run.best_path(3))]);
+        Ok(())
+    }
+
+    /// A process that was killed between the first checkpoint and the recipe has left no run, and nothing in the way of one.
+    #[test]
+    fn a_run_that_did_not_begin_leaves_its_folder_free() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (recipe, path) = (Recipe::load("digits", &[])?, folder.path().join("run"));
+        let run = Run::create(Some(&path), &recipe)?;
+        std::fs::write(run.checkpoint_path(0), b"half").expect("writes");
+        drop(run);
+        let run = Run::create(Some(&path), &recipe)?;
+        run.abandon();
+        assert!(!path.join("checkpoint-000000000.safetensors").exists() && path.exists());
+        std::fs::remove_dir(&path).expect("empty");
+        Run::create(Some(&path), &recipe)?.abandon();
+        assert!(!path.exists());
         Ok(())
     }
 }

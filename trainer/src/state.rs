@@ -6,7 +6,9 @@ use crate::game::{Adversarial, Clock, Found, Game, Player, Reading};
 use crate::graph::Network;
 use crate::optim::{Learner, LossScale};
 use crate::recipe::{Arithmetic, Recipe};
+use crate::watch::Tick;
 use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 /// Latents from which batch statistics are taken when the generator is finished for good.
 pub const STATISTICS_LATENTS: usize = 1024;
@@ -20,9 +22,36 @@ pub struct State {
     pub players: Vec<Player>,
     /// How far the run is: with the recipe's seed, the state of all randomness.
     pub clock: Clock,
+    /// What the steps since the last tick have found.
+    pub tick: Tick,
+    /// The last evaluation, if there was one.
+    pub evaluated: Option<Evaluated>,
     /// Where the networks are.
     pub device: Device,
     game: Box<dyn Game>,
+}
+
+/// How far the samples of a state were from the data.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluated {
+    /// Real images shown until then.
+    pub images: u64,
+    /// Their Fréchet distance, a number.
+    pub frechet_distance: f64,
+    /// That of the data's own test images, where there are some.
+    pub floor: Option<f64>,
+    /// How many samples were drawn.
+    pub samples: u64,
+}
+
+impl std::fmt::Display for Evaluated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Fréchet distance {:.3} ({} samples", self.frechet_distance, self.samples)?;
+        match self.floor {
+            Some(floor) => write!(f, "; the data's own test images have {floor:.3})"),
+            None => write!(f, ")"),
+        }
+    }
 }
 
 impl State {
@@ -56,6 +85,8 @@ impl State {
             game: Box::new(Adversarial::new(&recipe)),
             recipe,
             clock: Clock::default(),
+            tick: Tick::default(),
+            evaluated: None,
             device: device.clone(),
         })
     }
@@ -67,6 +98,11 @@ impl State {
     /// waits for losses: [`Self::read`] tells. The last checkpoint is untouched either way.
     pub fn step(&mut self, next: &mut dyn FnMut() -> Result<Batch>) -> Result<Found> {
         self.game.step(&mut self.players, &mut self.clock, next)
+    }
+
+    /// What is counted after `steps` steps: the clock, and every player's steps; `None` where that is more than can be counted.
+    pub fn counts(&self, steps: u64) -> Option<(Clock, Vec<u64>)> {
+        self.game.counts(steps, self.recipe.training.images_a_step())
     }
 
     /// The figures of some steps; waits for the device.

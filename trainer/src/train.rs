@@ -1,114 +1,122 @@
 //! The training loop.
 
-use crate::checkpoint;
-use crate::data::{self, Batches, Dataset, Order};
+use crate::data::{Batches, Splits};
 use crate::error::{Error, Result};
-
 use crate::game::Found;
-use crate::report::{Log, Progress, Tick, grid};
+use crate::keep::{keep, keep_best};
+use crate::report::say;
 use crate::run::Run;
-use crate::state::State;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::state::{Evaluated, State};
+use crate::stop::Stop;
+use crate::watch::{Hooks, Progress};
 use std::time::Instant;
 
-/// Images in a grid, and in one of its rows.
-const GRID: (usize, usize) = (128, 16);
-
-/// Latents from which batch statistics are taken for a grid: enough to look at, and a tick costs no more than it shows.
-const GRID_STATISTICS: usize = 256;
-
 /// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum End {
-    /// All images of the recipe were shown.
-    Finished,
+    /// All images of the recipe were shown. What was learned last is kept, or this is why not.
+    Finished(Result<()>),
     /// It was asked to stop; [`train`] goes on from the checkpoint it left.
     Stopped,
 }
 
-/// Trains `state` on `data` until the recipe's count of images is shown or `stop` is set, keeping log, grids and
-/// checkpoints in `run`'s folder.
+/// Trains `state` on `data` until the recipe's count of images is shown or `stop` is asked, keeping checkpoints in `run`'s
+/// folder, among which `best` is the best so far, and calling `hooks`.
+///
+/// A checkpoint that cannot be written on the way is a warning: the ones before are there, and the next one may succeed.
 ///
 /// # Errors
-/// Divergence, and what the system says of files; the last checkpoint is then still good.
-pub fn train(state: &mut State, data: &Arc<Dataset>, run: &Run, stop: &AtomicBool) -> Result<End> {
+/// Divergence, data that cannot be read any more, and on a stop a state that cannot be kept; the last checkpoint is then
+/// still good.
+pub fn train(
+    state: &mut State,
+    data: &Splits,
+    run: &Run,
+    mut hooks: Hooks,
+    mut best: Option<Evaluated>,
+    stop: &Stop,
+) -> Result<End> {
     let training = state.recipe.training;
-    let kimg = |kimg: f64| ((kimg * 1000.) as u64).max(1);
     let total = state.recipe.images();
-    let (tick_images, checkpoint_images) = (kimg(training.tick_kimg), kimg(training.checkpoint_kimg));
-
-    // What the grids show: the first images of the order of training, and samples of the same latents all along.
-    let grid_latents = state.latents("grid", 0, GRID.0)?;
-    let fakes = |state: &State| -> Result<()> {
-        let images = state.sampler(GRID_STATISTICS)?.forward(&[&grid_latents])?;
-        grid::write(&run.fakes_path(state.clock.images), &images, GRID.1)
-    };
-    if state.clock.images == 0 {
-        let mut order = Order::of_training(data, state.recipe.seed);
-        grid::write(&run.reals_path(), &data::images(data, &mut order, 0, GRID.0)?, GRID.1)?;
-        fakes(state)?;
-    }
-
-    let mut batches = Batches::new(data.clone(), &state.device, &state.recipe, state.clock.images)?;
-    let mut log = Log::open(&run.stats_path(), state.clock.images)?;
+    hooks.begin(state, data, run)?;
+    let mut batches = Batches::new(data.train.clone(), &state.device, &state.recipe, state.clock.images)?;
     let mut progress = Progress::new(state.clock.images, total);
-    let (mut tick, mut unread) = (Tick::default(), Vec::new());
+    let mut unread = Vec::new();
+    let mut saved = Ok(());
     let mut tick_start = (state.clock.images, Instant::now(), batches.waited());
-    while state.clock.images < total && !stop.load(Ordering::Relaxed) {
+    while state.clock.images < total && !stop.asked() {
         let before = state.clock.images;
-        let found = state.step(&mut || Ok(batches.next_batch()?));
+        let found = state.step(&mut || batches.next_batch());
         unread.push(found.inspect_err(|_| progress.end())?);
 
         let images = state.clock.images;
         let passed = |every: u64| before / every != images / every || images >= total;
+        let (tick, checkpoint) = (passed(training.tick_kimg.0), passed(training.checkpoint_kimg.0));
         // Reading what a GPU has found waits for it: only when somebody looks.
-        if state.device.is_cpu() || passed(tick_images) || passed(checkpoint_images) {
-            read(state, &mut unread, &mut tick).inspect_err(|_| progress.end())?;
+        if state.device.is_cpu() || tick || checkpoint {
+            read(state, &mut unread).inspect_err(|_| progress.end())?;
         }
-        progress.update(images, &tick);
+        progress.update(images, &state.tick);
 
-        // Every tick: a line of statistics and a grid.
-        if passed(tick_images) {
+        if tick {
+            let mut tick = std::mem::take(&mut state.tick);
             tick.images = images;
-            tick.images_per_second = (images - tick_start.0) as f64 / tick_start.1.elapsed().as_secs_f64();
-            tick.data_wait_seconds = (batches.waited() - tick_start.2).as_secs_f64();
-            let start = Instant::now();
-            fakes(state)?;
-            tick.grid_seconds = start.elapsed().as_secs_f64();
-            log.write(&tick).map_err(Error::io("write", &run.stats_path()))?;
-            tick = Tick::default();
+            let (since, start, waited) = tick_start;
+            tick.set("images_per_second", (images - since) as f64 / start.elapsed().as_secs_f64());
+            tick.set("data_wait_seconds", (batches.waited() - waited).as_secs_f64());
+            hooks.tick(state, data, run, &mut tick)?;
+            if tick.evaluated.is_some() {
+                state.evaluated = tick.evaluated;
+                warn(keep_best(state, &data.train, run, &mut best))?;
+            }
             tick_start = (images, Instant::now(), batches.waited());
         }
-        if passed(checkpoint_images) {
-            save(state, run)?;
+        if checkpoint {
+            saved = keep(state, &data.train, run);
+            if images < total {
+                warn(std::mem::replace(&mut saved, Ok(()))).inspect_err(|_| progress.end())?;
+            }
         }
     }
     progress.end();
 
     if state.clock.images < total {
-        read(state, &mut unread, &mut tick)?;
-        save(state, run)?;
+        read(state, &mut unread)?;
+        keep(state, &data.train, run)?;
+        if !state.tick.is_empty() {
+            let mut tick = state.tick.clone();
+            (tick.images, tick.partial) = (state.clock.images, true);
+            hooks.stop(&tick);
+        }
         return Ok(End::Stopped);
     }
-    Ok(End::Finished)
+    match saved {
+        Err(diverged @ Error::Diverged { .. }) => Err(diverged),
+        saved => Ok(End::Finished(saved)),
+    }
 }
 
-/// Takes what the steps since the last reading have found into the tick.
-fn read(state: &State, unread: &mut Vec<Found>, tick: &mut Tick) -> Result<()> {
+/// Takes what the steps since the last reading have found into the tick at hand.
+fn read(state: &mut State, unread: &mut Vec<Found>) -> Result<()> {
     for figures in state.read(unread)? {
-        tick.add(figures);
+        state.tick.add(figures);
     }
     unread.clear();
     for (role, found) in state.loss_scales()? {
-        tick.set(format!("{role}_loss_scale"), f64::from(found.scale));
-        tick.set(format!("{role}_skipped_steps"), found.skipped as f64);
+        state.tick.set(&format!("{role}_loss_scale"), f64::from(found.scale));
+        state.tick.set(&format!("{role}_skipped_steps"), found.skipped as f64);
     }
     Ok(())
 }
 
-/// Keeps the state, and with it the last few before.
-fn save(state: &State, run: &Run) -> Result<()> {
-    checkpoint::save(state, &run.checkpoint_path(state.clock.images))?;
-    run.prune_checkpoints()
+/// What could not be kept is told; that there is nothing worth keeping is an error.
+fn warn(kept: Result<()>) -> Result<()> {
+    match kept {
+        Err(Error::Diverged { images, what }) => Err(Error::Diverged { images, what }),
+        Err(e) => {
+            say!("warning: {e}; training goes on, and the next checkpoint is tried again");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
 }

@@ -63,6 +63,8 @@ pub struct Origin {
     pub data: String,
     /// The data's hash.
     pub data_sha256: String,
+    /// What an evaluation of the generator has found; empty where there was none.
+    pub quality: String,
 }
 
 /// What was written.
@@ -225,7 +227,7 @@ fn describe(network: &Network, precision: Precision, origin: &Origin) -> Result<
         images_seen: origin.images_seen,
         data: origin.data.clone(),
         data_sha256: origin.data_sha256.clone(),
-        quality: String::new(),
+        quality: origin.quality.clone(),
         trainer: concat!("trainer ", env!("CARGO_PKG_VERSION")).to_owned(),
         self_test: SelfTest { seed: 0, index: 0, tolerance: verify::tolerance(precision), points: Vec::new() },
     };

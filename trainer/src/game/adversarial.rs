@@ -33,6 +33,12 @@ pub struct Adversarial {
 }
 
 impl Game for Adversarial {
+    fn counts(&self, steps: u64, images_a_step: u64) -> Option<(Clock, Vec<u64>)> {
+        let images = steps.checked_mul(images_a_step)?;
+        let of_discriminator = steps.checked_mul(self.critic_steps as u64)?;
+        Some((Clock { images, latents: images, steps }, vec![steps, of_discriminator]))
+    }
+
     fn step(
         &mut self,
         players: &mut [Player],

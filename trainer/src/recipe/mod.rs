@@ -1,5 +1,6 @@
 //! The recipe: everything a run depends on, as TOML.
 
+mod changes;
 mod data;
 mod export;
 mod images;
@@ -8,6 +9,7 @@ mod objective;
 mod optimizer;
 mod training;
 
+pub use changes::Change;
 pub use data::{Data, DataSet};
 pub use export::Export;
 pub use images::Images;

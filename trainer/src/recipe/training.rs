@@ -148,6 +148,12 @@ impl Training {
         (self.batch * self.critic_steps) as u64
     }
 
+    /// How many images had been shown at the last tick, `images` images into the run.
+    pub fn last_tick(&self, images: u64) -> u64 {
+        let step = self.images_a_step();
+        (images / self.tick_kimg.0 * self.tick_kimg.0).div_ceil(step) * step
+    }
+
     /// Steps of a whole run.
     pub fn steps(&self) -> u64 {
         self.kimg.0.div_ceil(self.images_a_step())

@@ -4,24 +4,49 @@ use crate::error::{Error, Result};
 use crate::files;
 use candle_core::Tensor;
 use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
+use runtime::ImageShape;
 use std::path::Path;
 
 /// Pixels between two images.
 const GAP: usize = 2;
 
-/// Writes `images` [N, H, W, C] in [-1, 1], C 1 or 3, as a grid of `columns` a row.
+/// Images in a grid at most, a row and in all, and pixels of its sides, which large images keep to with fewer of them.
+const MOST: (usize, usize) = (16, 8);
+const SIDES: (usize, usize) = (2048, 1024);
+
+/// A picture of several images.
+#[derive(Debug)]
+pub struct Grid {
+    /// As a PNG file.
+    pub png: Vec<u8>,
+    /// Pixels.
+    pub width: usize,
+    /// Pixels.
+    pub height: usize,
+    /// Values a pixel.
+    pub channels: usize,
+}
+
+/// How many images of this shape stand in a grid: columns and rows. At least two images, so that they can be compared.
+pub fn layout(image: ImageShape) -> (usize, usize) {
+    let fit = |side: usize, most: usize, pixels: usize| (pixels / (side + GAP)).clamp(1, most);
+    (fit(image.width, MOST.0, SIDES.0).max(2), fit(image.height, MOST.1, SIDES.1))
+}
+
+/// The grid of `images` [N, H, W, C] in [-1, 1], C 1 to 4 (grey, grey with alpha, colour, colour with alpha), `columns` a row.
 ///
 /// # Errors
-/// Other shapes; what the system says.
-pub fn write(path: &Path, images: &Tensor, columns: usize) -> Result<()> {
+/// Other shapes.
+pub fn draw(images: &Tensor, columns: usize) -> Result<Grid> {
     let (n, h, w, channels) = images.dims4()?;
     let color = match channels {
         1 => ExtendedColorType::L8,
+        2 => ExtendedColorType::La8,
         3 => ExtendedColorType::Rgb8,
+        4 => ExtendedColorType::Rgba8,
         _ => {
-            return Err(Error::Tensor(candle_core::Error::Msg(format!(
-                "a grid has images of 1 or 3 channels, not {channels}"
-            ))));
+            let what = format!("a grid has images of 1 to 4 channels, not {channels}");
+            return Err(Error::Tensor(candle_core::Error::Msg(what)));
         }
     };
     let values = images.flatten_all()?.to_vec1::<f32>()?;
@@ -38,12 +63,17 @@ pub fn write(path: &Path, images: &Tensor, columns: usize) -> Result<()> {
         }
     }
     let mut png = Vec::new();
-    PngEncoder::new(&mut png).write_image(&pixels, width as u32, height as u32, color).map_err(|e| Error::Io {
-        action: "encode",
-        path: path.to_owned(),
-        source: std::io::Error::other(e),
-    })?;
-    files::write_atomically(path, &png)
+    let encoded = PngEncoder::new(&mut png).write_image(&pixels, width as u32, height as u32, color);
+    encoded.map_err(|e| Error::Tensor(candle_core::Error::wrap(e)))?;
+    Ok(Grid { png, width, height, channels })
+}
+
+/// Writes the grid of `images` to `path`: see [`draw`].
+///
+/// # Errors
+/// As [`draw`]; what the system says.
+pub fn write(path: &Path, images: &Tensor, columns: usize) -> Result<()> {
+    files::write_atomically(path, &draw(images, columns)?.png)
 }
 
 #[cfg(test)]
@@ -61,7 +91,18 @@ mod tests {
         assert_eq!(grid.dimensions(), (8, 8));
         let at = |x, y| grid.get_pixel(x, y).0[0];
         assert_eq!((at(2, 2), at(5, 2), at(2, 5), at(5, 5)), (0, 128, 255, 0));
-        assert!(write(&path, &Tensor::zeros((1, 4, 4, 2), DType::F32, &Device::Cpu)?, 1).is_err());
+        for channels in 1..5 {
+            let grid = draw(&Tensor::ones((3, 4, 4, channels), DType::F32, &Device::Cpu)?, 2)?;
+            let read = image::load_from_memory(&grid.png).expect("a picture");
+            assert_eq!((read.color().channel_count() as usize, read.width() as usize), (channels, grid.width));
+        }
+        assert!(draw(&Tensor::zeros((1, 4, 4, 5), DType::F32, &Device::Cpu)?, 1).is_err());
         Ok(())
+    }
+
+    #[test]
+    fn grids_of_large_images_have_few() {
+        let of = |side: usize| layout(ImageShape { channels: 3, height: side, width: side });
+        assert_eq!([of(28), of(64), of(256), of(4096)], [(16, 8), (16, 8), (7, 3), (2, 1)]);
     }
 }

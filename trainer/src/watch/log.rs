@@ -21,7 +21,7 @@ struct Line {
 }
 
 /// The log, opened for appending when there is something to write.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Log {
     path: PathBuf,
     /// Lines after this count of images are of a run that was killed after its last checkpoint.
@@ -31,7 +31,7 @@ pub struct Log {
 
 impl Log {
     /// The log of a run that has shown `images` images.
-    pub fn new(path: PathBuf, images: u64) -> Self {
+    fn new(path: PathBuf, images: u64) -> Self {
         Self { path, from: images, file: None }
     }
 
@@ -54,6 +54,11 @@ impl Log {
 impl Hook for Log {
     fn name(&self) -> &'static str {
         "the log"
+    }
+
+    fn begin(&mut self, scene: &Scene<'_>) -> Result<()> {
+        *self = Self::new(scene.run.stats_path(), scene.state.clock.images);
+        Ok(())
     }
 
     fn tick(&mut self, _: &Scene<'_>, tick: &mut Tick) -> Result<()> {

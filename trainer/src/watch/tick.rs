@@ -1,5 +1,6 @@
 //! What the steps between two looks have come to.
 
+use crate::state::Evaluated;
 use serde::{Serialize, Serializer};
 
 /// The figures of a tick: a line of the log.
@@ -10,6 +11,9 @@ pub struct Tick {
     /// Whether the run was stopped before the tick was full: a resumed run goes on with it, and drops the line.
     #[serde(skip_serializing_if = "is_false")]
     pub partial: bool,
+    /// What an evaluation at this tick has found.
+    #[serde(skip)]
+    pub evaluated: Option<Evaluated>,
     /// The figures, by their names.
     #[serde(flatten)]
     figures: Figures,

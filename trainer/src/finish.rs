@@ -1,0 +1,118 @@
+//! The end of a run: which checkpoint is exported, the files, and where everything is.
+
+use crate::cli::Args;
+use crate::command;
+use candle_core::Device;
+use std::path::{Path, PathBuf};
+use trainer::data::{self, Order, Splits};
+use trainer::export::{self, Format, Origin, Weights};
+use trainer::keep::{self, Which};
+use trainer::report::{print, say};
+use trainer::run::Run;
+use trainer::state::{STATISTICS_LATENTS, State};
+use trainer::watch::{grid, mean_distance};
+use trainer::{Error, Result};
+
+/// Images in the picture of samples at most, and in one of its rows.
+const SAMPLES: (usize, usize) = (100, 10);
+
+/// Grey levels between two samples on average below which they are one image, and between two images of the data above which
+/// that is not what was to be learned.
+const ALIKE: (f64, f64) = (0.5, 1.);
+
+/// Exports the best checkpoint or `state`, the last, and says where everything is.
+///
+/// # Errors
+/// A generator that is not worth a file; what the system says.
+pub fn finish(state: State, data: &Splits, run: &Run, args: &Args) -> Result<()> {
+    let state = choose(state, data, run, args)?;
+    let sampler = state.sampler(STATISTICS_LATENTS)?;
+    let (columns, rows) = grid::layout(data.train.shape());
+    let count = (columns * rows).min(SAMPLES.0);
+    let samples = sampler.forward(&[&state.latents("samples", 0, count)?])?;
+    let reals = data::images(&data.train, &mut Order::of_training(&data.train, state.recipe.seed), 0, count)?;
+    let (found, wanted) = (mean_distance(&samples)?, mean_distance(&reals)?);
+    let picture = run.path().join("samples.png");
+    print!("run      {}", run.path().display());
+    match grid::write(&picture, &samples, columns.min(SAMPLES.1)) {
+        Ok(()) => print!("samples  {}", picture.display()),
+        Err(error) => say!("warning: there is no picture of samples: {error}"),
+    }
+    print!("spread   {found:.1} grey levels between two samples, {wanted:.1} between two images of the data");
+    if args.export.is_empty() {
+        print!("\nto export the generator:");
+        print!("  {}", command::trainer(&format!("--run {} --export gen.onnx", command::quoted(run.path()))));
+        return Ok(());
+    }
+    if found < ALIKE.0 && wanted > ALIKE.1 && !args.force {
+        let what = format!(
+            "all samples are the same image ({found:.2} grey levels between two of them, the data has {wanted:.1}): the \
+             generator has collapsed, and is not exported but with --force"
+        );
+        return Err(Error::Export { path: args.export[0].clone(), what });
+    }
+    // Files are written from the memory of this machine.
+    let sampler = sampler.map(|_, t| t.to_device(&Device::Cpu))?;
+    let mut recipe = state.recipe.clone();
+    // Where the data was on this machine is nobody else's business.
+    recipe.data.source = data.train.name().into();
+    let origin = Origin {
+        recipe: recipe.to_toml()?,
+        images_seen: state.clock.images,
+        data: data.train.name().to_owned(),
+        data_sha256: data.train.sha256()?.to_owned(),
+        quality: evaluated(&state).map(|found| found.to_string()).unwrap_or_default(),
+    };
+    let weights = if args.external_weights { Weights::Beside } else { Weights::Inside };
+    for file in &export::export(&sampler, recipe.export.precision, &origin, weights, &args.export)? {
+        let checked = file.parity.map(|p| format!(", ONNX Runtime agrees with candle within {p:.1e}"));
+        print!(
+            "export   {} ({} KB, {}{})",
+            file.path.display(),
+            file.bytes / 1000,
+            recipe.export.precision,
+            checked.unwrap_or_default()
+        );
+    }
+    if let Some(path) = onnx_file(&args.export) {
+        print!("\nto sample from it:");
+        let file = command::quoted(path);
+        print!("  cargo run --release -p runtime --bin sample -- {file} --seed 7 --count 64 --grid out.png");
+    }
+    Ok(())
+}
+
+/// The state that is exported: the best, or the last.
+fn choose(last: State, data: &Splits, run: &Run, args: &Args) -> Result<State> {
+    let best = match args.checkpoint {
+        Some(Which::Last) => None,
+        _ => keep::best(run, &last.recipe, &data.train, &last.device)?.map(|best| best.state),
+    };
+    let said = |state: &State| match evaluated(state) {
+        Some(found) => format!("{} images, {found}", state.clock.images),
+        None => format!("{} images", state.clock.images),
+    };
+    match best {
+        Some(best) if best.clock.images != last.clock.images => {
+            say!("taking the best checkpoint: {} (the last: {}; --checkpoint last takes it)", said(&best), said(&last));
+            Ok(best)
+        }
+        None if args.checkpoint == Some(Which::Best) => {
+            let what = "has no best checkpoint, since none was evaluated; training.evaluate_kimg says when to";
+            Err(Error::Run { path: run.path().to_owned(), what: what.into() })
+        }
+        _ => {
+            say!("taking the last checkpoint: {}", said(&last));
+            Ok(last)
+        }
+    }
+}
+
+/// What an evaluation of this very state has found.
+fn evaluated(state: &State) -> Option<trainer::state::Evaluated> {
+    state.evaluated.filter(|found| found.images == state.clock.images)
+}
+
+fn onnx_file(exports: &[PathBuf]) -> Option<&Path> {
+    exports.iter().map(PathBuf::as_path).find(|path| matches!(Format::of(path), Ok(Format::Onnx)))
+}

@@ -1,0 +1,144 @@
+//! What a run may change on its way.
+
+use super::Recipe;
+use crate::error::Result;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The keys, and beginnings of keys, that may change: how a run learns, how long, and what is kept of it. Anything else would
+/// make another run of it.
+const FREE: [&str; 11] = [
+    "data.source",
+    "objective.penalties",
+    "optimizer.",
+    "training.kimg",
+    "training.ema_half_life_kimg",
+    "training.tick_kimg",
+    "training.checkpoint_kimg",
+    "training.keep",
+    "training.evaluate_kimg",
+    "training.evaluate_samples",
+    "export.",
+];
+
+/// A value of a recipe that changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The dotted key.
+    pub key: String,
+    /// What it was, as TOML; nothing if it was not there.
+    pub from: Option<String>,
+    /// What it is.
+    pub to: Option<String>,
+}
+
+impl Recipe {
+    /// What `now`, with which a run of this recipe is to go on, has changed.
+    ///
+    /// # Errors
+    /// In words, a change that would make another run of it.
+    pub fn changes(&self, now: &Self) -> std::result::Result<Vec<Change>, String> {
+        let flat = |recipe: &Self| -> Result<BTreeMap<String, String>> {
+            let table = toml::Table::try_from(recipe).map_err(candle_core::Error::wrap)?;
+            let mut all = BTreeMap::new();
+            flatten("", &table, &mut all);
+            Ok(all)
+        };
+        let (then, now_flat) = (flat(self).map_err(|e| e.to_string())?, flat(now).map_err(|e| e.to_string())?);
+        let keys: std::collections::BTreeSet<&String> = then.keys().chain(now_flat.keys()).collect();
+        let changed = keys.into_iter().filter(|key| then.get(*key) != now_flat.get(*key)).map(|key| Change {
+            key: key.clone(),
+            from: then.get(key).cloned(),
+            to: now_flat.get(key).cloned(),
+        });
+        let changed: Vec<Change> = changed.collect();
+        let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "not there".into());
+        if let Some(Change { key, from, to }) = changed.iter().find(|change| !is_free(&change.key)) {
+            return Err(format!(
+                "belongs to another recipe: {key} is {} in it and {} here; on the way, --set can change {}",
+                shown(from),
+                shown(to),
+                FREE.map(|key| if key.ends_with('.') { format!("{key}*") } else { key.to_owned() })[1..].join(", ")
+            ));
+        }
+        for (role, then, now) in [
+            ("generator", &self.optimizer.generator, &now.optimizer.generator),
+            ("discriminator", &self.optimizer.discriminator, &now.optimizer.discriminator),
+        ] {
+            if then.moments() != now.moments() {
+                return Err(format!(
+                    "optimizer.{role} keeps {} moments in it and {} here; only an optimiser with as many can go on",
+                    then.moments(),
+                    now.moments()
+                ));
+            }
+        }
+        Ok(changed.into_iter().filter(|change| change.key != "data.source").collect())
+    }
+}
+
+fn is_free(key: &str) -> bool {
+    FREE.iter().any(|free| key == *free || free.ends_with('.') && key.starts_with(free) || nested(key, free))
+}
+
+/// Whether `key` is a part of what has the key `free`, as the parts of a schedule are.
+fn nested(key: &str, free: &str) -> bool {
+    key.strip_prefix(free).is_some_and(|rest| rest.starts_with('.'))
+}
+
+fn flatten(prefix: &str, table: &toml::Table, all: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            toml::Value::Table(inner) => flatten(&key, inner, all),
+            value => drop(all.insert(key, value.to_string())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(key: &str, value: impl Into<toml::Value>) -> std::result::Result<Vec<Change>, String> {
+        let then = Recipe::load("digits", &[]).expect("a recipe");
+        then.changes(&Recipe::load("digits", &[(key.to_owned(), value.into())]).expect("a recipe"))
+    }
+
+    #[test]
+    fn how_a_run_learns_and_how_long_may_change() {
+        for (key, value, expected) in [
+            ("training.kimg", 7.0.into(), "7.0"),
+            ("optimizer.generator.lr", 1e-4.into(), "0.0001"),
+            ("optimizer.discriminator_clip", toml::Table::from_iter([("norm".to_owned(), 1.0.into())]).into(), "1.0"),
+            ("training.keep", toml::Value::from(5), "5"),
+            ("export.precision", "f32".into(), "\"f32\""),
+        ] {
+            let found = changed(key, value).expect("allowed");
+            assert!(found.len() == 1 && found[0].key.starts_with(key), "{found:?}");
+            assert_eq!(found[0].to.as_deref(), Some(expected));
+        }
+        assert_eq!(changed("data.source", "elsewhere"), Ok(vec![]));
+        let ramp = [("shape", "cosine".into()), ("from", 1e-3.into()), ("to", 1e-4.into()), ("kimg", 10.0.into())];
+        let ramp = toml::Table::from_iter(ramp.map(|(k, v): (&str, toml::Value)| (k.to_owned(), v)));
+        assert!(changed("optimizer.generator.lr", ramp).is_ok_and(|found| found.len() > 1));
+    }
+
+    #[test]
+    fn what_would_be_another_run_is_refused() {
+        for (key, value) in [
+            ("seed", toml::Value::from(1)),
+            ("generator.width", 16.into()),
+            ("discriminator.width", 16.into()),
+            ("training.batch", 32.into()),
+            ("objective.loss", "minimax".into()),
+        ] {
+            let what = changed(key, value).expect_err("another run");
+            assert!(what.contains("another recipe") && what.contains(key) && what.contains("optimizer.*"), "{what}");
+        }
+        assert!(!is_free("training.kimgs") && !is_free("optimizers.x"));
+        let sgd = [("kind", "sgd".into()), ("lr", 1e-3.into())];
+        let sgd = toml::Table::from_iter(sgd.map(|(k, v): (&str, toml::Value)| (k.to_owned(), v)));
+        assert!(changed("optimizer.generator", sgd).is_err_and(|what| what.contains("moments")));
+    }
+}

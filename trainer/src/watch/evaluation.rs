@@ -1,0 +1,92 @@
+//! Evaluation while a run goes on: the figures of `trainer evaluate`, of the live average.
+
+use super::{Hook, Scene, Tick};
+use crate::data::Splits;
+use crate::error::{Error, Result};
+use crate::graph::Network;
+use crate::metrics::{self, Reference, Sampler, Samples};
+use crate::recipe::Images;
+use crate::state::{Evaluated, STATISTICS_LATENTS, State};
+use candle_core::Tensor;
+use runtime::ImageShape;
+
+/// Which samples are drawn: those of `trainer evaluate`.
+const SEED: u64 = 0;
+
+/// Draws samples and compares them with the data, at the first tick after so many images each time, and at the end.
+#[derive(Debug)]
+pub struct Evaluate {
+    every: Images,
+    samples: u64,
+    reference: Reference,
+    /// Images at the tick before.
+    before: u64,
+}
+
+impl Evaluate {
+    /// Knows the data, for which its classifier is trained if it was not kept from an earlier time.
+    ///
+    /// # Errors
+    /// Data without labels.
+    pub fn new(every: Images, samples: u64, data: &Splits) -> Result<Self> {
+        let reference = Reference::new(data, metrics::cache_folder().as_deref())?;
+        Ok(Self { every, samples, reference, before: 0 })
+    }
+}
+
+impl Hook for Evaluate {
+    fn name(&self) -> &'static str {
+        "the evaluation"
+    }
+
+    fn begin(&mut self, scene: &Scene<'_>) -> Result<()> {
+        // A resumed run evaluates where one that was not interrupted does.
+        self.before = scene.state.recipe.training.last_tick(scene.state.clock.images);
+        Ok(())
+    }
+
+    fn tick(&mut self, scene: &Scene<'_>, tick: &mut Tick) -> Result<()> {
+        let before = std::mem::replace(&mut self.before, tick.images);
+        if before / self.every.0 == tick.images / self.every.0 && tick.images < scene.state.recipe.images() {
+            return Ok(());
+        }
+        let mut live = Live::new(scene.state)?;
+        let samples = Samples { count: self.samples, seed: SEED };
+        let found = metrics::evaluate(&mut live, samples, scene.data, &self.reference)?;
+        tick.set("frechet_distance", found.frechet_distance);
+        tick.set("class_kl", found.class_kl);
+        let floor = found.floor.map(|floor| floor.frechet_distance);
+        if let Some(floor) = floor {
+            tick.set("frechet_floor", floor);
+        }
+        if !found.frechet_distance.is_finite() {
+            return Err(Error::Evaluation(format!("the Fréchet distance is {}", found.frechet_distance)));
+        }
+        tick.evaluated = Some(Evaluated {
+            images: tick.images,
+            frechet_distance: found.frechet_distance,
+            floor,
+            samples: found.samples,
+        });
+        Ok(())
+    }
+}
+
+/// The generator of a state, as it would be exported but for the rounding of its weights.
+struct Live {
+    network: Network,
+    device: candle_core::Device,
+    latent: usize,
+    image: ImageShape,
+}
+
+impl Live {
+    fn new(state: &State) -> Result<Self> {
+        let network = state.sampler(STATISTICS_LATENTS)?;
+        let &[height, width, channels] = network.output_shape() else {
+            return Err(Error::Evaluation(format!("samples of {:?} are no images", network.output_shape())));
+        };
+        let image = ImageShape { channels, height, width };
+        Ok(Self { network, device: state.device.clone(), latent: state.recipe.generator.latent(), image })
+    }
+}
