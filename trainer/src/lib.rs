@@ -25,5 +25,6 @@ pub mod report;
 pub mod run;
 pub mod state;
 pub mod train;
+pub mod watch;
 
 pub use error::{Error, Result};

@@ -1,0 +1,3 @@
+//! What watches a run while it goes on.
+
+pub mod tensorboard;
