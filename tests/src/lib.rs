@@ -30,6 +30,33 @@ pub fn fail(command: &mut Command, code: i32) -> String {
     said
 }
 
+/// A temporary folder.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap_or_else(|e| panic!("no temporary folder: {e}"))
+}
+
+/// The bytes of a file.
+pub fn read(path: impl AsRef<Path>) -> Vec<u8> {
+    let path = path.as_ref();
+    std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Runs a script of `python/` in `folder`, with the interpreter in the variable `PYTHON`, to a good end, and gives what it
+/// wrote: why it was skipped, where there is no Python.
+pub fn python(folder: &Path, script: &str, arguments: &[&str]) -> String {
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
+    let mut command = Command::new(&python);
+    match command.current_dir(folder).arg(script).args(arguments).output() {
+        Ok(output) => {
+            let said = said(&output);
+            assert!(output.status.success(), "{said}");
+            said
+        }
+        Err(e) => format!("skipped: {python} does not start ({e})"),
+    }
+}
+
 fn run(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|e| panic!("{command:?} does not start: {e}"))
 }

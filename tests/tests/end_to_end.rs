@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tests::{fail, sample, succeed, trainer};
+use tests::{fail, folder, python, read, sample, succeed, trainer};
 
 /// A run that takes seconds: narrow networks, a few steps.
 const SMALL: [&str; 8] = [
@@ -17,15 +17,6 @@ const SMALL: [&str; 8] = [
     "--set",
     "training.checkpoint_kimg=0.5",
 ];
-
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap_or_else(|e| panic!("no temporary folder: {e}"))
-}
-
-fn read(path: impl AsRef<Path>) -> Vec<u8> {
-    let path = path.as_ref();
-    fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-}
 
 fn raw(folder: &Path, model: &str, arguments: &[&str]) -> Vec<u8> {
     succeed(sample(folder).args([model, "--raw", "out.raw"]).args(arguments));
@@ -281,17 +272,7 @@ fn other_tools_take_the_file() {
         let run = ["--steps", "2", "--export", file, "--precision", precision];
         succeed(trainer(here).args(SMALL).args(run));
         raw(here, file, &["--count", "5", "--seed", "3"]);
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/check_onnx.py");
-        let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
-        match std::process::Command::new(&python).current_dir(here).arg(script).arg(file).output() {
-            Ok(output) => {
-                let said =
-                    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-                assert!(output.status.success(), "{said}");
-                println!("{said}");
-            }
-            Err(e) => println!("skipped: {python} does not start ({e})"),
-        }
+        println!("{}", python(here, "check_onnx.py", &[file]));
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod diversity;
 mod evaluation;
+mod events;
 pub mod grid;
 mod grids;
 mod log;
@@ -95,7 +96,7 @@ impl Hooks {
         }
         all.push(Box::new(grids::Grids));
         all.push(Box::<log::Log>::default());
-        all.push(Box::<tensorboard::TensorBoard>::default());
+        all.push(Box::<events::Events>::default());
         let (columns, rows) = grid::layout(data.train.shape());
         let mut order = Order::of_training(&data.train, recipe.seed);
         let reals = data::images(&data.train, &mut order, 0, columns * rows)?;
