@@ -10,6 +10,9 @@ use safetensors::SafeTensors;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+/// Bytes of the largest file that is read: many times what the classifier of the largest images has.
+const LARGEST: u64 = 16_000_000;
+
 /// What is kept: a classifier, and what it saw in the images of a data set.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
@@ -77,10 +80,11 @@ pub(super) fn read(
     shape: ImageShape,
     classes: usize,
 ) -> std::result::Result<Option<Kept>, String> {
-    let found = match std::fs::read(path) {
+    let found = match files::read(path, LARGEST) {
         Ok(found) => found,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(format!("cannot be read ({e})")),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(Error::Io { source, .. }) => return Err(format!("cannot be read ({source})")),
+        Err(e) => return Err(e.to_string()),
     };
     let damaged = |what: &dyn std::fmt::Display| format!("is damaged ({what})");
     let file = SafeTensors::deserialize(&found).map_err(|e| damaged(&e))?;

@@ -15,6 +15,7 @@ pub use optimizer::Optimizers;
 pub use training::{Arithmetic, Stages, Training};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::graph::Network;
 use crate::net::Init;
 use crate::objective::penalty::refusal;
@@ -27,6 +28,9 @@ pub const BUILT_IN: [(&str, &str); 2] = [
     ("digits", include_str!("../../../models/digits/recipe.toml")),
     ("tutorial", include_str!("../../../models/tutorial/recipe.toml")),
 ];
+
+/// Bytes of the largest recipe that is read.
+const LONGEST: u64 = 1_000_000;
 
 /// Everything a run depends on. The same recipe, seed and number of threads give the same bytes on the same machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,9 +73,18 @@ impl Recipe {
             let what = format!("there is no such recipe; give one of {names}, or a file that ends in .toml");
             return Err(Error::Recipe { origin: name.to_owned(), what });
         }
-        let path = Path::new(name);
-        let text = std::fs::read_to_string(path).map_err(Error::io("read the recipe", path))?;
-        Self::parse(&text, name, overrides)
+        Self::read(Path::new(name), overrides)
+    }
+
+    /// The recipe in the file at `path`, with `overrides`.
+    ///
+    /// # Errors
+    /// No such file, or one that is no text of at most a megabyte; what [`Self::parse`] refuses.
+    pub fn read(path: &Path, overrides: &[Override]) -> Result<Self> {
+        let origin = path.display().to_string();
+        let text = String::from_utf8(files::read(path, LONGEST)?);
+        let text = text.map_err(|e| Error::Recipe { origin: origin.clone(), what: format!("is no text: {e}") })?;
+        Self::parse(&text, &origin, overrides)
     }
 
     /// The recipe in `text`, with `overrides`; `origin` is for messages.
