@@ -13,6 +13,7 @@ pub mod export;
 pub mod files;
 pub mod game;
 pub mod graph;
+pub mod memory;
 pub mod metrics;
 pub mod net;
 pub mod objective;
