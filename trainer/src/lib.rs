@@ -14,6 +14,7 @@ pub mod files;
 pub mod game;
 pub mod graph;
 pub mod keep;
+pub mod memory;
 pub mod metrics;
 pub mod net;
 pub mod objective;

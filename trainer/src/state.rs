@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 /// Latents from which batch statistics are taken when the generator is finished for good.
 pub const STATISTICS_LATENTS: usize = 1024;
 
+/// Bytes that a batch of samples takes at most, on its way through a generator, unless one sample takes more.
+pub const SAMPLING_BYTES: u64 = 512 << 20;
+
 /// The state of a run: what a checkpoint holds.
 #[derive(Debug)]
 pub struct State {
@@ -58,7 +61,7 @@ impl State {
     /// The state before the first step, on `device`.
     ///
     /// # Errors
-    /// Images that the recipe's networks cannot make.
+    /// Images that the recipe's networks cannot make; a run that needs more memory than there is, before any is taken.
     pub fn new(recipe: Recipe, data: &Dataset, device: &Device) -> Result<Self> {
         let precision = recipe.training.precision;
         if device.is_cpu() && precision != Arithmetic::F32 {
@@ -69,6 +72,7 @@ impl State {
         #[cfg(feature = "cuda")]
         candle_core::cuda_backend::set_gemm_reduced_precision_f32(precision == Arithmetic::Tf32);
         let dtype = precision.dtype();
+        footprint::check(&recipe, data, device)?;
         let (generator, discriminator) = recipe.networks(data.shape())?;
         let (o, half_life) = (&recipe.optimizer, Some(recipe.training.ema_half_life_kimg));
         let settings = [
@@ -145,12 +149,14 @@ impl State {
     }
 
     /// The generator for sampling: averaged weights, batch normalisation frozen with the statistics of a batch of `latents`
-    /// under these weights (the running ones of training belong to other weights).
+    /// under these weights (the running ones of training belong to other weights); of fewer where images are so large that
+    /// the batch would need more than [`SAMPLING_BYTES`].
     ///
     /// # Errors
     /// None but those of the device.
     pub fn sampler(&self, latents: usize) -> Result<Network> {
         let average = self.generator().average();
+        let latents = average.graph().samples_within(SAMPLING_BYTES, latents);
         let statistics = average.batch_statistics(&[&self.latents("statistics", 0, latents)?])?;
         Ok(average.evaluated()?.frozen(&statistics)?)
     }
@@ -164,5 +170,6 @@ impl State {
     }
 }
 
+mod footprint;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -297,5 +297,6 @@ fn halves(t: &Tensor, n: usize) -> candle_core::Result<[Tensor; 2]> {
     Ok([t.narrow(0, 0, n)?, t.narrow(0, n, t.dim(0)? - n)?])
 }
 
+mod footprint;
 #[cfg(test)]
 mod tests;

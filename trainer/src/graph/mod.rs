@@ -6,6 +6,7 @@
 //! together. ONNX's order is the business of [`passes`] and of each operator's own ONNX form.
 
 mod builder;
+mod footprint;
 mod network;
 mod operator;
 pub mod operators;

@@ -1,7 +1,7 @@
 //! What an operator is: all that is known of one kind of computation, in one file each.
 
 use crate::onnx::{Edge, Onnx};
-use crate::ops::Activation;
+use crate::ops::{Activation, Scratch};
 use candle_core::{Result, Tensor, bail};
 use std::any::Any;
 use std::fmt::Debug;
@@ -93,6 +93,14 @@ pub trait Operator: Any + Debug + Send + Sync {
     /// Whether a sample's result depends on the other samples of the batch.
     fn mixes_samples(&self) -> bool {
         false
+    }
+
+    /// What its ways forward and back work in, for a batch of so many samples of these shapes.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    fn scratch(&self, _from: &[&[usize]], _batch: usize) -> Result<Scratch> {
+        Ok(Scratch::default())
     }
 
     /// New values for operands that are buffers, by their place among the operands, from what was kept.

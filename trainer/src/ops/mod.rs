@@ -37,7 +37,7 @@ mod update;
 pub use batch_norm::{BatchStatistics, batch_norm, batch_norm_backward};
 pub use channel::{add_bias, channel_dot, channel_scale, channel_sum};
 pub use combine::{add, add_scaled, concat, split};
-pub use conv::{Geometry, conv, conv_backward, conv_transpose, conv_transpose_backward};
+pub use conv::{Geometry, conv, conv_backward, conv_scratch, conv_transpose, conv_transpose_backward};
 pub use epilogue::{Activation, LayerGradients};
 pub use flat::{Limits, gather, limit, measure};
 pub use function::Function;
@@ -98,6 +98,17 @@ impl Real for f64 {
     fn from_doubles(memory: &mut [f64]) -> &mut [Self] {
         memory
     }
+}
+
+/// Memory that an operator works in beside its operands and results, in elements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scratch {
+    /// On a CPU: once.
+    pub shared: u64,
+    /// On a CPU: in each thread, which keeps it.
+    pub of_thread: u64,
+    /// On a GPU.
+    pub of_gpu: u64,
 }
 
 /// `value` in the type `T`.

@@ -147,11 +147,22 @@ impl Recipe {
     /// Images that the architectures cannot make; a discriminator in which samples see each other where the game needs one
     /// that treats them alone.
     pub fn networks(&self, image: ImageShape) -> Result<(Network, Network)> {
+        self.built(image, &mut Init::new(self.seed))
+    }
+
+    /// The same without numbers, and without memory for them ([`Init::dry`]): for their graphs.
+    ///
+    /// # Errors
+    /// As [`Self::networks`].
+    pub fn outlines(&self, image: ImageShape) -> Result<(Network, Network)> {
+        self.built(image, &mut Init::dry())
+    }
+
+    fn built(&self, image: ImageShape, init: &mut Init) -> Result<(Network, Network)> {
         let refused = |what: String| Error::Recipe { origin: self.name.clone(), what };
         let fail = |e: candle_core::Error| refused(e.to_string());
-        let mut init = Init::new(self.seed);
-        let generator = self.generator.network(image, &mut init).map_err(fail)?;
-        let discriminator = self.discriminator.network(image, &mut init).map_err(fail)?;
+        let generator = self.generator.network(image, init).map_err(fail)?;
+        let discriminator = self.discriminator.network(image, init).map_err(fail)?;
         if discriminator.graph().mixes_samples().is_some() && self.training.stages == Stages::One {
             return Err(refused(
                 "training.stages is one, which needs a discriminator that judges every image by itself: allowed is two, or \

@@ -4,7 +4,7 @@ use super::layer::{Layer, is_bias};
 use super::window;
 use crate::graph::operator::Outputs;
 use crate::onnx::{Edge, Onnx};
-use crate::ops::{self, Activation, Geometry, LayerGradients};
+use crate::ops::{self, Activation, Geometry, LayerGradients, Scratch};
 use candle_core::{Result, Tensor, bail};
 
 /// `activation(w * x + b)`: `x` `[.., C]`, `w` `[O, k.., C / groups]`, `b` `[O]` or none -> `[.., O]`.
@@ -40,6 +40,11 @@ impl Layer for Convolution {
 
     fn gradients(&self, operands: [&Tensor; 4], activation: Activation, wanted: [bool; 3]) -> Result<LayerGradients> {
         ops::conv_backward(operands, activation, self.geometry, wanted)
+    }
+
+    fn works_in(&self, from: &[&[usize]], batch: usize) -> Result<Scratch> {
+        let [x, y] = [from[0], &self.result_shape(from)?].map(|sample| [&[batch], sample].concat());
+        ops::conv_scratch([&x, &y], from[1], self.geometry)
     }
 
     fn write(&self, onnx: &mut Onnx, from: &[Edge]) -> Result<Edge> {

@@ -3,7 +3,7 @@
 
 use crate::graph::operator::{Context, OperandGradients, Operator, Outputs, Saved};
 use crate::onnx::{Edge, Onnx};
-use crate::ops::{self, Activation, LayerGradients};
+use crate::ops::{self, Activation, LayerGradients, Scratch};
 use candle_core::{Result, Tensor, bail};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -22,6 +22,11 @@ pub trait Layer: Copy + Debug + Send + Sync + 'static {
     /// The gradients of input, weight and bias that are wanted, for this activation, from input, weight, result and the
     /// gradient with respect to the result.
     fn gradients(&self, operands: [&Tensor; 4], activation: Activation, wanted: [bool; 3]) -> Result<LayerGradients>;
+
+    /// As [`Operator::scratch`].
+    fn works_in(&self, _from: &[&[usize]], _batch: usize) -> Result<Scratch> {
+        Ok(Scratch::default())
+    }
 
     /// As [`Operator::emit`].
     fn write(&self, onnx: &mut Onnx, from: &[Edge]) -> Result<Edge>;
@@ -78,6 +83,10 @@ impl<L: Layer> Operator for L {
 
     fn emit(&self, onnx: &mut Onnx, from: &[Edge]) -> Result<Edge> {
         self.write(onnx, from)
+    }
+
+    fn scratch(&self, from: &[&[usize]], batch: usize) -> Result<Scratch> {
+        self.works_in(from, batch)
     }
 
     fn layer(&self, activation: Activation) -> Option<(Outputs, Arc<dyn Operator>)> {

@@ -4,7 +4,7 @@ use super::layer::{Layer, is_bias};
 use super::window;
 use crate::graph::operator::Outputs;
 use crate::onnx::{Edge, Onnx};
-use crate::ops::{self, Activation, Geometry, LayerGradients};
+use crate::ops::{self, Activation, Geometry, LayerGradients, Scratch};
 use candle_core::{Result, Tensor, bail};
 
 /// The transpose of a convolution: `x` `[.., C]`, `w` `[C, k.., O / groups]`, `b` `[O]` or none -> `[.., O]`, then the
@@ -43,6 +43,11 @@ impl Layer for TransposedConvolution {
 
     fn gradients(&self, operands: [&Tensor; 4], activation: Activation, wanted: [bool; 3]) -> Result<LayerGradients> {
         ops::conv_transpose_backward(operands, activation, self.geometry, wanted)
+    }
+
+    fn works_in(&self, from: &[&[usize]], batch: usize) -> Result<Scratch> {
+        let [x, y] = [from[0], &self.result_shape(from)?].map(|sample| [&[batch], sample].concat());
+        ops::conv_scratch([&y, &x], from[1], self.geometry)
     }
 
     fn write(&self, onnx: &mut Onnx, from: &[Edge]) -> Result<Edge> {

@@ -10,12 +10,16 @@ use std::any::Any;
 use std::sync::Arc;
 
 impl Network {
-    /// The statistics that each batch normalisation finds in a batch, first to last.
+    /// The statistics that each batch normalisation finds in a batch, first to last. Where there is none, nothing is
+    /// computed.
     ///
     /// # Errors
     /// As [`Network::forward`].
     pub fn batch_statistics(&self, inputs: &[&Tensor]) -> Result<Vec<BatchStatistics>> {
         let mut found = Vec::new();
+        if !self.graph().nodes().iter().any(|node| batch_norm(&*node.operator).is_some()) {
+            return Ok(found);
+        }
         self.outputs(inputs, |place, saved| {
             if batch_norm(&*self.graph().nodes()[place].operator).is_some() {
                 found.extend(saved.into_iter().map(BatchStatistics::from_moments));

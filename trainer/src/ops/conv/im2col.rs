@@ -34,6 +34,12 @@ impl Im2col {
         (ROWS / self.sizes.positions()).max(1)
     }
 
+    /// Elements that a task works in at most, with so many images in all.
+    pub(super) fn scratch_len(&self, images: usize) -> usize {
+        let plane = self.sizes.small[1] * self.sizes.small[2];
+        images.min(self.images_a_task()) * self.depths * plane * self.columns
+    }
+
     /// The convolution of `large` by `weight`.
     pub(super) fn conv<T: Real>(&self, large: &[T], weight: &[T], small: &mut [T]) {
         self.for_each_piece(large.len() / self.sizes.large_len(), |[rows, at], depths, patches| {

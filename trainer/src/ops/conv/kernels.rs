@@ -6,11 +6,25 @@ use super::winograd::Winograd;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::gemm::with_scratch;
 use crate::ops::math::Elementary;
-use crate::ops::{Real, add_into, unwritten};
+use crate::ops::{Real, Scratch, add_into, unwritten};
 use rayon::prelude::*;
 
 /// Partial sums of a weight gradient at most. They are added in a fixed order, and their number depends on shapes alone.
 const PARTS: usize = 8;
+
+/// What the three operators work in beside their operands and results.
+pub(super) fn scratch(sizes: &Sizes) -> Scratch {
+    let (images, of_thread, lifted) = match Winograd::new(*sizes) {
+        Some(winograd) => (winograd.images_a_task(), winograd.scratch_len(sizes.images), winograd.lifted_weight_len()),
+        None => {
+            let im2col = Im2col::new(*sizes);
+            (im2col.images_a_task(), im2col.scratch_len(sizes.images), 0)
+        }
+    };
+    let parts = PARTS.min(sizes.images.div_ceil(images)) * sizes.weight_len();
+    let patches = sizes.images_a_piece() * sizes.positions() * sizes.patch_len();
+    Scratch { shared: lifted.max(parts) as u64, of_thread: of_thread as u64, of_gpu: patches as u64 }
+}
 
 /// What adds the gradient of some images to a part of the sum: large side, small side, sum.
 type WeightTask<'a, T> = dyn Fn(&[T], &[T], &mut [T]) + Sync + 'a;

@@ -23,7 +23,7 @@ mod winograd;
 pub use shape::Geometry;
 
 use super::epilogue::{Activation, Epilogue, LayerGradients, layer_gradients, no_bias};
-use super::{contiguous, result, with_real};
+use super::{Scratch, contiguous, result, with_real};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 pub(super) use shape::Sizes;
 use shape::misfit;
@@ -54,6 +54,15 @@ fn convolved(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, activation: Activati
     let bias = bias.cloned().map_or_else(|| no_bias(w), Ok)?;
     let op = Conv { shape: shape::shape(sizes.images, sizes.small, sizes.outputs, x.rank()), sizes, activation };
     x.contiguous()?.apply_op3_no_bwd(&w.contiguous()?, &bias.contiguous()?, &op)
+}
+
+/// What [`conv`], [`conv_transpose`] and their gradients work in, for a large side `x` [N, .., C] and a small one `y`
+/// [N, .., O].
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn conv_scratch([x, y]: [&[usize]; 2], w: &[usize], geometry: Geometry) -> Result<Scratch> {
+    Ok(kernels::scratch(&Sizes::new("conv-scratch", x, y, w, geometry)?))
 }
 
 /// The transpose of [`conv`]: `y` [N, .., O], `w` [O, k.., C / groups], `bias` `[C]` -> [N, .., C] with

@@ -5,6 +5,9 @@ use candle_core::{Error, Result, Shape};
 /// Spatial axes at most: depth, height, width.
 const AXES: usize = 3;
 
+/// Elements of the patches that a GPU gathers at a time, unless one image has more.
+const MOST_PATCHES: usize = if cfg!(test) { 1 << 12 } else { 1 << 28 };
+
 /// Stride, zero padding and groups of a convolution along depth, height and width. Of signals [N, W, C] the first two are not
 /// there, of images [N, H, W, C] the first is not: such an axis has the size 1, and must not be padded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +170,11 @@ impl Sizes {
     /// Elements of the weight.
     pub(in crate::ops) fn weight_len(&self) -> usize {
         self.outputs * self.patch_len()
+    }
+
+    /// Images whose patches a GPU gathers at a time.
+    pub(in crate::ops) fn images_a_piece(&self) -> usize {
+        (MOST_PATCHES / (self.positions() * self.patch_len())).clamp(1, self.images.max(1))
     }
 
     /// Whether there is no depth, so that all is in the planes of height and width.

@@ -111,6 +111,12 @@ impl Winograd {
         self.sizes.outputs * self.points() * self.channels
     }
 
+    /// Elements that a task works in at most, with so many images in all.
+    pub(super) fn scratch_len(&self, images: usize) -> usize {
+        let rows = images.min(self.images_a_task()) * self.rows();
+        rows * self.points() * (self.channels + self.sizes.outputs) + self.lifted_weight_len()
+    }
+
     /// The weight at the points, for all tasks of a convolution: [outputs, points, channels].
     pub(super) fn lift_weight<T: Real>(&self, weight: &[T], lifted: &mut [T]) {
         let (len, of_one) = (self.points() * self.channels, weight.len() / self.sizes.outputs);

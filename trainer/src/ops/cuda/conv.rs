@@ -10,9 +10,6 @@ use candle_core::cuda_backend::CudaDevice;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, CudaViewMut};
 use candle_core::{CudaStorage, Result, Shape};
 
-/// Elements of patches at most; larger batches are worked through in pieces, as the small ones of tests are.
-const MOST_PATCHES: usize = if cfg!(test) { 1 << 12 } else { 1 << 28 };
-
 /// The sizes of one piece of a batch, as the kernels take them.
 struct Plan {
     sizes: Sizes,
@@ -30,7 +27,7 @@ impl Plan {
     fn new(sizes: Sizes, start: usize) -> Result<Self> {
         let (g, columns) = (sizes.geometry, sizes.patch_len());
         let channels = sizes.channels / g.groups;
-        let images = (MOST_PATCHES / (sizes.positions() * columns)).clamp(1, sizes.images.max(1));
+        let images = sizes.images_a_piece();
         let axes = [sizes.small, sizes.kernel, g.stride, g.padding];
         let all = sizes.large.into_iter().chain([sizes.channels]).chain(axes.into_iter().flatten());
         let mut shape = [0; 16];
