@@ -196,3 +196,6 @@ fn metadata(bytes: &[u8]) -> std::result::Result<Metadata, String> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
     Ok(header.metadata().clone().unwrap_or_default().into_iter().collect())
 }
+
+#[cfg(test)]
+mod tests;

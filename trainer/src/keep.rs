@@ -142,3 +142,91 @@ pub fn set_aside(run: &Run, images: u64) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::device;
+    use crate::state::tests::{batches, mnist, small, step};
+    use std::sync::Arc;
+
+    /// A run of `steps` steps that keeps what `small` says after each.
+    fn run(steps: u64) -> Result<(tempfile::TempDir, Run, Arc<Dataset>, State)> {
+        let (folder, data) = (tempfile::tempdir().expect("a folder"), mnist()?);
+        let run = Run::create(Some(folder.path()), &small("run"))?;
+        let mut state = State::new(small("run"), &data, &device())?;
+        keep(&state, &data, &run)?;
+        let mut batches = batches(&state, &data);
+        for _ in 0..steps {
+            step(&mut state, &mut batches)?;
+            keep(&state, &data, &run)?;
+        }
+        Ok((folder, run, data, state))
+    }
+
+    fn names(run: &Run) -> Vec<String> {
+        let entries = std::fs::read_dir(run.path()).expect("lists");
+        let mut names: Vec<_> = entries.map(|e| e.expect("lists").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_last_ones_are_kept_and_the_best() -> Result<()> {
+        let (_folder, run, data, mut state) = run(4)?;
+        assert_eq!(names(&run), ["checkpoint-000000024.safetensors", "checkpoint-000000032.safetensors"]);
+        let mut found = None;
+        for (distance, better) in [(5., true), (6., false), (4., true), (4., false)] {
+            state.evaluated =
+                Some(Evaluated { images: state.clock.images, frechet_distance: distance, floor: None, samples: 2 });
+            keep_best(&state, &data, &run, &mut found)?;
+            assert_eq!(found.map(|best| best.frechet_distance) == Some(distance), better || distance == 4.);
+            step(&mut state, &mut batches(&state, &data))?;
+        }
+        // The two last ones, and the one of 48 images, which had 4.0 first.
+        assert_eq!(run.best()?, [(48, run.best_path(48))]);
+        let best = best(&run, &state.recipe, &data, &device())?.expect("a best").state;
+        assert_eq!((best.clock.images, best.evaluated), (48, found));
+        // It is the newest that is whole, too.
+        assert_eq!(last(&run, &state.recipe, &data, &device())?.state.clock.images, 48);
+        Ok(())
+    }
+
+    #[test]
+    fn damaged_ones_are_passed_over_and_set_aside() -> Result<()> {
+        let (_folder, run, data, state) = run(3)?;
+        let newest = run.checkpoint_path(24);
+        let mut bytes = std::fs::read(&newest).expect("reads");
+        // An older one under a larger number is no newer one.
+        std::fs::copy(run.checkpoint_path(16), run.checkpoint_path(9999)).expect("copies");
+        *bytes.last_mut().expect("bytes") ^= 1;
+        std::fs::write(&newest, bytes).expect("writes");
+        let found = last(&run, &state.recipe, &data, &device())?.state;
+        assert_eq!(found.clock.images, 16);
+        set_aside(&run, 16)?;
+        keep(&found, &data, &run)?;
+        assert_eq!(run.checkpoints()?, [(16, run.checkpoint_path(16))]);
+        assert_eq!(names(&run).iter().filter(|name| name.ends_with(".damaged")).count(), 2);
+
+        std::fs::write(run.checkpoint_path(16), b"").expect("writes");
+        let error = last(&run, &state.recipe, &data, &device()).expect_err("nothing").to_string();
+        assert!(error.contains("no checkpoint that can be read: 1 are damaged"), "{error}");
+        std::fs::remove_file(run.checkpoint_path(16)).expect("removes");
+        let error = last(&run, &state.recipe, &data, &device()).expect_err("nothing").to_string();
+        assert!(error.contains("nothing was learned here"), "{error}");
+        Ok(())
+    }
+
+    /// A state that cannot be kept costs none that was.
+    #[test]
+    fn nothing_is_pruned_for_what_cannot_be_kept() -> Result<()> {
+        let (_folder, run, data, mut state) = run(2)?;
+        let before = names(&run);
+        step(&mut state, &mut batches(&state, &data))?;
+        let (_, t) = &state.players[0].learner.tensors()?[0];
+        t.slice_set(&t.affine(0., f64::NAN)?, 0, 0)?;
+        assert!(matches!(keep(&state, &data, &run), Err(Error::Diverged { .. })));
+        assert_eq!(names(&run), before);
+        Ok(())
+    }
+}
