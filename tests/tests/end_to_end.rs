@@ -34,7 +34,8 @@ fn digits_are_trained_exported_and_sampled() {
 
     // What a run leaves behind.
     let run = here.join("runs/digits-1");
-    for name in ["recipe.toml", "stats.jsonl", "reals.png", "fakes-000000000.png", "fakes-000007680.png", "samples.png"] {
+    for name in ["recipe.toml", "stats.jsonl", "reals.png", "fakes-000000000.png", "fakes-000007680.png", "samples.png"]
+    {
         assert!(run.join(name).is_file(), "{name}");
     }
     assert!(read(run.join("fakes-000000000.png")) != read(run.join("fakes-000007680.png")), "it learned nothing");

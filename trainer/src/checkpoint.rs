@@ -11,7 +11,7 @@ use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::recipe::{Change, Recipe};
-use crate::state::State;
+use crate::state::{Evaluated, State};
 use crate::watch::Tick;
 use candle_core::{Device, Tensor};
 use safetensors::SafeTensors;
@@ -77,7 +77,7 @@ pub fn save(state: &State, of: &Dataset, path: &Path) -> Result<()> {
     metadata.extend(data(of)?.map(|(name, value)| (name.to_owned(), value)));
     metadata.extend(counts(state).map(|(name, count)| (name, count.to_string())));
     if let Some(found) = state.evaluated.filter(|found| found.images == state.clock.images) {
-        metadata.insert("evaluated".to_owned(), serde_json::to_string(&found).map_err(candle_core::Error::wrap)?);
+        metadata.insert("evaluated".to_owned(), found.numbers());
     }
     metadata.extend(contents.hashes().map(|(name, hash)| (format!("sha256/{name}"), hash)));
     metadata.insert("sha256".to_owned(), hash_of(&metadata));
@@ -185,7 +185,7 @@ pub fn load(path: &Path, recipe: Recipe, of: &Dataset, device: &Device) -> Resul
     }
     state.tick = Tick::restore(get("tick")?).ok_or_else(|| damaged("its tick is none".into()))?;
     state.evaluated = match metadata.get("evaluated") {
-        Some(text) => Some(serde_json::from_str(text).map_err(|e| damaged(format!("its evaluation: {e}")))?),
+        Some(text) => Some(Evaluated::restore(text).ok_or_else(|| damaged("its evaluation is none".into()))?),
         None => None,
     };
     Ok(Loaded { state, changes })

@@ -1,8 +1,10 @@
 //! What the command line says.
 
 use crate::evaluate;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use runtime::Precision;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use trainer::device::Choice;
 use trainer::keep::Which;
@@ -47,9 +49,10 @@ pub struct Args {
     #[arg(long, requires = "run", conflicts_with_all = ["recipe", "seed", "batch"])]
     pub resume: bool,
 
-    /// Folder with the four MNIST idx files, plain or .gz, instead of the copy inside the program
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    /// What to learn instead of the recipe's data: mnist (inside the program), a folder with idx files, an idx file of
+    /// images, or a pack, FILE.safetensors
+    #[arg(long, value_name = "PATH", value_parser = OsStringValueParser::new().try_map(utf8))]
+    pub data: Option<String>,
 
     /// Length of the run in thousands of images
     #[arg(long, value_name = "N", conflicts_with = "steps")]
@@ -110,6 +113,11 @@ fn key_value(text: &str) -> Result<Override, String> {
     Ok((key.trim().to_owned(), parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()))))
 }
 
+/// A path that a recipe can hold.
+fn utf8(path: OsString) -> Result<String, &'static str> {
+    path.into_string().map_err(|_| "the path is not UTF-8, as a recipe must be; rename it, or give a link to it")
+}
+
 impl Args {
     /// The values that replace the recipe's.
     pub fn overrides(&self) -> Vec<Override> {
@@ -119,7 +127,7 @@ impl Args {
         put("training.kimg", self.kimg.map(toml::Value::from));
         put("seed", self.seed.map(|n| (n as i64).into()));
         put("export.precision", self.precision.map(|p| p.to_string().into()));
-        put("data.folder", self.data.as_ref().map(|path| path.to_string_lossy().into_owned().into()));
+        put("data.source", self.data.clone().map(toml::Value::from));
         all
     }
 }

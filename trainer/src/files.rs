@@ -2,26 +2,18 @@
 
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
-<<<<<<< HEAD
 use std::fs::{File, FileType};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 mod tensors;
 
-pub(crate) use tensors::{is_finite, read_tensor, tensor_sha256};
 pub use tensors::{Contents, safetensors_bytes};
+pub(crate) use tensors::{is_finite, read_tensor, tensor_sha256};
 
 /// What unfinished files and folders are called before they have their name.
 const UNFINISHED: &str = ".unfinished-";
 
-=======
-use std::collections::{BTreeMap, HashMap};
-use std::fs::FileType;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
-
->>>>>>> mem
 /// All of a regular file, or of what a link to one leads to, of at most `limit` bytes.
 ///
 /// # Errors
@@ -29,7 +21,6 @@ use std::path::{Path, PathBuf};
 /// What the system says.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let fail = |e| Error::io("read", path)(e);
-<<<<<<< HEAD
     let file = open(path)?;
     let too_large = |size: String| {
         let what = format!("it has {size} bytes, allowed are at most {limit}");
@@ -51,30 +42,13 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
 /// Anything else that has a name; what the system says.
 pub fn open(path: &Path) -> Result<File> {
     let fail = |e| Error::io("read", path)(e);
-=======
->>>>>>> mem
     // Looked at before it is opened: opening a pipe waits for somebody to write into it.
     let found = std::fs::metadata(path).map_err(fail)?;
     if !found.is_file() {
         let what = format!("it is {}, a regular file is needed", kind(found.file_type()));
         return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, what)));
     }
-<<<<<<< HEAD
     File::open(path).map_err(fail)
-=======
-    let too_large = |size: String| {
-        let what = format!("it has {size} bytes, allowed are at most {limit}");
-        fail(io::Error::new(io::ErrorKind::FileTooLarge, what))
-    };
-    if found.len() > limit {
-        return Err(too_large(found.len().to_string()));
-    }
-    let mut bytes = Vec::with_capacity(found.len() as usize);
-    // It may grow meanwhile, and what the system makes up (in /proc, say) has no size.
-    let file = std::fs::File::open(path).map_err(fail)?;
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(fail)?;
-    if bytes.len() as u64 > limit { Err(too_large(format!("more than {limit}"))) } else { Ok(bytes) }
->>>>>>> mem
 }
 
 /// What something is that is no regular file.
@@ -101,17 +75,18 @@ fn kind(found: FileType) -> &'static str {
 /// # Errors
 /// What the system says, with the path.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_with(path, |file| file.write_all(bytes))
+    write_atomically_with(path, |file| file.write_all(bytes).map_err(Error::io("write", path)))
 }
 
-/// As [`write_atomically`], what `write` writes, which need not be in memory all at once.
+/// As [`write_atomically`], of what `write` writes, which need not be in memory.
 ///
 /// # Errors
-/// What the system says, and those of `write`, with the path.
-pub fn write_with(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> Result<()> {
+/// Those of `write`, and what the system says, with the path.
+pub(crate) fn write_atomically_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let file = sibling(path)?;
     let mut buffer = BufWriter::new(file.as_file());
-    write(&mut buffer).and_then(|()| buffer.flush()).map_err(Error::io("write", path))?;
+    write(&mut buffer)?;
+    buffer.flush().map_err(Error::io("write", path))?;
     drop(buffer);
     replace(file, path)
 }
@@ -176,52 +151,17 @@ pub(crate) fn folder_of(path: &Path) -> PathBuf {
 
 /// SHA-256 of `bytes`, in lower-case hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn regular_files_are_read_up_to_a_limit() -> Result<()> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("file");
-        std::fs::write(&path, b"12345").expect("writes");
-        assert_eq!(read(&path, 5)?, b"12345");
-        let error = read(&path, 4).expect_err("too long").to_string();
-        assert!(error.contains("/file: it has 5 bytes, allowed are at most 4"), "{error}");
-        let error = read(folder.path(), 4).expect_err("a folder").to_string();
-        assert!(error.ends_with("it is a folder, a regular file is needed"), "{error}");
-        let missing = read(&folder.path().join("missing"), 4).expect_err("missing");
-        assert!(matches!(missing, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound));
-        Ok(())
-    }
-
-    /// What never ends, or never begins, is refused at once.
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn pipes_and_devices_are_refused_unopened() -> Result<()> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let pipe = folder.path().join("pipe");
-        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
-        assert!(made.success());
-        let link = folder.path().join("link");
-        std::os::unix::fs::symlink("/dev/zero", &link).expect("links");
-        for (path, expected) in [(&pipe, "it is a pipe"), (&link, "it is a device")] {
-            let error = read(path, 1000).expect_err("no file").to_string();
-            assert!(error.contains(expected), "{error}");
-        }
-        // A regular file by a link; one that says it has no bytes.
-        let file = folder.path().join("file");
-        std::fs::write(&file, b"12345").expect("writes");
-        let by_link = folder.path().join("by link");
-        std::os::unix::fs::symlink(&file, &by_link).expect("links");
-        assert_eq!(read(&by_link, 5)?, b"12345");
-        let error = read(Path::new("/proc/self/maps"), 10).expect_err("long").to_string();
-        assert!(error.contains("it has more than 10 bytes, allowed are at most 10"), "{error}");
-        Ok(())
-    }
 
     #[test]
     fn regular_files_are_read_up_to_a_limit() -> Result<()> {

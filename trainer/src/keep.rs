@@ -181,7 +181,8 @@ mod tests {
                 Some(Evaluated { images: state.clock.images, frechet_distance: distance, floor: None, samples: 2 });
             keep_best(&state, &data, &run, &mut found)?;
             assert_eq!(found.map(|best| best.frechet_distance) == Some(distance), better || distance == 4.);
-            step(&mut state, &mut batches(&state, &data))?;
+            let mut batches = batches(&state, &data);
+            step(&mut state, &mut batches)?;
         }
         // The two last ones, and the one of 48 images, which had 4.0 first.
         assert_eq!(run.best()?, [(48, run.best_path(48))]);
@@ -222,7 +223,8 @@ mod tests {
     fn nothing_is_pruned_for_what_cannot_be_kept() -> Result<()> {
         let (_folder, run, data, mut state) = run(2)?;
         let before = names(&run);
-        step(&mut state, &mut batches(&state, &data))?;
+        let mut batches = batches(&state, &data);
+        step(&mut state, &mut batches)?;
         let (_, t) = &state.players[0].learner.tensors()?[0];
         t.slice_set(&t.affine(0., f64::NAN)?, 0, 0)?;
         assert!(matches!(keep(&state, &data, &run), Err(Error::Diverged { .. })));

@@ -77,7 +77,7 @@ fn recipe(args: &Args, existing: Option<&Run>) -> Result<Recipe> {
             }
         }
     }
-    recipe.data.make_absolute();
+    recipe.data = recipe.data.absolute().map_err(|what| Error::Recipe { origin: recipe.name.clone(), what })?;
     Ok(recipe)
 }
 

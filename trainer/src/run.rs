@@ -60,7 +60,10 @@ impl Run {
             }
             // Not every system locks folders.
             Ok(Err(TryLockError::Error(e))) | Err(e) => {
-                say!("warning: {} cannot be locked ({e}): two trainers in it would harm each other", self.path.display());
+                say!(
+                    "warning: {} cannot be locked ({e}): two trainers in it would harm each other",
+                    self.path.display()
+                );
             }
         }
         files::sweep(&self.path)?;
@@ -109,7 +112,8 @@ impl Run {
             change: &'a Change,
         }
         let path = self.path.join("changes.jsonl");
-        let lines = changes.iter().map(|change| serde_json::to_string(&Line { images, change }).map(|line| line + "\n"));
+        let lines =
+            changes.iter().map(|change| serde_json::to_string(&Line { images, change }).map(|line| line + "\n"));
         let write = || -> std::io::Result<()> {
             let text: String = lines.collect::<serde_json::Result<_>>()?;
             File::options().create(true).append(true).open(&path)?.write_all(text.as_bytes())

@@ -8,7 +8,6 @@ use crate::optim::{Learner, LossScale};
 use crate::recipe::{Arithmetic, Recipe};
 use crate::watch::Tick;
 use candle_core::{Device, Tensor};
-use serde::{Deserialize, Serialize};
 
 /// Latents from which batch statistics are taken when the generator is finished for good.
 pub const STATISTICS_LATENTS: usize = 1024;
@@ -35,7 +34,7 @@ pub struct State {
 }
 
 /// How far the samples of a state were from the data.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evaluated {
     /// Real images shown until then.
     pub images: u64,
@@ -45,6 +44,25 @@ pub struct Evaluated {
     pub floor: Option<f64>,
     /// How many samples were drawn.
     pub samples: u64,
+}
+
+impl Evaluated {
+    /// As text, from which [`Self::restore`] makes the same numbers to the bit.
+    pub fn numbers(&self) -> String {
+        let floor = self.floor.map_or("none".to_owned(), |floor| floor.to_string());
+        format!("{} {} {floor} {}", self.images, self.frechet_distance, self.samples)
+    }
+
+    /// What has these [`Self::numbers`]; `None` if they are none.
+    pub fn restore(numbers: &str) -> Option<Self> {
+        let [images, distance, floor, samples] = numbers.split(' ').collect::<Vec<_>>()[..] else { return None };
+        Some(Self {
+            images: images.parse().ok()?,
+            frechet_distance: distance.parse().ok()?,
+            floor: if floor == "none" { None } else { Some(floor.parse().ok()?) },
+            samples: samples.parse().ok()?,
+        })
+    }
 }
 
 impl std::fmt::Display for Evaluated {

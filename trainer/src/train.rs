@@ -9,6 +9,7 @@ use crate::run::Run;
 use crate::state::{Evaluated, State};
 use crate::stop::Stop;
 use crate::watch::{Hooks, Progress};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// How a run ended.
@@ -39,7 +40,7 @@ pub fn train(
     let training = state.recipe.training;
     let total = state.recipe.images();
     hooks.begin(state, data, run)?;
-    let mut batches = Batches::new(data.train.clone(), &state.device, &state.recipe, state.clock.images)?;
+    let mut batches = Batches::new(Arc::new(data.train.clone()), &state.device, &state.recipe, state.clock.images)?;
     let mut progress = Progress::new(state.clock.images, total);
     let mut unread = Vec::new();
     let mut saved = Ok(());

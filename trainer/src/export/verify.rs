@@ -86,6 +86,7 @@ mod tests {
             images_seen: 0,
             data: String::new(),
             data_sha256: String::new(),
+            quality: String::new(),
         };
         let weights = super::super::Weights::Inside;
         super::super::export(&network(1)?, Precision::F32, &origin, weights, std::slice::from_ref(&path))?;

@@ -51,7 +51,7 @@ impl Contents {
 /// SHA-256 of a tensor's type, shape and bytes, in lower-case hexadecimal digits.
 pub(crate) fn tensor_sha256(dtype: Dtype, shape: &[usize], bytes: &[u8]) -> String {
     let hash = Sha256::new().chain_update(format!("{dtype:?} {shape:?}\n")).chain_update(bytes).finalize();
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    super::hex(&hash)
 }
 
 /// Whether all numbers of a tensor are.

@@ -138,8 +138,13 @@ fn every_network_learns_and_is_exported() -> crate::Result<()> {
         let sampler = average.evaluated()?.frozen(&statistics)?.map(|_, t| t.to_device(&Device::Cpu))?;
         // As training saw it, the batch's own statistics aside: no more than rounding lies between.
         assert!(sampler.graph().mixes_samples().is_none());
-        let origin =
-            Origin { recipe: String::new(), images_seen: 160, data: String::new(), data_sha256: String::new() };
+        let origin = Origin {
+            recipe: String::new(),
+            images_seen: 160,
+            data: String::new(),
+            data_sha256: String::new(),
+            quality: String::new(),
+        };
         for (precision, weights) in [(Precision::F32, Weights::Inside), (Precision::F16, Weights::Beside)] {
             let path = folder.path().join(format!("{precision}.onnx"));
             let written = export(&sampler, precision, &origin, weights, std::slice::from_ref(&path))?;

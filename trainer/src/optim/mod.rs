@@ -17,7 +17,6 @@ pub use clip::Clip;
 pub use flat::{Flat, Local, Reduce, Step};
 pub use learner::{Learner, Move};
 pub use scaling::{LossScale, Scaling};
-pub(crate) use schedule::between;
 pub use schedule::{Ramp, Schedule, Shape};
 
 use crate::ops::{self, Rule};

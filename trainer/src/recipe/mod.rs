@@ -10,7 +10,7 @@ mod optimizer;
 mod training;
 
 pub use changes::Change;
-pub use data::{Data, DataSet};
+pub use data::Data;
 pub use export::Export;
 pub use images::Images;
 pub use networks::{Discriminator, Generator};
@@ -115,7 +115,7 @@ impl Recipe {
     /// The recipe as TOML, which [`Self::parse`] reads back to the same.
     ///
     /// # Errors
-    /// A data folder whose name is no Unicode.
+    /// A path of the data that is not UTF-8.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).map_err(|e| Error::Recipe { origin: self.name.clone(), what: e.to_string() })
     }
@@ -129,6 +129,7 @@ impl Recipe {
         if self.seed > i64::MAX as u64 {
             return Err(format!("seed is {}, allowed is 0 to {}", self.seed, i64::MAX));
         }
+        self.data.check()?;
         self.generator.check()?;
         self.discriminator.check()?;
         self.objective.check()?;

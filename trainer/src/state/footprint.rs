@@ -66,7 +66,7 @@ pub(super) fn check(recipe: &Recipe, data: &Dataset, device: &Device) -> Result<
     let needs = Needs::of(recipe, [&generator, &discriminator], threads)?;
     let (here, host) = match device.is_cpu() {
         true => (needs.step.max(needs.checkpoint), 0),
-        false => (needs.step.saturating_add(data.pixels().len() as u64), needs.checkpoint),
+        false => (needs.step.saturating_add(data.len() as u64 * data.shape().len() as u64), needs.checkpoint),
     };
     let refuse = |needed: u64, what: &str, free: u64, place: &str| {
         let image = data.shape();

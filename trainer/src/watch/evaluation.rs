@@ -7,11 +7,15 @@ use crate::graph::Network;
 use crate::metrics::{self, Reference, Sampler, Samples};
 use crate::recipe::Images;
 use crate::state::{Evaluated, STATISTICS_LATENTS, State};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use runtime::ImageShape;
 
 /// Which samples are drawn: those of `trainer evaluate`.
 const SEED: u64 = 0;
+
+/// Memory for samples that are drawn together, and how many there are at most.
+const BYTES: u64 = 256_000_000;
+const LARGEST: usize = 256;
 
 /// Draws samples and compares them with the data, at the first tick after so many images each time, and at the end.
 #[derive(Debug)]
@@ -75,7 +79,7 @@ impl Hook for Evaluate {
 /// The generator of a state, as it would be exported but for the rounding of its weights.
 struct Live {
     network: Network,
-    device: candle_core::Device,
+    device: Device,
     latent: usize,
     image: ImageShape,
 }
@@ -88,5 +92,29 @@ impl Live {
         };
         let image = ImageShape { channels, height, width };
         Ok(Self { network, device: state.device.clone(), latent: state.recipe.generator.latent(), image })
+    }
+}
+
+impl Sampler for Live {
+    fn image(&self) -> ImageShape {
+        self.image
+    }
+
+    fn batch(&self) -> usize {
+        self.network.graph().samples_within(BYTES, LARGEST)
+    }
+
+    fn sample(&mut self, seed: u64, first: u64, images: &mut [u8]) -> Result<()> {
+        let count = images.len() / self.image.len();
+        let mut z = vec![0f32; count * self.latent];
+        for (z, index) in z.chunks_exact_mut(self.latent).zip(first..) {
+            runtime::fill_latent(seed, index, z);
+        }
+        let z = Tensor::from_vec(z, (count, self.latent), &self.device)?;
+        let values = self.network.forward(&[&z])?.flatten_all()?.to_vec1::<f32>()?;
+        for (byte, value) in images.iter_mut().zip(values) {
+            *byte = ((value + 1.) * 127.5).round().clamp(0., 255.) as u8;
+        }
+        Ok(())
     }
 }

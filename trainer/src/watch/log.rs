@@ -6,7 +6,7 @@ use crate::files;
 use crate::report::say;
 use serde::Deserialize;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// A line that is longer is none that was written here.
@@ -75,7 +75,9 @@ fn open(path: &Path, images: u64) -> Result<File> {
     if path.exists() {
         let log = files::open(path)?;
         let mut damaged = Vec::new();
-        files::write_with(path, |kept| keep(log, images, kept, &mut damaged))?;
+        files::write_atomically_with(path, |kept| {
+            keep(log, images, kept, &mut damaged).map_err(Error::io("write", path))
+        })?;
         if !damaged.is_empty() {
             let aside = path.with_extension("damaged.txt");
             say!(
@@ -92,7 +94,7 @@ fn open(path: &Path, images: u64) -> Result<File> {
 
 /// Copies the whole lines of ticks up to `images`; damaged ones, of which no more than their beginning, go to `damaged`. The
 /// last one, cut short by a kill, is neither.
-fn keep(log: File, images: u64, kept: &mut BufWriter<&File>, damaged: &mut Vec<Vec<u8>>) -> std::io::Result<()> {
+fn keep(log: File, images: u64, kept: &mut dyn Write, damaged: &mut Vec<Vec<u8>>) -> std::io::Result<()> {
     let mut log = BufReader::new(log);
     let mut line = Vec::new();
     loop {
@@ -109,9 +111,11 @@ fn keep(log: File, images: u64, kept: &mut BufWriter<&File>, damaged: &mut Vec<V
                 // The rest of a line that is too long.
                 while !line.ends_with(b"\n") {
                     let rest = log.fill_buf()?;
-                    let Some(end) = rest.iter().position(|&byte| byte == b'\n').or(rest.len().checked_sub(1)) else { break };
-                    line.push(rest[end]);
+                    let Some(end) = rest.iter().position(|&byte| byte == b'\n').or(rest.len().checked_sub(1)) else {
+                        break;
+                    };
                     line.truncate(1000);
+                    line.push(rest[end]);
                     log.consume(end + 1);
                 }
                 damaged.push(line.clone());
@@ -124,6 +128,12 @@ fn keep(log: File, images: u64, kept: &mut BufWriter<&File>, damaged: &mut Vec<V
 mod tests {
     use super::*;
 
+    fn at(images: u64) -> Tick {
+        let mut tick = Tick::default();
+        tick.images = images;
+        tick
+    }
+
     fn images(path: &Path) -> Vec<u64> {
         let text = std::fs::read_to_string(path).expect("reads");
         text.lines().map(|l| serde_json::from_str::<Line>(l).expect("a tick").images).collect()
@@ -135,12 +145,14 @@ mod tests {
         let path = folder.path().join("stats.jsonl");
         let mut log = Log::new(path.clone(), 0);
         for images in [10, 20, 30] {
-            log.write(&Tick { images, ..Tick::default() })?;
+            log.write(&at(images))?;
         }
-        log.write(&Tick { images: 15, partial: true, ..Tick::default() })?;
+        let mut stopped = at(15);
+        stopped.partial = true;
+        log.write(&stopped)?;
         // A line cut short by a kill.
         log.file.expect("open").write_all(b"{\"images\":4").expect("writes");
-        Log::new(path.clone(), 20).write(&Tick { images: 31, ..Tick::default() })?;
+        Log::new(path.clone(), 20).write(&at(31))?;
         assert_eq!(images(&path), [10, 20, 31]);
         assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 1, "nothing was damaged");
         Ok(())
@@ -153,7 +165,7 @@ mod tests {
         let long = "x".repeat(3 << 20);
         let lines: [&[u8]; 5] = [b"{\"images\":1}", b"{\"images\":\xff2}", long.as_bytes(), b"null", b"{\"images\":5}"];
         std::fs::write(&path, lines.map(|line| [line, b"\n"].concat()).concat()).expect("writes");
-        Log::new(path.clone(), 100).write(&Tick { images: 6, ..Tick::default() })?;
+        Log::new(path.clone(), 100).write(&at(6))?;
         assert_eq!(images(&path), [1, 5, 6]);
         let aside = std::fs::read(folder.path().join("stats.damaged.txt")).expect("set aside");
         assert!(aside.starts_with(b"{\"images\":\xff2}\nxxx") && aside.ends_with(b"null\n") && aside.len() < 3000);
@@ -168,6 +180,6 @@ mod tests {
         let path = folder.path().join("stats.jsonl");
         std::os::unix::fs::symlink("/dev/zero", &path).expect("links");
         let error = Log::new(path, 100).write(&Tick::default()).expect_err("refused").to_string();
-        assert!(error.contains("stats.jsonl") && error.contains("no regular file"), "{error}");
+        assert!(error.contains("stats.jsonl") && error.contains("a regular file is needed"), "{error}");
     }
 }
