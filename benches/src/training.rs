@@ -44,7 +44,7 @@ impl Training {
     /// # Errors
     /// On the CPU, losses that are no longer finite.
     pub fn step(&mut self) -> Result<Found> {
-        self.state.step(&mut || Ok(self.batches.next_batch()?))
+        self.state.step(&mut || self.batches.next_batch())
     }
 
     /// The losses of a step, of discriminator and generator; waits for the device.

@@ -112,7 +112,7 @@ fn same_run(a: &Recipe, b: &Recipe) -> bool {
         recipe.training.tick_kimg = 0.;
         recipe.training.checkpoint_kimg = 0.;
         recipe.export.precision = runtime::Precision::F32;
-        recipe.data.folder = None;
+        recipe.data.source = Default::default();
         recipe
     };
     free(a) == free(b)
@@ -121,7 +121,7 @@ fn same_run(a: &Recipe, b: &Recipe) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::mnist;
+    use crate::data;
     use crate::ops::testing::device;
     use crate::recipe::Arithmetic;
     use crate::state::tests::{batches, small};
@@ -151,7 +151,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (half, whole, resumed) =
             (folder.path().join("half"), folder.path().join("whole"), folder.path().join("resumed"));
-        let data = Arc::new(mnist::load(None)?);
+        let data = Arc::new(data::open(Path::new(data::MNIST))?.train);
         let mut state = State::new(small("resumes"), &data, &device())?;
         let mut batches = batches(&state, &data);
         for step in 0..8 {
@@ -159,7 +159,7 @@ mod tests {
                 scale_up(&state)?;
                 save(&state, &half)?;
             }
-            state.step(&mut || Ok(batches.next_batch()?))?;
+            state.step(&mut || batches.next_batch())?;
         }
         save(&state, &whole)?;
         let scales = state.loss_scales()?;
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!((state.clock.images, state.clock.latents, state.clock.steps), (32, 32, 4));
         let mut batches = self::batches(&state, &data);
         for _ in 0..4 {
-            state.step(&mut || Ok(batches.next_batch()?))?;
+            state.step(&mut || batches.next_batch())?;
         }
         state.recipe.training.kimg = small("resumes").training.kimg;
         save(&state, &resumed)?;
@@ -184,7 +184,7 @@ mod tests {
     fn other_and_damaged_files_are_errors() -> Result<()> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("checkpoint");
-        let data = Arc::new(mnist::load(None)?);
+        let data = Arc::new(data::open(Path::new(data::MNIST))?.train);
         save(&State::new(small("a"), &data, &device())?, &path)?;
         let error = |recipe: Recipe| load(&path, recipe, &data, &device()).expect_err("must be refused").to_string();
         let mut other = small("a");

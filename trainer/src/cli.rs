@@ -1,8 +1,10 @@
 //! What the command line says.
 
-use crate::evaluate;
+use crate::{evaluate, pack};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use runtime::Precision;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use trainer::device::Choice;
 use trainer::recipe::Override;
@@ -38,9 +40,10 @@ pub struct Args {
     #[arg(long, requires = "run", conflicts_with_all = ["recipe", "seed", "batch"])]
     pub resume: bool,
 
-    /// Folder with the four MNIST idx files, plain or .gz, instead of the copy inside the program
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    /// What to learn instead of the recipe's data: mnist (inside the program), a folder with idx files, an idx file of
+    /// images, or a pack, FILE.safetensors
+    #[arg(long, value_name = "PATH", value_parser = OsStringValueParser::new().try_map(utf8))]
+    pub data: Option<String>,
 
     /// Length of the run in thousands of images
     #[arg(long, value_name = "N", conflicts_with = "steps")]
@@ -83,6 +86,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Evaluate(evaluate::Args),
+    Pack(pack::Args),
 }
 
 const EXAMPLES: &str = "\
@@ -92,6 +96,7 @@ Examples:
   trainer --run runs/digits-1 --resume                 go on where it was interrupted
   trainer --run runs/digits-1 --export gen.safetensors export what a run has learned
   trainer --print-recipe > mine.toml                   a recipe to begin with; then --recipe mine.toml
+  trainer --data letters.safetensors                   other data: see `trainer pack --help`
   trainer evaluate gen.onnx                            how far its samples are from the data";
 
 /// `KEY=VALUE`, the value as TOML; a bare word is a string.
@@ -99,6 +104,11 @@ fn key_value(text: &str) -> Result<Override, String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, such as generator.width=64")?;
     let parsed = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut table| table.remove("v"));
     Ok((key.trim().to_owned(), parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()))))
+}
+
+/// A path that a recipe can hold.
+fn utf8(path: OsString) -> Result<String, &'static str> {
+    path.into_string().map_err(|_| "the path is not UTF-8, as a recipe must be; rename it, or give a link to it")
 }
 
 impl Args {
@@ -110,7 +120,7 @@ impl Args {
         put("training.kimg", self.kimg.map(toml::Value::from));
         put("seed", self.seed.map(|n| (n as i64).into()));
         put("export.precision", self.precision.map(|p| p.to_string().into()));
-        put("data.folder", self.data.as_ref().map(|path| path.to_string_lossy().into_owned().into()));
+        put("data.source", self.data.clone().map(toml::Value::from));
         all
     }
 }

@@ -5,8 +5,8 @@ use runtime::{Generator, Options};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use trainer::Result;
-use trainer::data::mnist;
-use trainer::metrics::{self, Evaluation, Reference, Samples};
+use trainer::data;
+use trainer::metrics::{self, Evaluation, Reference, Sampler, Samples};
 use trainer::report::{print, say};
 
 /// Measure how far a generator's samples are from the data
@@ -15,7 +15,7 @@ use trainer::report::{print, say};
 /// is trained on the data's labels once and then kept in the user's cache folder ($KILN_CACHE, or `kiln` in the system's).
 /// The Fréchet distance is that of the classifier's features: it is 0 for equal distributions, falls with the number of
 /// samples, and is comparable with distances of the same number and the same classifier only. The floor is what the data's
-/// own test images have.
+/// own test images have, if it has some.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -35,9 +35,10 @@ pub struct Args {
     #[arg(long)]
     pub json: bool,
 
-    /// Folder with the four MNIST idx files, plain or .gz, instead of the copy inside the program
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    /// What to compare with: mnist (inside the program), a folder with idx files, an idx file of images, or a pack,
+    /// FILE.safetensors
+    #[arg(long, value_name = "PATH", default_value = data::MNIST)]
+    pub data: PathBuf,
 
     /// Threads to compute with [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -49,20 +50,18 @@ Examples:
   trainer evaluate gen.onnx                            a table
   trainer evaluate gen.onnx --count 50000 --json       for a program; keys as in the README";
 
-/// Samples a call.
-const BATCH: usize = 256;
-
 /// Measures and prints.
 ///
 /// # Errors
 /// No generator, data that it cannot be compared with, and what the system says.
 pub fn run(args: &Args) -> Result<()> {
     let threads = rayon::current_num_threads();
-    let options = Options { threads, max_batch: BATCH, ..Options::default() };
-    let mut generator = Generator::open(&args.model, &options)?;
-    let data = mnist::splits(args.data.as_deref())?;
+    let open = |max_batch: usize| Generator::open(&args.model, &Options { threads, max_batch, ..Options::default() });
+    let image = open(1)?.image();
+    let mut generator = open(metrics::batch(image))?;
+    let data = data::open(&args.data)?;
     // What would fail after the classifier is trained is found out before it.
-    metrics::same_shape(&generator, &data)?;
+    metrics::same_shape(image, &data)?;
     let reference = Reference::new(&data, metrics::cache_folder().as_deref())?;
     let samples = Samples { count: args.count, seed: args.seed };
     let found = metrics::evaluate(&mut generator, samples, &data, &reference)?;
@@ -78,6 +77,8 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+const NO_TEST_IMAGES: &str = "no test images";
+
 /// The figures for a person.
 fn table(found: &Evaluation, model: &Path) -> String {
     let mut text = String::new();
@@ -87,14 +88,21 @@ fn table(found: &Evaluation, model: &Path) -> String {
     let Evaluation { samples, seed, data, classifier, floor, .. } = found;
     line("generator", format!("{}, {samples} samples of seed {seed}", model.display()));
     line("data", format!("{}, {} training images ({:.16})", data.name, data.training_images, data.sha256));
-    let accuracy = 100. * classifier.test_accuracy;
-    line("classifier", format!("{:.16}, right on {accuracy:.2} % of {} test images", classifier.sha256, floor.samples));
+    let right = match (classifier.test_accuracy, floor) {
+        (Some(part), Some(floor)) => format!("right on {:.2} % of {} test images", 100. * part, floor.samples),
+        (None, Some(_)) => "whose test images have no labels".into(),
+        (_, None) => NO_TEST_IMAGES.into(),
+    };
+    line("classifier", format!("{:.16}, {right}", classifier.sha256));
     line("", String::new());
     line(
         "Fréchet",
         format!("{:>10.3}  samples to training images, in the classifier's features", found.frechet_distance),
     );
-    line("floor", format!("{:>10.3}  the same for the {} test images", floor.frechet_distance, floor.samples));
+    let floor = floor.map_or(format!("{:>10}  {NO_TEST_IMAGES}", "-"), |floor| {
+        format!("{:>10.3}  the same for the {} test images", floor.frechet_distance, floor.samples)
+    });
+    line("floor", floor);
     line("KL", format!("{:>10.4}  classes of the samples from those of the data, in nats", found.class_kl));
     line("", String::new());
     let columns =

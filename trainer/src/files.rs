@@ -15,8 +15,16 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// What the system says, with the path.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomically_with(path, |file| file.write_all(bytes).map_err(Error::io("write", path)))
+}
+
+/// As [`write_atomically`], of what `write` writes, which need not be in memory.
+///
+/// # Errors
+/// Those of `write`, and what the system says, with the path.
+pub(crate) fn write_atomically_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let mut file = sibling(path)?;
-    file.write_all(bytes).map_err(Error::io("write", path))?;
+    write(file.as_file_mut())?;
     replace(file, path)
 }
 
@@ -56,7 +64,12 @@ pub(crate) fn folder_of(path: &Path) -> PathBuf {
 
 /// SHA-256 of `bytes`, in lower-case hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The safetensors file of `tensors` and `metadata`.

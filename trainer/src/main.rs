@@ -2,6 +2,7 @@
 
 mod cli;
 mod evaluate;
+mod pack;
 
 use candle_core::Device;
 use clap::{CommandFactory, Parser, error::ErrorKind};
@@ -11,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use trainer::data::{Dataset, mnist};
+use trainer::data::{self, Dataset};
 use trainer::export::{self, Format, Origin, Weights};
 use trainer::recipe::Recipe;
 use trainer::report::{duration, grid, print, say};
@@ -52,6 +53,7 @@ fn run(args: &Args) -> Result<()> {
             use_threads(args.threads);
             evaluate::run(args)
         }
+        Some(Command::Pack(args)) => pack::run(args),
     }
 }
 
@@ -76,7 +78,7 @@ fn train_or_export(args: &Args) -> Result<()> {
     if let Some(steps) = args.steps {
         recipe.training.kimg = (steps * recipe.training.images_a_step()) as f64 / 1000.;
     }
-    recipe.data.folder = recipe.data.folder.map(|folder| std::path::absolute(&folder).unwrap_or(folder));
+    recipe.data = recipe.data.absolute().map_err(|what| Error::Recipe { origin: recipe.name.clone(), what })?;
     if args.print_recipe {
         print!("{}", recipe.to_toml()?.trim_end());
         return Ok(());
@@ -92,7 +94,7 @@ fn train_or_export(args: &Args) -> Result<()> {
     if let Some(why) = why_cpu.filter(|_| cfg!(feature = "cuda")) {
         say!("no GPU: {why}");
     }
-    let data = Arc::new(mnist::load(recipe.data.folder.as_deref())?);
+    let data = Arc::new(data::open(&recipe.data.source)?.train);
     match existing {
         Some(run) if args.resume => {
             run.set_recipe(&recipe)?;
@@ -188,12 +190,12 @@ fn finish(state: &State, data: &Dataset, run: &Run, args: &Args) -> Result<()> {
     let sampler = sampler.map(|_, t| t.to_device(&Device::Cpu))?;
     let mut recipe = state.recipe.clone();
     // Where the data was on this machine is nobody else's business.
-    recipe.data.folder = None;
+    recipe.data.source = data.name().into();
     let origin = Origin {
         recipe: recipe.to_toml()?,
         images_seen: state.clock.images,
         data: data.name().to_owned(),
-        data_sha256: data.sha256().to_owned(),
+        data_sha256: data.sha256()?.to_owned(),
     };
     let weights = if args.external_weights { Weights::Beside } else { Weights::Inside };
     let exported = export::export(&sampler, recipe.export.precision, &origin, weights, &args.export)?;

@@ -57,7 +57,7 @@ pub fn train(state: &mut State, data: &Arc<Dataset>, run: &Run, stop: &AtomicBoo
     let mut tick_start = (state.clock.images, Instant::now(), batches.waited());
     while state.clock.images < total && !stop.load(Ordering::Relaxed) {
         let before = state.clock.images;
-        let found = state.step(&mut || Ok(batches.next_batch()?));
+        let found = state.step(&mut || batches.next_batch());
         unread.push(found.inspect_err(|_| progress.end())?);
 
         let images = state.clock.images;

@@ -11,7 +11,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
 use trainer::Result;
-use trainer::data::mnist;
+use trainer::data;
 use trainer::recipe::{Override, Recipe};
 
 /// As the trainer has it.
@@ -117,7 +117,7 @@ impl Variant {
     fn measure(mut self, args: &Args) -> Result<Measured> {
         self.overrides.push(("training.batch".to_owned(), args.batch.into()));
         let recipe = Recipe::load(self.recipe, &self.overrides)?;
-        let data = Arc::new(mnist::load(None)?);
+        let data = Arc::new(data::open(data::MNIST.as_ref())?.train);
         let memory_before = peak_memory();
         let mut training = Training::start(recipe, &data, Provider::Cpu, "f32")?;
         for _ in 0..args.warmup {

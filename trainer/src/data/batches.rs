@@ -1,11 +1,13 @@
 //! Batches of images and latents, made ahead by a thread of their own.
 
-use super::{Dataset, Order, tensor};
+use super::{ALONE, Dataset, Order, tensor};
+use crate::device;
+use crate::error::Result;
 use crate::ops::take_images;
 use crate::random;
 use crate::recipe::Recipe;
-use candle_core::{Device, Result, Tensor};
-use runtime::ImageShape;
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
@@ -13,20 +15,41 @@ use std::time::{Duration, Instant};
 /// Batches that wait ready.
 const AHEAD: usize = 2;
 
+/// Data of up to so many bytes is kept on a GPU, if that is no more than this part of the memory that is free there.
+const RESIDENT: (u64, u64) = (2 << 30, 4);
+/// Bytes that are sent there together.
+const PIECE: usize = 64 << 20;
+
 /// Images number `first` to `first + count` of an order: [count, H, W, C] in [-1, 1].
 ///
 /// # Errors
-/// None but those of the device.
+/// What the system says of the file that they are in.
 pub fn images(data: &Dataset, order: &mut Order, first: u64, count: usize) -> Result<Tensor> {
-    let indices: Vec<usize> = (first..first + count as u64).map(|position| order.at(position)).collect();
-    tensor(indices.iter().filter_map(|&index| data.image(index)), data.shape())
+    images_at(data, &order.take(first, count))
+}
+
+/// Images number `indices`: [n, H, W, C] in [-1, 1].
+///
+/// # Errors
+/// Numbers past the end, and what the system says of the file that they are in.
+pub fn images_at(data: &Dataset, indices: &[usize]) -> Result<Tensor> {
+    Ok(tensor(&bytes_at(data, indices)?, data.shape())?)
+}
+
+/// Images number `indices`: [n, H, W, C], 0 to 255.
+fn bytes_at(data: &Dataset, indices: &[usize]) -> Result<Vec<u8>> {
+    let size = data.shape().len();
+    let mut bytes = vec![0; indices.len() * size];
+    let images = bytes.par_chunks_exact_mut(size).with_min_len(ALONE.div_ceil(size));
+    images.zip(indices).try_for_each(|(image, &index)| data.read(index, image))?;
+    Ok(bytes)
 }
 
 /// `count` latents of one purpose from index `first` on, [count, width].
 ///
 /// # Errors
 /// None but those of the device.
-pub fn latents(seed: u64, purpose: &str, first: u64, count: usize, width: usize) -> Result<Tensor> {
+pub fn latents(seed: u64, purpose: &str, first: u64, count: usize, width: usize) -> candle_core::Result<Tensor> {
     let seed = random::derive(seed, purpose);
     let mut z = vec![0f32; count * width];
     for (z, index) in z.chunks_exact_mut(width).zip(first..) {
@@ -44,54 +67,77 @@ pub struct Batch {
     pub z: Tensor,
 }
 
-/// The batches of a run, made ahead by a thread of their own.
+/// What the thread makes of the images of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// The images, for a processor.
+    Values,
+    /// Their bytes, from which a GPU makes the images.
+    Bytes,
+    /// Their numbers, by which a GPU takes them from all bytes, which it has.
+    Numbers,
+}
+
+/// The batches of a run, made ahead by a thread of their own. It ends when they are dropped.
 #[derive(Debug)]
 pub struct Batches {
     ready: Receiver<Result<Batch>>,
-    /// The images on a GPU, which takes those of a batch by their numbers: [N, C, H, W] in bytes.
-    resident: Option<Tensor>,
-    shape: ImageShape,
+    form: Form,
+    /// What [`take_images`] needs beside what the thread makes: of bytes the numbers 0, 1, ..., of numbers all bytes.
+    beside: Option<Tensor>,
     device: Device,
     waited: Duration,
 }
 
 impl Batches {
     /// The batches of a run of `recipe` on `device`, images and as many latents, from image `first` of its order on. A GPU
-    /// keeps a copy of all images.
+    /// keeps a copy of all images where that takes no more than a quarter of its free memory, and 2 GiB.
     ///
     /// # Errors
-    /// More images than the device has memory for.
+    /// No threads to be had, no memory on the device, and what the system says of the file that the images are in.
     pub fn new(data: Arc<Dataset>, device: &Device, recipe: &Recipe, first: u64) -> Result<Self> {
-        let (seed, latent) = (recipe.seed, recipe.generator.latent());
-        let count = recipe.training.batch / recipe.training.micro_batches;
-        let (sender, ready) = sync_channel(AHEAD);
-        let (shape, len) = (data.shape(), data.len());
-        let resident = match device.is_cpu() {
-            true => None,
-            false => Some(Tensor::from_slice(data.pixels(), (len, shape.channels, shape.height, shape.width), device)?),
+        let form = match device::free_memory(device)? {
+            None => Form::Values,
+            Some(free) => {
+                let (most, part) = RESIDENT;
+                let bytes = data.len() as u64 * data.shape().len() as u64;
+                if bytes <= most.min(free / part) { Form::Numbers } else { Form::Bytes }
+            }
         };
-        let by_number = resident.is_some();
-        std::thread::spawn(move || {
-            let mut order = Order::of_training(&data, seed);
+        Self::of_form(data, device, recipe, first, form)
+    }
+
+    fn of_form(data: Arc<Dataset>, device: &Device, recipe: &Recipe, first: u64, form: Form) -> Result<Self> {
+        let count = recipe.training.batch / recipe.training.micro_batches;
+        let beside = match form {
+            Form::Values => None,
+            Form::Bytes => Some(Tensor::arange(0, count as u32, device)?),
+            Form::Numbers => Some(all_bytes(&data, device)?),
+        };
+        let (sender, ready) = sync_channel(AHEAD);
+        let mut maker = Maker {
+            order: Order::of_training(&data, recipe.seed),
+            data,
+            form,
+            count,
+            seed: recipe.seed,
+            latent: recipe.generator.latent(),
+        };
+        // Threads of its own: those of the program may all be in the step that waits for the batch.
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(rayon::current_num_threads());
+        // Whoever receives finds the sender gone.
+        let threads = threads.panic_handler(|_| ()).build().map_err(candle_core::Error::wrap)?;
+        threads.spawn(move || {
             for first in (first..).step_by(count.max(1)) {
-                let real = match by_number {
-                    true => {
-                        let numbers = (first..first + count as u64).map(|position| order.at(position) as u32);
-                        Tensor::from_vec(numbers.collect(), count, &Device::Cpu)
-                    }
-                    false => images(&data, &mut order, first, count),
-                };
-                let batch = real.and_then(|real| {
-                    let z = latents(seed, "latents", first, count, latent)?;
-                    Ok(Batch { real, z })
-                });
+                let batch = maker.batch(first);
+                let last = batch.is_err();
                 // Nobody listens any more: the run is over.
-                if sender.send(batch).is_err() {
+                if sender.send(batch).is_err() || last {
                     return;
                 }
             }
         });
-        Ok(Self { ready, resident, shape, device: device.clone(), waited: Duration::ZERO })
+        Ok(Self { ready, form, beside, device: device.clone(), waited: Duration::ZERO })
     }
 
     /// The next batch.
@@ -100,21 +146,23 @@ impl Batches {
     /// What went wrong on the thread that makes them.
     pub fn next_batch(&mut self) -> Result<Batch> {
         let Batch { real, z } = self.receive()?;
-        let real = match &self.resident {
-            Some(all) => take_images(all, &real.to_device(&self.device)?, self.shape)?,
-            None => real,
+        let real = match (&self.beside, self.form) {
+            (Some(all), Form::Numbers) => take_images(all, &real.to_device(&self.device)?)?,
+            (Some(numbers), _) => take_images(&real.to_device(&self.device)?, numbers)?,
+            (None, _) => real,
         };
         Ok(Batch { real, z: z.to_device(&self.device)? })
     }
 
     fn receive(&mut self) -> Result<Batch> {
+        let gone = || candle_core::Error::Msg("the thread that makes batches is gone".into());
         match self.ready.try_recv() {
             Ok(batch) => return batch,
-            Err(TryRecvError::Disconnected) => candle_core::bail!("the thread that makes batches is gone"),
+            Err(TryRecvError::Disconnected) => return Err(gone().into()),
             Err(TryRecvError::Empty) => (),
         }
         let start = Instant::now();
-        let batch = self.ready.recv().map_err(candle_core::Error::wrap)?;
+        let batch = self.ready.recv().map_err(|_| gone())?;
         self.waited += start.elapsed();
         batch
     }
@@ -125,41 +173,149 @@ impl Batches {
     }
 }
 
+/// What makes batches.
+struct Maker {
+    data: Arc<Dataset>,
+    order: Order,
+    form: Form,
+    count: usize,
+    seed: u64,
+    latent: usize,
+}
+
+impl Maker {
+    /// The batch from image `first` on, its images in the form that is wanted.
+    fn batch(&mut self, first: u64) -> Result<Batch> {
+        let (indices, shape) = (self.order.take(first, self.count), self.data.shape());
+        let real = match self.form {
+            Form::Values => images_at(&self.data, &indices)?,
+            Form::Bytes => {
+                let dims = (indices.len(), shape.height, shape.width, shape.channels);
+                Tensor::from_vec(bytes_at(&self.data, &indices)?, dims, &Device::Cpu)?
+            }
+            Form::Numbers => Tensor::from_iter(indices.iter().map(|&index| index as u32), &Device::Cpu)?,
+        };
+        Ok(Batch { real, z: latents(self.seed, "latents", first, self.count, self.latent)? })
+    }
+}
+
+/// All images in bytes [N, H, W, C] on `device`, sent a piece at a time.
+fn all_bytes(data: &Dataset, device: &Device) -> Result<Tensor> {
+    let (shape, len) = (data.shape(), data.len());
+    let dims = |count: usize| (count, shape.height, shape.width, shape.channels);
+    let all = Tensor::zeros(dims(len), candle_core::DType::U8, device)?;
+    let count = (PIECE / shape.len()).max(1);
+    for first in (0..len).step_by(count) {
+        let mut piece = vec![0; count.min(len - first) * shape.len()];
+        data.read(first, &mut piece)?;
+        let piece = Tensor::from_vec(piece, dims(count.min(len - first)), device)?;
+        all.slice_set(&piece, 0, first)?;
+    }
+    Ok(all)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ops::testing::device;
+    use runtime::ImageShape;
 
-    fn data(channels: usize, width: usize, pixels: Vec<u8>) -> Arc<Dataset> {
-        Arc::new(Dataset::new("numbers", ImageShape { channels, height: 1, width }, pixels))
+    fn data(pixels: Vec<u8>) -> Arc<Dataset> {
+        Arc::new(Dataset::new("numbers", ImageShape { channels: 2, height: 1, width: 1 }, pixels))
+    }
+
+    fn recipe() -> Recipe {
+        let overrides = [("seed".into(), 5.into()), ("generator.latent".into(), 3.into())];
+        Recipe::load("digits", &overrides).expect("a recipe")
+    }
+
+    fn flat(t: &Tensor) -> Vec<f32> {
+        t.flatten_all().and_then(|t| t.to_vec1()).expect("values")
     }
 
     #[test]
-    fn pixels_become_values_from_minus_one_to_one_channels_last() -> Result<()> {
-        let data = data(2, 3, vec![0, 0, 0, 255, 255, 255]);
-        let images = images(&data, &mut Order::of_training(&data, 0), 0, 3)?;
-        assert_eq!(images.dims(), [3, 1, 3, 2]);
-        assert_eq!(images.flatten_all()?.to_vec1::<f32>()?, [-1., 1.].repeat(9));
+    fn batches_made_ahead_are_those_of_the_order_from_any_start_in_any_form() -> Result<()> {
+        let data = data((0..200).collect());
+        let mut recipe = recipe();
+        let mut order = Order::of_training(&data, 5);
+        // Of a step's images, as many at a time as are computed at a time.
+        for ((batch, micro_batches), start) in [(8, 1), (32, 4)].into_iter().flat_map(|sizes| [(sizes, 0), (sizes, 96)])
+        {
+            (recipe.training.batch, recipe.training.micro_batches) = (batch, micro_batches);
+            for form in [Form::Values, Form::Bytes, Form::Numbers] {
+                let device = if form == Form::Values { Device::Cpu } else { device() };
+                let mut batches = Batches::of_form(data.clone(), &device, &recipe, start, form)?;
+                for step in 0..6 {
+                    let (batch, first) = (batches.next_batch()?, start + step * 8);
+                    let expected = flat(&images(&data, &mut order, first, 8)?);
+                    let apart = flat(&batch.real).iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0., f32::max);
+                    assert!(apart < 1e-6 && batch.real.dims() == [8, 1, 1, 2], "{form:?}: {apart}");
+                    assert_eq!(flat(&batch.z), flat(&latents(5, "latents", first, 8, 3)?));
+                }
+            }
+        }
         Ok(())
     }
 
     #[test]
-    fn batches_made_ahead_are_those_of_the_order_from_any_start() -> crate::Result<()> {
-        let data = data(1, 1, (0..100).collect());
-        let mut recipe = Recipe::load("digits", &[("seed".into(), 5.into()), ("generator.latent".into(), 3.into())])?;
-        let mut order = Order::of_training(&data, 5);
-        // Of a step's images, as many at a time as are computed at a time.
-        for (batch, micro_batches) in [(8, 1), (32, 4)] {
-            (recipe.training.batch, recipe.training.micro_batches) = (batch, micro_batches);
-            for start in [0, 96] {
-                let mut batches = Batches::new(data.clone(), &device(), &recipe, start)?;
-                for step in 0..6 {
-                    let (batch, first) = (batches.next_batch()?, start + step * 8);
-                    let flat = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
-                    assert_eq!(flat(&batch.real)?, flat(&images(&data, &mut order, first, 8)?)?);
-                    assert_eq!(flat(&batch.z)?, flat(&latents(5, "latents", first, 8, 3)?)?);
-                }
-            }
+    fn fewer_images_than_a_batch_are_shown_again() -> Result<()> {
+        let data = data((0..10).collect());
+        let mut recipe = recipe();
+        recipe.training.batch = 16;
+        let batch = Batches::new(data.clone(), &Device::Cpu, &recipe, 0)?.next_batch()?;
+        let mut firsts: Vec<u8> =
+            flat(&batch.real).iter().step_by(2).map(|v| ((v + 1.) * 127.5).round() as u8).collect();
+        assert_eq!(firsts.len(), 16);
+        for epoch in firsts.chunks_mut(5) {
+            epoch.sort_unstable();
+        }
+        assert_eq!(firsts[..15], [0, 2, 4, 6, 8].repeat(3));
+        Ok(())
+    }
+
+    /// While this thread is the only one of the program's, and busy.
+    #[test]
+    fn batches_are_made_while_the_program_has_one_thread() -> Result<()> {
+        // Large enough for several threads.
+        let shape = ImageShape { channels: 1, height: 512, width: 512 };
+        let data = Arc::new(Dataset::new("large", shape, vec![7; 2 * shape.len()]));
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
+        pool.install(|| {
+            let mut batches = Batches::new(data, &Device::Cpu, &recipe(), 0)?;
+            let batch = batches.next_batch()?;
+            assert_eq!(batch.real.dims(), [64, 512, 512, 1]);
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn a_file_that_is_cut_short_meanwhile_ends_the_run_with_its_name() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("data.safetensors");
+        let splits =
+            crate::data::Splits { train: Arc::into_inner(data((0..200).collect())).expect("alone"), test: None };
+        crate::data::pack::write(&splits, "numbers", &path)?;
+        let data = Arc::new(crate::data::open(&path)?.train);
+        let mut batches = Batches::new(data, &Device::Cpu, &recipe(), 0)?;
+        batches.next_batch()?;
+        let half = path.metadata().expect("is there").len() / 2;
+        std::fs::File::options().write(true).open(&path).and_then(|file| file.set_len(half)).expect("cuts");
+        let error = (0..9).find_map(|_| batches.next_batch().err()).expect("an error").to_string();
+        assert!(error.contains("data.safetensors"), "{error}");
+        assert!(batches.next_batch().is_err(), "it goes on");
+        Ok(())
+    }
+
+    #[test]
+    fn the_thread_ends_when_batches_are_dropped() -> Result<()> {
+        let data = data((0..200).collect());
+        let batches = Batches::new(data.clone(), &Device::Cpu, &recipe(), 0)?;
+        assert_eq!(Arc::strong_count(&data), 2);
+        drop(batches);
+        let start = Instant::now();
+        while Arc::strong_count(&data) > 1 {
+            assert!(start.elapsed() < Duration::from_secs(30), "it goes on");
+            std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     }

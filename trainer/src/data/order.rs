@@ -32,6 +32,11 @@ impl Order {
         }
         self.epoch.as_ref().map_or(0, |(_, order)| order[place] as usize)
     }
+
+    /// Which images have the places from `first` on, as many as `count`.
+    pub fn take(&mut self, first: u64, count: usize) -> Vec<usize> {
+        (first..first + count as u64).map(|position| self.at(position)).collect()
+    }
 }
 
 #[cfg(test)]

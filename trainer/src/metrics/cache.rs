@@ -16,10 +16,10 @@ pub(super) struct Kept {
     pub classifier: Classifier,
     /// Of the training images' features.
     pub training: Moments,
-    /// Of the test images' features.
-    pub test: Moments,
-    /// How many test images the classifier puts into the right class.
-    pub right: u64,
+    /// Of the test images' features, if there are test images.
+    pub test: Option<Moments>,
+    /// How many test images the classifier puts into the right class, if they have labels.
+    pub right: Option<u64>,
 }
 
 /// The user's cache folder: `$KILN_CACHE`; else the folder `kiln` in the system's one, which is `$XDG_CACHE_HOME` or
@@ -48,21 +48,18 @@ pub(super) fn write(path: &Path, key: &str, kept: &Kept) -> Result<()> {
 
 /// The whole file. A hash of the content is in its metadata, since safetensors notices no change within a tensor.
 fn bytes(key: &str, kept: &Kept) -> Result<Vec<u8>> {
-    let moments: Vec<_> = [("training", &kept.training), ("test", &kept.test)]
-        .into_iter()
+    let moments = || [("training", &kept.training)].into_iter().chain(kept.test.iter().map(|test| ("test", test)));
+    let parts: Vec<_> = moments()
         .flat_map(|(name, m)| [(format!("{name}.mean"), m.mean()), (format!("{name}.scatter"), m.scatter())])
         .map(|(name, values)| Ok((name, Tensor::new(values, &Device::Cpu)?)))
         .collect::<Result<_>>()?;
     let tensors = || {
         let classifier = kept.classifier.parameters().into_iter().map(|(name, t)| (format!("classifier.{name}"), t));
-        classifier.chain(moments.iter().map(|(name, t)| (name.clone(), t)))
+        classifier.chain(parts.iter().map(|(name, t)| (name.clone(), t)))
     };
-    let mut metadata = BTreeMap::from([
-        ("key".to_owned(), key.to_owned()),
-        ("training.count".to_owned(), kept.training.count().to_string()),
-        ("test.count".to_owned(), kept.test.count().to_string()),
-        ("test.right".to_owned(), kept.right.to_string()),
-    ]);
+    let mut metadata = BTreeMap::from([("key".to_owned(), key.to_owned())]);
+    metadata.extend(moments().map(|(name, m)| (format!("{name}.count"), m.count().to_string())));
+    metadata.extend(kept.right.map(|right| ("test.right".to_owned(), right.to_string())));
     metadata.insert("sha256".to_owned(), files::sha256(&files::safetensors_bytes(tensors(), metadata.clone())?));
     Ok(files::safetensors_bytes(tensors(), metadata)?)
 }
@@ -92,10 +89,11 @@ pub(super) fn read(
     let classifier = Classifier::restore(shape, classes, |parameter| {
         files::read_tensor(&file, &format!("classifier.{}", parameter.name))
     });
+    let moments = |name: &str| moments(&file, &metadata, name).map_err(|e| damaged(&e));
     let kept = Kept {
         classifier: classifier.map_err(|e| damaged(&e))?,
-        training: moments(&file, &metadata, "training").map_err(|e| damaged(&e))?,
-        test: moments(&file, &metadata, "test").map_err(|e| damaged(&e))?,
+        training: moments("training").and_then(|m| m.ok_or_else(|| damaged(&"no training.count")))?,
+        test: moments("test")?,
         right: count(&metadata, "test.right").map_err(|e| damaged(&e))?,
     };
     // What was understood makes the same file again, hash included, or something in it was changed.
@@ -105,15 +103,21 @@ pub(super) fn read(
     }
 }
 
-fn moments(file: &SafeTensors<'_>, metadata: &HashMap<String, String>, name: &str) -> candle_core::Result<Moments> {
+/// The moments called `name`, if they are there.
+fn moments(
+    file: &SafeTensors<'_>,
+    metadata: &HashMap<String, String>,
+    name: &str,
+) -> candle_core::Result<Option<Moments>> {
+    let Some(count) = count(metadata, &format!("{name}.count"))? else { return Ok(None) };
     let part = |part: &str| files::read_tensor(file, &format!("{name}.{part}"))?.flatten_all()?.to_vec1::<f64>();
-    let moments = Moments::from_parts(count(metadata, &format!("{name}.count"))?, &part("mean")?, &part("scatter")?);
-    moments.ok_or_else(|| candle_core::Error::Msg(format!("{name}: lengths do not fit")))
+    let moments = Moments::from_parts(count, &part("mean")?, &part("scatter")?);
+    moments.map(Some).ok_or_else(|| candle_core::Error::Msg(format!("{name}: lengths do not fit")))
 }
 
-fn count(metadata: &HashMap<String, String>, key: &str) -> candle_core::Result<u64> {
-    let value = metadata.get(key).and_then(|text| text.parse().ok());
-    value.ok_or_else(|| candle_core::Error::Msg(format!("no {key}")))
+/// The count called `key`, if it is there.
+fn count(metadata: &HashMap<String, String>, key: &str) -> candle_core::Result<Option<u64>> {
+    metadata.get(key).map(|text| text.parse().map_err(candle_core::Error::wrap)).transpose()
 }
 
 #[cfg(test)]
@@ -122,22 +126,24 @@ mod tests {
     use super::*;
 
     /// A file of an untrained classifier, and all it needs to be read.
-    fn kept() -> (Kept, ImageShape) {
+    fn kept(test: bool) -> (Kept, ImageShape) {
         let data = testing::splits();
         let shape = data.train.shape();
         let blank =
             Classifier::restore(shape, 2, |p| Tensor::ones(p.shape.clone(), candle_core::DType::F32, &Device::Cpu));
         let classifier = blank.expect("a classifier");
         let mut moments = Moments::new(classifier.width());
-        moments.add(&classifier.look(data.test.pixels()).expect("sees").features);
-        (Kept { classifier, training: moments.clone(), test: moments, right: 50 }, shape)
+        let pixels = testing::pixels(testing::test(&data)).expect("pixels");
+        moments.add(&classifier.look(&pixels).expect("sees").features);
+        let training = moments.clone();
+        (Kept { classifier, training, test: test.then_some(moments), right: test.then_some(50) }, shape)
     }
 
     #[test]
     fn every_damage_is_noticed() -> Result<()> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
-        let (kept, shape) = kept();
+        let (kept, shape) = kept(true);
         write(&path, "key", &kept)?;
         let whole = std::fs::read(&path).expect("reads");
         let read = |key: &str, classes: usize| read(&path, key, shape, classes);
@@ -159,6 +165,17 @@ mod tests {
         assert!(read("key", 3).expect_err("other classes").contains("damaged"));
         std::fs::remove_file(&path).expect("removes");
         assert!(read("key", 2).expect("no file is no damage").is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn data_without_test_images_is_kept_without_them() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        let (kept, shape) = kept(false);
+        write(&path, "key", &kept)?;
+        let read = read(&path, "key", shape, 2).expect("reads").expect("is there");
+        assert_eq!((read.training, read.test, read.right), (kept.training, None, None));
         Ok(())
     }
 

@@ -1,10 +1,10 @@
 //! How samples spread over the classes of the data.
 
 /// How often each class occurs among `classes`; those that are not below `count` are left out.
-pub fn histogram(classes: &[u8], count: usize) -> Vec<u64> {
+pub fn histogram(classes: &[u32], count: usize) -> Vec<u64> {
     let mut found = vec![0; count];
     for &class in classes {
-        if let Some(n) = found.get_mut(usize::from(class)) {
+        if let Some(n) = found.get_mut(class as usize) {
             *n += 1;
         }
     }

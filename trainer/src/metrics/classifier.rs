@@ -6,8 +6,9 @@
 //! that what the classifier sees in an image depends on that image alone. Seeded: the same data and seed, the same weights
 //! on the same machine.
 
+use super::BYTES;
 use super::cross_entropy::cross_entropy;
-use crate::data::{self, Dataset, Labels, Order};
+use crate::data::{self, Dataset, Labels, Order, batch_within};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::graph::operators::BatchNorm;
@@ -74,7 +75,7 @@ pub struct Seen {
     /// The outputs of its last but one layer, [N, width].
     pub features: Vec<f32>,
     /// The most likely class, `[N]`.
-    pub classes: Vec<u8>,
+    pub classes: Vec<u32>,
 }
 
 impl Classifier {
@@ -88,12 +89,12 @@ impl Classifier {
         let adam =
             |lr: f64| Optimizer::Adam(Adam { lr: lr.into(), beta1: t.beta1.into(), beta2: t.beta2.into(), eps: 1e-8 });
         let mut learner = Learner::new(&network, adam(t.learning_rate).moments(), false, DType::F32)?;
-        let batch = t.batch.min(data.len());
+        let batch = t.batch.min(data.len()).min(super::batch(shape));
         let steps = (t.epochs * data.len() / batch).max(t.least_steps);
         let mut order = Order::new(data.len(), seed, "classifier");
-        let mut images = |first: usize, count: usize| -> Result<(Tensor, Vec<u8>)> {
-            let indices: Vec<usize> = (first..first + count).map(|position| order.at(position as u64)).collect();
-            let x = data::tensor(indices.iter().filter_map(|&i| data.image(i)), shape)?;
+        let mut images = |first: usize, count: usize| -> Result<(Tensor, Vec<u32>)> {
+            let indices = order.take(first as u64, count);
+            let x = data::images_at(data, &indices)?;
             Ok((x, indices.iter().filter_map(|&i| labels.values.get(i).copied()).collect()))
         };
 
@@ -121,7 +122,8 @@ impl Classifier {
         }
         bar.end();
 
-        let (x, _) = images(steps * batch, t.statistics.min(data.len()))?;
+        let statistics = batch_within(shape, BYTES, t.statistics).min(data.len());
+        let (x, _) = images(steps * batch, statistics)?;
         let statistics = learner.network().batch_statistics(&[&x])?;
         Ok(Self { shape, classes: labels.classes, network: learner.network().frozen(&statistics)? })
     }
@@ -139,19 +141,19 @@ impl Classifier {
         Ok(Self { shape, classes, network: blank.map(|parameter, _| tensor(parameter))? })
     }
 
-    /// What is seen in `pixels` [N, C, H, W], 0 to 255; a last, incomplete image is left out.
+    /// What is seen in `pixels` [N, H, W, C], 0 to 255; a last, incomplete image is left out.
     ///
     /// # Errors
     /// None but those of the device.
     pub fn look(&self, pixels: &[u8]) -> Result<Seen> {
-        let x = data::tensor(pixels.chunks_exact(self.shape.len()), self.shape)?;
+        let x = data::tensor(pixels, self.shape)?;
         let [logits, features] = &self.network.outputs(&[&x], |_, _| ())?[..] else {
             return Err(Error::Evaluation("the classifier gives no features".into()));
         };
         let logits = logits.flatten_all()?.to_vec1::<f32>()?;
         let largest =
             |logits: &[f32]| (0..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best });
-        let classes = logits.chunks_exact(self.classes).map(|logits| largest(logits) as u8).collect();
+        let classes = logits.chunks_exact(self.classes).map(|logits| largest(logits) as u32).collect();
         Ok(Seen { features: features.flatten_all()?.to_vec1()?, classes })
     }
 
@@ -244,7 +246,7 @@ mod tests {
             for normalised in [false, true] {
                 let network = network(shape, 7, normalised, &mut Init::new(1))?;
                 assert_eq!(network.output_shape(), [7], "{shape:?}");
-                let x = data::tensor([&vec![9u8; shape.len()][..], &vec![200; shape.len()]], shape)?;
+                let x = data::tensor(&[vec![9; shape.len()], vec![200; shape.len()]].concat(), shape)?;
                 let trace = network.trace(&[&x])?;
                 let (_, gradient) = cross_entropy(trace.output(), &[0, 6])?;
                 let gradients = trace.backward(&gradient, Wanted::PARAMETERS)?;
@@ -262,16 +264,16 @@ mod tests {
             let mut noise = vec![0f32; 60 * shape.len()];
             runtime::fill_latent(seed, 0, &mut noise);
             let mut pixels: Vec<u8> = noise.iter().map(|v| (60. + 30. * v).clamp(0., 255.) as u8).collect();
-            let labels: Vec<u8> = (0..60).map(|i| i % 3).collect();
+            let labels: Vec<u32> = (0..60).map(|i| i % 3).collect();
             for (image, &label) in pixels.chunks_exact_mut(shape.len()).zip(&labels) {
-                for (y, x) in (4..7).flat_map(|y| (0..3).map(move |x| (y, x + 3 * usize::from(label)))) {
+                for (y, x) in (4..7).flat_map(|y| (0..3).map(move |x| (y, x + 3 * label as usize))) {
                     image[y * shape.width + x] = 200;
                 }
             }
-            (Dataset::new("squares", shape, pixels), Labels { values: labels, classes: 3 })
+            (Dataset::new("squares", shape, pixels), Labels { values: labels, classes: 3, names: None })
         };
         let ((train, labels), (test, expected)) = (data(1), data(2));
-        let seen = Classifier::train(&train, &labels, 0)?.look(test.pixels())?;
+        let seen = Classifier::train(&train, &labels, 0)?.look(&testing::pixels(&test)?)?;
         let right = seen.classes.iter().zip(&expected.values).filter(|(a, b)| a == b).count();
         assert!(right >= 57, "{right} of 60 right");
         assert_eq!(seen.features.len(), 60 * FEATURES);
@@ -304,8 +306,8 @@ mod tests {
         })?;
         assert_eq!(restored.sha256()?, trained.sha256()?);
         // One image alone is seen as it is among others.
-        let (all, size) = (data.test.pixels(), data.test.shape().len());
-        let (seen, alone) = (trained.look(all)?, restored.look(&all[size..2 * size])?);
+        let (all, size) = (testing::pixels(testing::test(data))?, data.train.shape().len());
+        let (seen, alone) = (trained.look(&all)?, restored.look(&all[size..2 * size])?);
         assert_eq!(seen.classes[1], alone.classes[0]);
         for (a, b) in seen.features[FEATURES..2 * FEATURES].iter().zip(&alone.features) {
             assert!((a - b).abs() < 1e-4, "{a} among others, {b} alone");

@@ -5,7 +5,7 @@ use candle_core::{Device, Result, Tensor};
 /// The mean over a batch of `-ln p(label)`, where p is the softmax of `logits` [N, classes], and its gradient with respect
 /// to the logits, `(p - 1[label]) / N`. With the largest logit subtracted first, nothing overflows, and the logarithm is of
 /// a number from 1 to the count of classes.
-pub(super) fn cross_entropy(logits: &Tensor, labels: &[u8]) -> Result<(f64, Tensor)> {
+pub(super) fn cross_entropy(logits: &Tensor, labels: &[u32]) -> Result<(f64, Tensor)> {
     let (n, classes) = logits.dims2()?;
     let mut gradient = logits.flatten_all()?.to_vec1::<f32>()?;
     let mut loss = 0.;
@@ -14,7 +14,7 @@ pub(super) fn cross_entropy(logits: &Tensor, labels: &[u8]) -> Result<(f64, Tens
         let sum: f64 = row.iter().map(|&l| f64::from(l - largest).exp()).sum();
         for (class, value) in row.iter_mut().enumerate() {
             let shifted = f64::from(*value - largest);
-            let target = f64::from(u8::from(class == usize::from(label)));
+            let target = f64::from(u8::from(class == label as usize));
             loss += target * (sum.ln() - shifted) / n as f64;
             *value = ((shifted.exp() / sum - target) / n as f64) as f32;
         }
@@ -32,10 +32,10 @@ mod tests {
 
     #[test]
     fn cross_entropy_is_that_of_the_probabilities() -> Result<()> {
-        let (rows, labels) = ([[0.5, -1., 2.], [0., 3., 0.25]], [0u8, 1]);
+        let (rows, labels) = ([[0.5, -1., 2.], [0., 3., 0.25]], [0u32, 1]);
         let by_definition = |rows: &[[f64; 3]; 2]| {
-            let of = |row: &[f64; 3], label: u8| {
-                -(row[usize::from(label)].exp() / row.iter().map(|v| v.exp()).sum::<f64>()).ln()
+            let of = |row: &[f64; 3], label: u32| {
+                -(row[label as usize].exp() / row.iter().map(|v| v.exp()).sum::<f64>()).ln()
             };
             (of(&rows[0], labels[0]) + of(&rows[1], labels[1])) / 2.
         };

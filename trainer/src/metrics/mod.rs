@@ -10,6 +10,7 @@ mod classifier;
 mod cross_entropy;
 mod frechet;
 mod reference;
+mod sampler;
 #[cfg(test)]
 mod testing;
 
@@ -18,12 +19,22 @@ pub use classes::{histogram, kl_divergence};
 pub use classifier::{Classifier, Seen};
 pub use frechet::{Moments, frechet_distance};
 pub use reference::Reference;
+pub use sampler::Sampler;
 
-use crate::data::Splits;
+use crate::data::{Splits, batch_within};
 use crate::error::{Error, Result};
 use crate::report::Bar;
-use runtime::{Generator, ImageShape};
+use runtime::ImageShape;
 use serde::{Serialize, Serializer};
+
+/// Images that are looked at together: bytes as a tensor, and how many at most.
+const BYTES: usize = 64 << 20;
+const BATCH: usize = 256;
+
+/// How many images of `shape` are looked at together, 1 to 256.
+pub fn batch(shape: ImageShape) -> usize {
+    batch_within(shape, BYTES, BATCH)
+}
 
 /// Which samples are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +60,8 @@ pub struct Evaluation {
     pub class_kl: f64,
     /// How many samples the classifier takes for each class.
     pub class_counts: Vec<u64>,
-    /// The same distance where it is as small as it gets.
-    pub floor: Floor,
+    /// The same distance where it is as small as it gets; `None` where there are fewer than 2 test images.
+    pub floor: Option<Floor>,
     /// What it was compared with.
     pub data: Data,
     /// Whose features and classes these are.
@@ -94,32 +105,33 @@ pub struct Data {
 pub struct ClassifierInfo {
     /// SHA-256 of its weights.
     pub sha256: String,
-    /// The part of the test images that it puts into the right class.
-    pub test_accuracy: f64,
+    /// The part of the test images that it puts into the right class; `None` where they have no labels.
+    pub test_accuracy: Option<f64>,
 }
 
-/// Draws `samples` from `generator` and compares them with the training images of `data`, of which `reference` was made.
+/// Draws `samples` from `sampler` and compares them with the training images of `data`, of which `reference` was made.
 ///
 /// # Errors
-/// A generator whose images are of another shape than the data's, too few samples or images to have a covariance, and
-/// failures of ONNX Runtime.
+/// Samples of another shape than the data's images, too few samples or images to have a covariance, and failures of the
+/// sampler.
 pub fn evaluate(
-    generator: &mut Generator,
+    sampler: &mut dyn Sampler,
     samples: Samples,
     data: &Splits,
     reference: &Reference,
 ) -> Result<Evaluation> {
-    same_shape(generator, data)?;
+    same_shape(sampler.image(), data)?;
     let image = data.train.shape().len();
     let mut bar = Bar::new(0, samples.count);
-    let mut pixels = vec![0u8; generator.max_batch() * image];
+    let most = sampler.batch().min(batch(data.train.shape()));
+    let mut pixels = vec![0u8; most * image];
     let mut moments = Moments::new(reference.classifier().width());
     let mut class_counts = vec![0; reference.classifier().classes()];
     let mut drawn = 0;
     while drawn < samples.count {
-        let count = (samples.count - drawn).min(generator.max_batch() as u64);
+        let count = (samples.count - drawn).min(most as u64);
         let pixels = &mut pixels[..count as usize * image];
-        generator.sample(samples.seed, drawn, pixels)?;
+        sampler.sample(samples.seed, drawn, pixels)?;
         drawn += count;
 
         // Every measure takes its part of what the classifier sees.
@@ -140,19 +152,22 @@ pub fn evaluate(
             ))
         })
     };
+    let floor = match reference.test_moments() {
+        Some(test) if test.count() >= 2 => {
+            Some(Floor { samples: test.count(), frechet_distance: distance(test, "test images")? })
+        }
+        _ => None,
+    };
     Ok(Evaluation {
         samples: samples.count,
         seed: samples.seed,
         frechet_distance: distance(&moments, "samples")?,
         class_kl: kl_divergence(&class_counts, reference.class_counts()),
         class_counts,
-        floor: Floor {
-            samples: reference.test_moments().count(),
-            frechet_distance: distance(reference.test_moments(), "test images")?,
-        },
+        floor,
         data: Data {
             name: data.train.name().to_owned(),
-            sha256: data.train.sha256().to_owned(),
+            sha256: data.train.sha256()?.to_owned(),
             training_images: data.train.len() as u64,
             class_counts: reference.class_counts().to_vec(),
         },
@@ -163,12 +178,13 @@ pub fn evaluate(
     })
 }
 
-/// Whether `generator` makes images like those of `data`, which is found out before a classifier is trained.
+/// Whether a generator's images of the shape `made` are like those of `data`, which is found out before a classifier is
+/// trained.
 ///
 /// # Errors
-/// It does not.
-pub fn same_shape(generator: &Generator, data: &Splits) -> Result<()> {
-    let (made, wanted) = (generator.info().image, data.train.shape());
+/// They are not.
+pub fn same_shape(made: ImageShape, data: &Splits) -> Result<()> {
+    let wanted = data.train.shape();
     if made == wanted {
         return Ok(());
     }
@@ -197,8 +213,9 @@ mod tests {
         let (mut generator, (data, reference)) = (testing::generator(), testing::reference());
         // The training images themselves, in batches of other sizes.
         let found = evaluate(&mut generator, Samples { count: 100, seed: 1 }, data, reference)?;
-        assert_eq!((found.samples, found.floor.samples, found.data.training_images), (100, 60, 100));
-        let floor = found.floor.frechet_distance;
+        let floor = found.floor.expect("test images");
+        assert_eq!((found.samples, floor.samples, found.data.training_images), (100, 60, 100));
+        let floor = floor.frechet_distance;
         assert!(found.frechet_distance < 1e-6 * floor, "{found:?}");
         assert_eq!(found.class_counts.iter().sum::<u64>(), 100);
         assert_eq!(found.data.class_counts, [50, 50]);
@@ -219,17 +236,17 @@ mod tests {
 
     #[test]
     fn what_cannot_be_compared_is_told() {
-        let (generator, data) = (testing::generator(), testing::splits());
+        let (image, data) = (testing::generator().image(), testing::splits());
         let words = |result: Result<()>| result.expect_err("cannot be compared").to_string();
 
         let shape = ImageShape { channels: 1, height: 4, width: 4 };
         let other = || Dataset::new("tiny", shape, vec![0; 160]);
-        let said = words(same_shape(&generator, &Splits { train: other(), test: other() }));
+        let said = words(same_shape(image, &Splits { train: other(), test: None }));
         assert!(said.contains("3 x 20 x 12") && said.contains("1 x 4 x 4") && said.contains("--data"), "{said}");
 
-        let unlabelled = Splits { train: data.train, test: other() };
+        let unlabelled = Splits { train: data.train.with_labels(None), test: data.test };
         let said = words(Reference::new(&unlabelled, None).map(|_| ()));
-        assert!(said.contains("`tiny` has no labels") && said.contains("--data"), "{said}");
+        assert!(said.contains("`fixture` has no labels") && said.contains("--data"), "{said}");
     }
 
     #[test]
@@ -240,15 +257,15 @@ mod tests {
             frechet_distance: 1.5,
             class_kl: f64::INFINITY,
             class_counts: vec![1, 1],
-            floor: Floor { samples: 2, frechet_distance: 0.5 },
+            floor: Some(Floor { samples: 2, frechet_distance: 0.5 }),
             data: Data { name: "d".into(), sha256: "0".into(), training_images: 2, class_counts: vec![2, 0] },
-            classifier: ClassifierInfo { sha256: "1".into(), test_accuracy: 1. },
+            classifier: ClassifierInfo { sha256: "1".into(), test_accuracy: None },
         };
         let expected = concat!(
             r#"{"samples":2,"seed":0,"frechet_distance":1.5,"class_kl":null,"class_counts":[1,1],"#,
             r#""floor":{"samples":2,"frechet_distance":0.5},"#,
             r#""data":{"name":"d","sha256":"0","training_images":2,"class_counts":[2,0]},"#,
-            r#""classifier":{"sha256":"1","test_accuracy":1.0}}"#
+            r#""classifier":{"sha256":"1","test_accuracy":null}}"#
         );
         assert_eq!(found.to_json()?, expected);
         Ok(())

@@ -8,10 +8,9 @@ use crate::data::{Dataset, Labels, Splits};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::report::{Bar, say};
+use sha2::{Digest, Sha256};
 use std::path::Path;
 
-/// Images that the classifier looks at together.
-const BATCH: usize = 256;
 /// Decides the classifier's weights.
 const SEED: u64 = 0;
 
@@ -29,7 +28,7 @@ impl Reference {
     /// # Errors
     /// Data without labels, and failures of the training.
     pub fn new(data: &Splits, cache: Option<&Path>) -> Result<Self> {
-        let (training_labels, test_labels) = (labels(&data.train)?, labels(&data.test)?);
+        let training_labels = labels(&data.train)?;
         let class_counts = histogram(&training_labels.values, training_labels.classes);
         let key = key(data)?;
         let file = cache.map(|folder| cache::path(folder, &key));
@@ -41,10 +40,12 @@ impl Reference {
             }
         }
         let classifier = Classifier::train(&data.train, training_labels, SEED)?;
-        let mut bar = Bar::new(0, (data.train.len() + data.test.len()) as u64);
-        let (training, _) = look(&classifier, &data.train, training_labels, &mut bar, 0)?;
-        let (test, right) = look(&classifier, &data.test, test_labels, &mut bar, data.train.len())?;
+        let splits = [Some(&data.train), data.test.as_ref()].map(|data| data.map_or(0, Dataset::len));
+        let mut bar = Bar::new(0, splits.iter().sum::<usize>() as u64);
+        let (training, _) = look(&classifier, &data.train, &mut bar, 0)?;
+        let test = data.test.as_ref().map(|test| look(&classifier, test, &mut bar, data.train.len())).transpose()?;
         bar.end();
+        let (test, right) = test.map_or((None, None), |(moments, right)| (Some(moments), right));
         let kept = Kept { classifier, training, test, right };
         if let Some(path) = &file
             && let Err(e) = cache::write(path, &key, &kept)
@@ -64,14 +65,14 @@ impl Reference {
         &self.kept.training
     }
 
-    /// Moments of the test images' features.
-    pub fn test_moments(&self) -> &Moments {
-        &self.kept.test
+    /// Moments of the test images' features; `None` where the data has no test images.
+    pub fn test_moments(&self) -> Option<&Moments> {
+        self.kept.test.as_ref()
     }
 
-    /// The part of the test images that the classifier puts into the right class.
-    pub fn test_accuracy(&self) -> f64 {
-        self.kept.right as f64 / self.kept.test.count() as f64
+    /// The part of the test images that the classifier puts into the right class; `None` where they have no labels.
+    pub fn test_accuracy(&self) -> Option<f64> {
+        Some(self.kept.right? as f64 / self.kept.test.as_ref()?.count() as f64)
     }
 
     /// How many training images are of each class, by their labels.
@@ -93,32 +94,39 @@ fn labels(data: &Dataset) -> Result<&Labels> {
 /// Everything that a reference depends on.
 fn key(data: &Splits) -> Result<String> {
     let mut key = format!("seed {SEED}\n");
-    for data in [&data.train, &data.test] {
-        let labels = labels(data)?;
-        let hash = files::sha256(&labels.values);
-        key += &format!("pixels {}, labels {hash} of {}\n", data.sha256(), labels.classes);
+    for data in [Some(&data.train), data.test.as_ref()] {
+        let Some(data) = data else {
+            key += "no images\n";
+            continue;
+        };
+        let labels = data.labels().map(|labels| {
+            let mut hash = Sha256::new();
+            labels.values.iter().for_each(|label| hash.update(label.to_le_bytes()));
+            format!("{} of {}", files::hex(&hash.finalize()), labels.classes)
+        });
+        key += &format!("pixels {}, labels {}\n", data.sha256()?, labels.as_deref().unwrap_or("none"));
     }
     Ok(key + &Classifier::method(data.train.shape(), labels(&data.train)?.classes)?)
 }
 
-/// The moments of all features, and how many images are put into the right class. The bar has passed `before` images.
-fn look(
-    classifier: &Classifier,
-    data: &Dataset,
-    labels: &Labels,
-    bar: &mut Bar,
-    before: usize,
-) -> Result<(Moments, u64)> {
-    let (mut moments, mut right, mut done) = (Moments::new(classifier.width()), 0, before);
-    let batches = data.pixels().chunks(BATCH * data.shape().len()).zip(labels.values.chunks(BATCH));
-    for (pixels, labels) in batches {
+/// The moments of all features, and how many images are put into the right class, if they have labels. The bar has passed
+/// `before` images.
+fn look(classifier: &Classifier, data: &Dataset, bar: &mut Bar, before: usize) -> Result<(Moments, Option<u64>)> {
+    let (shape, labels) = (data.shape(), data.labels());
+    let (batch, mut moments, mut right) = (super::batch(shape), Moments::new(classifier.width()), 0);
+    let mut pixels = vec![0; batch.min(data.len()) * shape.len()];
+    for first in (0..data.len()).step_by(batch) {
+        let count = batch.min(data.len() - first);
+        let pixels = &mut pixels[..count * shape.len()];
+        data.read(first, pixels)?;
         let seen = classifier.look(pixels)?;
         moments.add(&seen.features);
+        let labels = labels.map_or(&[][..], |labels| &labels.values[first..]);
         right += seen.classes.iter().zip(labels).filter(|(class, label)| class == label).count() as u64;
-        done += labels.len();
+        let done = before + first + count;
         bar.update(done as u64, || format!("features of the data  {done} images"));
     }
-    Ok((moments, right))
+    Ok((moments, labels.map(|_| right)))
 }
 
 #[cfg(test)]
@@ -157,20 +165,43 @@ mod tests {
         let (data, cache) = (testing::splits(), tempfile::tempdir().expect("a folder"));
         let file = cache.path().join("a file");
         std::fs::write(&file, b"").expect("writes");
-        assert_eq!(Reference::new(&data, Some(&file))?.test_moments().count(), 60);
+        assert_eq!(Reference::new(&data, Some(&file))?.test_moments().map(Moments::count), Some(60));
         Ok(())
     }
 
     #[test]
     fn the_key_tells_data_and_labels_apart() -> Result<()> {
-        let (first, mut labels) = (key(&testing::splits())?, testing::splits());
+        let first = key(&testing::splits())?;
         assert_eq!(first, key(&testing::splits())?);
-        let mut changed = labels.test.labels().expect("labels").clone();
-        changed.values[0] ^= 1;
-        labels.test = labels.test.with_labels(changed);
-        assert_ne!(key(&labels)?, first);
-        let swapped = testing::splits();
-        assert_ne!(key(&Splits { train: swapped.test, test: swapped.train })?, first);
+        let with_test = |change: &dyn Fn(Dataset) -> Option<Dataset>| {
+            let Splits { train, test } = testing::splits();
+            key(&Splits { train, test: test.and_then(change) })
+        };
+        let relabelled = |data: Dataset| {
+            let mut labels = data.labels().expect("labels").clone();
+            labels.values[0] ^= 1;
+            Some(data.with_labels(labels))
+        };
+        let Splits { train, test } = testing::splits();
+        let swapped = key(&Splits { train: test.expect("test images"), test: Some(train) })?;
+        let others = [with_test(&relabelled)?, with_test(&|data| Some(data.with_labels(None)))?, with_test(&|_| None)?];
+        let mut all = vec![first, swapped];
+        all.extend(others);
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 5);
+        Ok(())
+    }
+
+    #[test]
+    fn a_reference_needs_no_test_images_and_no_labels_of_them() -> Result<()> {
+        let Splits { train, test } = testing::splits();
+        let data = Splits { train, test: test.map(|test| test.with_labels(None)) };
+        let unlabelled = Reference::new(&data, None)?;
+        assert_eq!((unlabelled.test_moments().map(Moments::count), unlabelled.test_accuracy()), (Some(60), None));
+        let alone = Reference::new(&Splits { test: None, ..data }, None)?;
+        assert_eq!((alone.test_moments(), alone.test_accuracy()), (None, None));
+        assert_eq!(alone.classifier().sha256()?, unlabelled.classifier().sha256()?);
         Ok(())
     }
 }

@@ -1,23 +1,58 @@
 //! `[data]`: what is learned.
 
+use super::Checked;
+use crate::data::MNIST;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The images to learn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// The format.
-    pub set: DataSet,
-    /// Where the files are; without it, the copy inside the program.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub folder: Option<PathBuf>,
+    /// Where they are, as [`crate::data::open`] takes it: `mnist`, which is inside the program, or a path.
+    pub source: PathBuf,
 }
 
-/// The formats of data sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DataSet {
-    /// MNIST, or other data in its four idx files.
-    Mnist,
+impl Data {
+    /// The same from any folder: a path is made absolute.
+    ///
+    /// # Errors
+    /// In words: a working folder whose name is not UTF-8, as TOML needs it.
+    pub fn absolute(&self) -> std::result::Result<Self, String> {
+        if self.source == Path::new(MNIST) {
+            return Ok(self.clone());
+        }
+        let source = std::path::absolute(&self.source).unwrap_or_else(|_| self.source.clone());
+        match source.to_str() {
+            Some(_) => Ok(Self { source }),
+            None => Err(format!("data.source is {}, which is not UTF-8, as a recipe must be", source.display())),
+        }
+    }
+
+    pub(super) fn check(&self) -> Checked {
+        match self.source.as_os_str().is_empty() {
+            true => Err(format!("data.source is empty, allowed are {MNIST} and a path")),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_become_absolute_and_what_is_inside_the_program_stays() {
+        let absolute = |source: &str| Data { source: source.into() }.absolute().expect("UTF-8").source;
+        assert_eq!(absolute("mnist"), Path::new("mnist"));
+        let here = std::env::current_dir().expect("a folder");
+        assert_eq!(absolute("pictures"), here.join("pictures"));
+        assert_eq!(absolute("./mnist"), here.join("mnist"));
+        #[cfg(unix)]
+        {
+            let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"/\xff");
+            let error = Data { source: name.into() }.absolute().expect_err("not UTF-8");
+            assert!(error.contains("UTF-8"), "{error}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ mod objective;
 mod optimizer;
 mod training;
 
-pub use data::{Data, DataSet};
+pub use data::Data;
 pub use export::Export;
 pub use networks::{Discriminator, Generator};
 pub use objective::Objective;
@@ -98,7 +98,7 @@ impl Recipe {
     /// The recipe as TOML, which [`Self::parse`] reads back to the same.
     ///
     /// # Errors
-    /// A data folder whose name is no Unicode.
+    /// A path of the data that is not UTF-8.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).map_err(|e| Error::Recipe { origin: self.name.clone(), what: e.to_string() })
     }
@@ -112,6 +112,7 @@ impl Recipe {
         if self.seed > i64::MAX as u64 {
             return Err(format!("seed is {}, allowed is 0 to {}", self.seed, i64::MAX));
         }
+        self.data.check()?;
         self.generator.check()?;
         self.discriminator.check()?;
         self.objective.check()?;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::data::{Batches, mnist};
+use crate::data::{self, Batches};
 use crate::game::Figures;
 use crate::graph::Gradients;
 use crate::objective::{Kind, Penalty};
@@ -13,7 +13,7 @@ pub fn small(name: &str) -> Recipe {
         r#"
             name = "{name}"
         seed = 5
-        data = {{ set = "mnist" }}
+        data = {{ source = "mnist" }}
         generator = {{ architecture = "dcgan", latent = 8, width = 4 }}
         discriminator = {{ architecture = "dcgan", width = 4, batch_norm = true }}
         objective = {{ loss = "non-saturating" }}
@@ -35,6 +35,11 @@ pub fn penalised(mut recipe: Recipe, gamma: f64) -> Recipe {
     recipe
 }
 
+/// The training images of MNIST.
+fn mnist() -> Result<Arc<Dataset>> {
+    Ok(Arc::new(data::open(data::MNIST.as_ref())?.train))
+}
+
 /// The batches that come next.
 pub fn batches(state: &State, data: &Arc<Dataset>) -> Batches {
     Batches::new(data.clone(), &state.device, &state.recipe, state.clock.images).expect("a data set that fits")
@@ -42,7 +47,7 @@ pub fn batches(state: &State, data: &Arc<Dataset>) -> Batches {
 
 /// A step with the batches that come next.
 pub fn step(state: &mut State, batches: &mut Batches) -> Result<Found> {
-    state.step(&mut || Ok(batches.next_batch()?))
+    state.step(&mut || batches.next_batch())
 }
 
 /// A step with one batch.
@@ -57,7 +62,7 @@ pub fn figure(figures: &[(String, f32)], name: &str) -> f32 {
 
 #[test]
 fn the_discriminator_learns_to_tell_and_the_generator_follows() -> Result<()> {
-    let data = Arc::new(mnist::load(None)?);
+    let data = mnist()?;
     for stages in [Stages::Two, Stages::One] {
         let mut recipe = small("learns");
         recipe.training.stages = stages;
@@ -83,7 +88,7 @@ fn the_discriminator_learns_to_tell_and_the_generator_follows() -> Result<()> {
 
 #[test]
 fn half_precision_needs_a_gpu_and_learns_alike() -> Result<()> {
-    let data = Arc::new(mnist::load(None)?);
+    let data = mnist()?;
     let device = crate::ops::testing::device();
     for (precision, gamma, tolerance) in
         [(Arithmetic::Bf16, 0., 0.05), (Arithmetic::F16, 0., 0.02), (Arithmetic::F16, 10., 0.02)]
@@ -131,7 +136,7 @@ fn a_step_that_overflows_changes_nothing_but_the_scale() -> Result<()> {
     if device.is_cpu() {
         return Ok(());
     }
-    let data = Arc::new(mnist::load(None)?);
+    let data = mnist()?;
     let mut recipe = small("overflows");
     recipe.training.precision = Arithmetic::F16;
     let mut state = State::new(recipe, &data, &device)?;
@@ -180,7 +185,7 @@ fn a_step_that_overflows_changes_nothing_but_the_scale() -> Result<()> {
 /// The same seed on the CPU and on the GPU: the same images and latents, and nearly the same losses.
 #[test]
 fn a_gpu_learns_what_the_cpu_does() -> Result<()> {
-    let data = Arc::new(mnist::load(None)?);
+    let data = mnist()?;
     let run = |device: &Device| -> Result<Vec<Vec<(String, f32)>>> {
         let mut state = State::new(small("alike"), &data, device)?;
         let mut batches = batches(&state, &data);
@@ -202,7 +207,7 @@ fn a_gpu_learns_what_the_cpu_does() -> Result<()> {
 
 #[test]
 fn divergence_is_an_error_with_advice() -> Result<()> {
-    let data = Arc::new(mnist::load(None)?);
+    let data = mnist()?;
     let mut recipe = small("diverges");
     recipe.optimizer.discriminator = Optimizer::Sgd(Sgd { lr: f64::INFINITY.into(), ..Sgd::default() });
     let mut state = State::new(recipe, &data, &crate::ops::testing::device())?;
@@ -220,7 +225,7 @@ fn divergence_is_an_error_with_advice() -> Result<()> {
 /// Samples are those of the moving average, with batch statistics of its own, not of the network that learns.
 #[test]
 fn samples_are_those_of_the_average() -> Result<()> {
-    let data = Arc::new(mnist::load(None)?);
+    let data = mnist()?;
     let device = crate::ops::testing::device();
     let mut state = State::new(small("samples"), &data, &device)?;
     let mut batches = batches(&state, &data);
@@ -243,7 +248,7 @@ fn samples_are_those_of_the_average() -> Result<()> {
 /// steps of the discriminator take as many batches.
 #[test]
 fn micro_batches_and_critic_steps_are_counted() -> Result<()> {
-    let data = Arc::new(mnist::load(None)?);
+    let data = mnist()?;
     let device = crate::ops::testing::device();
     let run = |micro_batches: usize, critic_steps: usize| -> Result<(State, Vec<(String, f32)>)> {
         let mut recipe = penalised(small("parts"), 1.);

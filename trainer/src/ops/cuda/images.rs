@@ -4,7 +4,6 @@ use super::launch::{IMAGES, launch, over};
 use super::{Element, Operand, count, done, unwritten, view, with_element};
 use crate::ops::resample::Sides;
 use candle_core::{CudaStorage, Result, Shape, bail};
-use runtime::ImageShape;
 
 /// The map number `kind` of `x` to `shape`.
 pub(in crate::ops) fn resample(
@@ -35,11 +34,7 @@ pub(in crate::ops) fn resample(
 }
 
 /// Images of a data set by their numbers.
-pub(in crate::ops) fn take_images(
-    shape: ImageShape,
-    all: Operand<'_>,
-    index: Operand<'_>,
-) -> Result<(CudaStorage, Shape)> {
+pub(in crate::ops) fn take_images(all: Operand<'_>, index: Operand<'_>) -> Result<(CudaStorage, Shape)> {
     const OP: &str = "take-images";
     let device = &all.0.device;
     let (Some((from, to)), Some((first, last))) = (all.1.contiguous_offsets(), index.1.contiguous_offsets()) else {
@@ -47,11 +42,12 @@ pub(in crate::ops) fn take_images(
     };
     let (data, numbers) =
         (all.0.as_cuda_slice::<u8>()?.slice(from..to), index.0.as_cuda_slice::<u32>()?.slice(first..last));
-    let n = count(OP, numbers.len() * shape.len())?;
-    let (channels, pixels) = (shape.channels as u32, (shape.height * shape.width) as u32);
+    let (_, height, width, channels) = all.1.shape().dims4()?;
+    let size = height * width * channels;
+    let (n, size) = (count(OP, numbers.len() * size)?, count(OP, size)?);
     let mut out = unwritten::<f32>(device, n as usize)?;
     if n > 0 {
-        launch!(device, IMAGES, f32, "take_images", over(n), &mut out, &data, &numbers, &n, &channels, &pixels);
+        launch!(device, IMAGES, f32, "take_images", over(n), &mut out, &data, &numbers, &n, &size);
     }
-    Ok(done(out, device, (numbers.len(), shape.height, shape.width, shape.channels)))
+    Ok(done(out, device, (numbers.len(), height, width, channels)))
 }

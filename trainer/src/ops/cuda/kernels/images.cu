@@ -29,11 +29,10 @@ extern "C" __global__ void resample(T* out, const T* x, unsigned n, int kind, un
     }
 }
 
-// Images number index[0], index[1], ... of a data set [all, channels, pixels] of bytes, channels last, in [-1, 1].
-extern "C" __global__ void take_images(T* out, const unsigned char* data, const unsigned* index, unsigned n, unsigned channels, unsigned pixels) {
+// Images number index[0], index[1], ... of a data set of bytes, of `size` bytes each, in [-1, 1].
+extern "C" __global__ void take_images(T* out, const unsigned char* data, const unsigned* index, unsigned n, unsigned size) {
     FOR_EACH(i, n) {
-        unsigned c = i % channels, rest = i / channels;
-        unsigned long long at = ((unsigned long long)index[rest / pixels] * channels + c) * pixels + rest % pixels;
+        unsigned long long at = (unsigned long long)index[i / size] * size + i % size;
         out[i] = put((A)data[at] / (A)127.5 - 1);
     }
 }
