@@ -1,6 +1,6 @@
 //! What the command line says.
 
-use crate::evaluate;
+use crate::{evaluate, pack};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use runtime::Precision;
@@ -95,6 +95,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Evaluate(evaluate::Args),
+    Pack(pack::Args),
 }
 
 const EXAMPLES: &str = "\
@@ -104,6 +105,7 @@ Examples:
   trainer --run runs/digits-1 --resume                 go on where it was interrupted
   trainer --run runs/digits-1 --export gen.safetensors export what a run has learned
   trainer --print-recipe > mine.toml                   a recipe to begin with; then --recipe mine.toml
+  trainer --data letters.safetensors                   other data: see `trainer pack --help`
   trainer evaluate gen.onnx                            how far its samples are from the data";
 
 /// `KEY=VALUE`, the value as TOML; a bare word is a string.

@@ -5,6 +5,7 @@ mod command;
 mod evaluate;
 mod finish;
 mod learn;
+mod pack;
 
 use clap::Parser;
 use cli::{Args, Command};
@@ -39,7 +40,12 @@ fn run(args: &Args) -> Result<ExitCode> {
         }
         Some(Command::Evaluate(args)) => {
             use_threads(args.threads);
-            evaluate::run(args).map(|()| ExitCode::SUCCESS)
+            evaluate::run(args)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Pack(args)) => {
+            pack::run(args)?;
+            Ok(ExitCode::SUCCESS)
         }
     }
 }

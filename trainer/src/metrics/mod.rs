@@ -152,17 +152,19 @@ pub fn evaluate(
             ))
         })
     };
-    let floor = reference
-        .test_moments()
-        .filter(|test| test.count() >= 2)
-        .map(|test| Ok::<_, Error>(Floor { samples: test.count(), frechet_distance: distance(test, "test images")? }));
+    let floor = match reference.test_moments() {
+        Some(test) if test.count() >= 2 => {
+            Some(Floor { samples: test.count(), frechet_distance: distance(test, "test images")? })
+        }
+        _ => None,
+    };
     Ok(Evaluation {
         samples: samples.count,
         seed: samples.seed,
         frechet_distance: distance(&moments, "samples")?,
         class_kl: kl_divergence(&class_counts, reference.class_counts()),
         class_counts,
-        floor: floor.transpose()?,
+        floor,
         data: Data {
             name: data.train.name().to_owned(),
             sha256: data.train.sha256()?.to_owned(),

@@ -5,7 +5,6 @@ use super::{CLASSES, IMAGES, LABELS, NAME, SHA256, SOURCE, TEST_IMAGES, TEST_LAB
 use crate::error::{Error, Result};
 use crate::files;
 use serde_json::{Map, Value, json};
-use std::io::Write;
 use std::path::Path;
 
 /// Labels that are written together.
