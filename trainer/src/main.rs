@@ -183,7 +183,8 @@ fn learn(mut state: State, data: &Arc<Dataset>, run: &Run, args: &Args) -> Resul
 fn finish(state: &State, data: &Dataset, run: &Run, args: &Args) -> Result<()> {
     let sampler = state.sampler(STATISTICS_LATENTS)?;
     let samples = run.path().join("samples.png");
-    grid::write(&samples, &sampler.forward(&[&state.latents("samples", 0, 100)?])?, 10)?;
+    let latents = state.latents("samples", 0, state.images_in_grid(100))?;
+    grid::write(&samples, &state.images(&sampler, &latents)?, 10)?;
     // Files are written from the memory of this machine.
     let sampler = sampler.map(|_, t| t.to_device(&Device::Cpu))?;
     let mut recipe = state.recipe.clone();

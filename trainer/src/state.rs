@@ -3,7 +3,7 @@
 use crate::data::{Batch, Dataset, latents};
 use crate::error::{Error, Result};
 use crate::game::{Adversarial, Clock, Found, Game, Player, Reading};
-use crate::graph::Network;
+use crate::graph::{Graph, Network};
 use crate::optim::{Learner, LossScale};
 use crate::recipe::{Arithmetic, Recipe};
 use candle_core::{Device, Tensor};
@@ -125,6 +125,24 @@ impl State {
         Ok(average.evaluated()?.frozen(&statistics)?)
     }
 
+    /// The images that a network makes of latents [N, latent], as many at a time as [`SAMPLING_BYTES`] have room for.
+    ///
+    /// # Errors
+    /// None but those of the device.
+    pub fn images(&self, sampler: &Network, latents: &Tensor) -> Result<Tensor> {
+        let n = latents.dim(0)?;
+        let part = sampler.graph().samples_within(SAMPLING_BYTES, n).max(1);
+        let parts =
+            (0..n).step_by(part).map(|first| sampler.forward(&[&latents.narrow(0, first, part.min(n - first))?]));
+        let parts = parts.collect::<candle_core::Result<Vec<_>>>()?;
+        Ok(if parts.len() == 1 { parts[0].clone() } else { Tensor::cat(&parts, 0)? })
+    }
+
+    /// How many images, 1 to `most`, a picture of many takes of [`SAMPLING_BYTES`].
+    pub fn images_in_grid(&self, most: usize) -> usize {
+        grid_images(self.generator().network().graph(), most)
+    }
+
     /// `count` latents for one purpose from `first` on, [count, latent], on the state's device.
     ///
     /// # Errors
@@ -135,5 +153,11 @@ impl State {
 }
 
 mod footprint;
+/// The images of a grid are there twice, as a tensor and as a picture's numbers.
+fn grid_images(generator: &Graph, most: usize) -> usize {
+    let image = generator.elements(generator.outputs()[0], 1).saturating_mul(2 * size_of::<f32>() as u64);
+    usize::try_from(SAMPLING_BYTES / image.max(1)).unwrap_or(most).clamp(1, most)
+}
+
 #[cfg(test)]
 pub(crate) mod tests;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Images in a grid, and in one of its rows.
+/// Images in a grid, if they are not too large for that, and in one of its rows.
 const GRID: (usize, usize) = (128, 16);
 
 /// Latents from which batch statistics are taken for a grid: enough to look at, and a tick costs no more than it shows.
@@ -39,14 +39,15 @@ pub fn train(state: &mut State, data: &Arc<Dataset>, run: &Run, stop: &AtomicBoo
     let (tick_images, checkpoint_images) = (kimg(training.tick_kimg), kimg(training.checkpoint_kimg));
 
     // What the grids show: the first images of the order of training, and samples of the same latents all along.
-    let grid_latents = state.latents("grid", 0, GRID.0)?;
+    let in_grid = state.images_in_grid(GRID.0);
+    let grid_latents = state.latents("grid", 0, in_grid)?;
     let fakes = |state: &State| -> Result<()> {
-        let images = state.sampler(GRID_STATISTICS)?.forward(&[&grid_latents])?;
+        let images = state.images(&state.sampler(GRID_STATISTICS)?, &grid_latents)?;
         grid::write(&run.fakes_path(state.clock.images), &images, GRID.1)
     };
     if state.clock.images == 0 {
         let mut order = Order::of_training(data, state.recipe.seed);
-        grid::write(&run.reals_path(), &data::images(data, &mut order, 0, GRID.0)?, GRID.1)?;
+        grid::write(&run.reals_path(), &data::images(data, &mut order, 0, in_grid)?, GRID.1)?;
         fakes(state)?;
     }
 
