@@ -38,22 +38,6 @@ pub fn name(device: &Device) -> String {
     }
 }
 
-/// Bytes that are free on a GPU; `None` for the CPU.
-///
-/// # Errors
-/// What the driver says.
-pub fn free_memory(device: &Device) -> candle_core::Result<Option<u64>> {
-    match device {
-        Device::Cpu => Ok(None),
-        #[cfg(feature = "cuda")]
-        Device::Cuda(device) => {
-            let (free, _) = device.cuda_stream().context().mem_get_info().map_err(candle_core::Error::wrap)?;
-            Ok(Some(free as u64))
-        }
-        _ => candle_core::bail!("no device to train on: {device:?}"),
-    }
-}
-
 /// The first GPU, if a kernel of ours compiles and runs on it and gives the right numbers.
 #[cfg(feature = "cuda")]
 fn cuda() -> std::result::Result<Device, String> {

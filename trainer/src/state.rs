@@ -179,6 +179,19 @@ impl State {
         Ok(average.evaluated()?.frozen(&statistics)?)
     }
 
+    /// The images that a network makes of latents [N, latent], as many at a time as [`SAMPLING_BYTES`] have room for.
+    ///
+    /// # Errors
+    /// None but those of the device.
+    pub fn images(&self, sampler: &Network, latents: &Tensor) -> Result<Tensor> {
+        let n = latents.dim(0)?;
+        let part = sampler.graph().samples_within(SAMPLING_BYTES, n).max(1);
+        let parts =
+            (0..n).step_by(part).map(|first| sampler.forward(&[&latents.narrow(0, first, part.min(n - first))?]));
+        let parts = parts.collect::<candle_core::Result<Vec<_>>>()?;
+        Ok(if parts.len() == 1 { parts[0].clone() } else { Tensor::cat(&parts, 0)? })
+    }
+
     /// `count` latents for one purpose from `first` on, [count, latent], on the state's device.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! Batches of images and latents, made ahead by a thread of their own.
 
 use super::{ALONE, Dataset, Order, tensor};
-use crate::device;
 use crate::error::Result;
+use crate::memory;
 use crate::ops::take_images;
 use crate::random;
 use crate::recipe::Recipe;
@@ -19,6 +19,13 @@ const AHEAD: usize = 2;
 const RESIDENT: (u64, u64) = (2 << 30, 4);
 /// Bytes that are sent there together.
 const PIECE: usize = 64 << 20;
+
+/// Bytes of the data that are kept on a GPU: all of them, or none.
+pub fn resident_bytes(data: &Dataset, device: &Device) -> u64 {
+    let (most, part) = RESIDENT;
+    let bytes = data.len() as u64 * data.shape().len() as u64;
+    if bytes <= most.min(memory::available(device).unwrap_or(0) / part) { bytes } else { 0 }
+}
 
 /// Images number `first` to `first + count` of an order: [count, H, W, C] in [-1, 1].
 ///
@@ -96,13 +103,10 @@ impl Batches {
     /// # Errors
     /// No threads to be had, no memory on the device, and what the system says of the file that the images are in.
     pub fn new(data: Arc<Dataset>, device: &Device, recipe: &Recipe, first: u64) -> Result<Self> {
-        let form = match device::free_memory(device)? {
-            None => Form::Values,
-            Some(free) => {
-                let (most, part) = RESIDENT;
-                let bytes = data.len() as u64 * data.shape().len() as u64;
-                if bytes <= most.min(free / part) { Form::Numbers } else { Form::Bytes }
-            }
+        let form = match device {
+            Device::Cpu => Form::Values,
+            device if resident_bytes(&data, device) > 0 => Form::Numbers,
+            _ => Form::Bytes,
         };
         Self::of_form(data, device, recipe, first, form)
     }

@@ -1,13 +1,16 @@
 //! Whether there is memory for a run, before any is taken: a recipe of a few lines can ask for more than any machine has.
 
-use crate::data::Dataset;
+use super::{SAMPLING_BYTES, STATISTICS_LATENTS};
+use crate::data::{self, Dataset};
 use crate::error::{Error, Result};
 use crate::game::Adversarial;
-use crate::graph::Network;
+use crate::graph::{Graph, Network};
 use crate::memory;
 use crate::optim::Optimizer;
 use crate::recipe::{Arithmetic, Recipe};
+use crate::watch::grid;
 use candle_core::Device;
+use runtime::ImageShape;
 
 /// Bytes of a number in single precision.
 const SINGLE: u64 = size_of::<f32>() as u64;
@@ -19,13 +22,15 @@ pub(super) struct Needs {
     pub kept: u64,
     /// What a step takes beside that.
     pub step: u64,
-    /// What a checkpoint takes beside that, in the memory of the CPU: the state once more, and the file that is made of it.
+    /// What samples take beside both: a step's memory stays what it is, in pieces of other sizes.
+    pub sampling: u64,
+    /// What a checkpoint takes beside the first two, in the memory of the CPU: the state once more, and the file that is made of it.
     pub checkpoint: u64,
 }
 
 impl Needs {
     /// Those of the recipe's networks, without weights ([`Recipe::outlines`]), on a GPU or with so many threads on a CPU.
-    pub fn of(recipe: &Recipe, [g, d]: [&Network; 2], threads: Option<usize>) -> Result<Self> {
+    pub fn of(recipe: &Recipe, image: ImageShape, [g, d]: [&Network; 2], threads: Option<usize>) -> Result<Self> {
         let batch = recipe.training.batch / recipe.training.micro_batches;
         let players = [(g, recipe.optimizer.generator, 1), (d, recipe.optimizer.discriminator, 0)];
         let state = |gradients: u64| {
@@ -53,9 +58,19 @@ impl Needs {
         Ok(Self {
             kept: of_copies.into_iter().fold(state(1), u64::saturating_add),
             step: game.step_bytes([g.graph(), d.graph()], batch).saturating_add(scratch),
+            sampling: sampling(g.graph(), image),
             checkpoint: state(0).saturating_mul(2),
         })
     }
+}
+
+/// Statistics or a grid of images of this shape on their way through the generator, and the grid's images twice.
+fn sampling(generator: &Graph, image: ImageShape) -> u64 {
+    let most = if generator.mixes_samples().is_some() { STATISTICS_LATENTS } else { 1 };
+    let (columns, rows) = grid::layout(image);
+    let batch = generator.samples_within(SAMPLING_BYTES, most.max(columns * rows));
+    let images = generator.elements(generator.outputs()[0], columns * rows).saturating_mul(2);
+    generator.forward_elements(batch).saturating_add(images).saturating_mul(SINGLE)
 }
 
 /// # Errors
@@ -63,10 +78,13 @@ impl Needs {
 pub(super) fn check(recipe: &Recipe, data: &Dataset, device: &Device) -> Result<()> {
     let (generator, discriminator) = recipe.outlines(data.shape())?;
     let threads = device.is_cpu().then(rayon::current_num_threads);
-    let needs = Needs::of(recipe, [&generator, &discriminator], threads)?;
+    let needs = Needs::of(recipe, data.shape(), [&generator, &discriminator], threads)?;
     let (here, host) = match device.is_cpu() {
-        true => (needs.step.max(needs.checkpoint), 0),
-        false => (needs.step.saturating_add(data.len() as u64 * data.shape().len() as u64), needs.checkpoint),
+        true => (needs.step.saturating_add(needs.sampling.max(needs.checkpoint)), 0),
+        false => {
+            let images = data::resident_bytes(data, device);
+            (needs.step.saturating_add(needs.sampling).saturating_add(images), needs.checkpoint)
+        }
     };
     let refuse = |needed: u64, what: &str, free: u64, place: &str| {
         let image = data.shape();
@@ -86,11 +104,68 @@ pub(super) fn check(recipe: &Recipe, data: &Dataset, device: &Device) -> Result<
     let needed = needs.kept.saturating_add(here);
     let place = if device.is_cpu() { "this machine" } else { "the GPU" };
     match memory::available(device) {
-        Some(free) if needed > free => return refuse(needed, "a step", free, place),
+        Some(free) if needed > free => return refuse(needed, "steps, samples and checkpoints", free, place),
         _ => (),
     }
     match memory::available(&Device::Cpu) {
         Some(free) if host > free => refuse(needs.kept.saturating_add(host), "a checkpoint", free, "this machine"),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(overrides: &[(&str, i64)]) -> Recipe {
+        let overrides: Vec<_> = overrides.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect();
+        Recipe::load("digits", &overrides).expect("a valid recipe")
+    }
+
+    fn needs(recipe: &Recipe, side: usize, threads: Option<usize>) -> Result<Needs> {
+        let image = ImageShape { channels: 1, height: side, width: side };
+        let (g, d) = recipe.outlines(image)?;
+        Needs::of(recipe, image, [&g, &d], threads)
+    }
+
+    /// As measured on two threads: most of what the process then had at its peak, in megabytes.
+    #[test]
+    fn needs_are_those_that_were_measured() -> Result<()> {
+        let wide: &[(&str, i64)] = &[("generator.width", 128), ("discriminator.width", 128), ("training.batch", 512)];
+        let parts = [wide, &[("training.micro_batches", 8)]].concat();
+        for (overrides, side, measured) in
+            [(wide, 28, 710.), (&parts[..], 28, 380.), (&[("training.batch", 16)][..], 256, 1850.)]
+        {
+            let needs = needs(&recipe(overrides), side, Some(2))?;
+            let all = (needs.kept + needs.step + needs.sampling.max(needs.checkpoint)) as f64 / 1e6;
+            assert!((0.75..1.3).contains(&(all / measured)), "{overrides:?}: {all} MB, measured {measured}");
+        }
+        Ok(())
+    }
+
+    /// More threads work in more memory, half precision needs copies and smaller traces, and a GPU gathers patches.
+    #[test]
+    fn needs_follow_the_device() -> Result<()> {
+        let mut recipe = recipe(&[]);
+        let single = needs(&recipe, 64, Some(1))?;
+        assert!(needs(&recipe, 64, Some(16))?.step > single.step);
+        recipe.training.precision = Arithmetic::Bf16;
+        let half = needs(&recipe, 64, Some(1))?;
+        assert!(half.step < single.step && half.kept > single.kept && half.checkpoint == single.checkpoint);
+        Ok(())
+    }
+
+    #[test]
+    fn what_no_machine_has_is_refused_at_once_with_figures_and_advice() {
+        let start = std::time::Instant::now();
+        let hostile = recipe(&[("generator.width", 1024), ("discriminator.width", 1024), ("training.batch", 4096)]);
+        for (recipe, side) in [(hostile, 1024), (recipe(&[]), 4096)] {
+            let data =
+                Dataset::new("hostile", ImageShape { channels: 1, height: side, width: side }, vec![0; side * side]);
+            let error = check(&recipe, &data, &Device::Cpu).expect_err("no machine has this").to_string();
+            let said = ["needs about", "B of memory", "generator.width", "training.batch", "training.micro_batches"];
+            assert!(said.iter().all(|words| error.contains(words)), "{error}");
+        }
+        assert!(start.elapsed().as_secs_f64() < 1., "{:?}", start.elapsed());
     }
 }

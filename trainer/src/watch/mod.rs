@@ -134,7 +134,7 @@ impl Hooks {
         mut call: impl FnMut(&mut dyn Hook, &Scene<'_>) -> Result<()>,
     ) -> Result<()> {
         let latents = state.latents("grid", 0, self.reals.dim(0)?)?;
-        let samples = state.sampler(STATISTICS)?.forward(&[&latents])?;
+        let samples = state.images(&state.sampler(STATISTICS)?, &latents)?;
         let scene = Scene { state, data, run, reals: &self.reals, samples: &samples, columns: self.columns };
         for hook in &mut self.all {
             warn(call(hook.as_mut(), &scene), hook.name());
