@@ -29,16 +29,26 @@ impl Running {
         self.child.try_wait().unwrap_or_else(|e| panic!("{e}")).is_some()
     }
 
+    /// Waits for something that it does, before it ends.
+    pub fn wait_until(&mut self, what: &str, mut done: impl FnMut() -> bool) {
+        wait(what, || {
+            let ended = self.ended();
+            assert!(done() || !ended, "{what} does not come: the program has ended and said\n{}", self.said());
+            done()
+        });
+    }
+
     /// Waits for its end, and gives that and what it wrote.
     pub fn wait(mut self) -> (ExitStatus, String) {
-        let mut status = None;
-        wait_until("the end of a program", || {
-            status = self.child.try_wait().unwrap_or_else(|e| panic!("{e}"));
-            status.is_some()
-        });
+        wait("the end of a program", || self.ended());
+        (self.child.wait().unwrap_or_else(|e| panic!("{e}")), self.said())
+    }
+
+    /// What it has written.
+    fn said(&self) -> String {
         let (mut said, mut bytes) = (&self.said, Vec::new());
         said.rewind().and_then(|()| said.read_to_end(&mut bytes)).unwrap_or_else(|e| panic!("{e}"));
-        (status.unwrap_or_default(), String::from_utf8_lossy(&bytes).into_owned())
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Kills it, without a chance to write anything, and gives what it wrote.
@@ -67,8 +77,7 @@ impl Drop for Running {
     }
 }
 
-/// Waits for something that another program does.
-pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+fn wait(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
         assert!(start.elapsed() < PATIENCE, "{what} does not come");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
-use tests::process::{Running, wait_until};
+use tests::process::Running;
 use tests::{fail, folder, python, read, sample, succeed, trainer};
 
 /// A run that takes seconds: narrow networks, a few steps.
@@ -108,15 +108,15 @@ fn an_interrupted_run_goes_on_to_the_same_bytes() {
     succeed(&mut long("whole", "80"));
 
     // Ended by Ctrl-C after its first checkpoint.
-    let running = Running::start(&mut long("stopped", "80"));
-    wait_until("a checkpoint", || here.join("stopped/checkpoint-000001.safetensors").exists());
+    let mut running = Running::start(&mut long("stopped", "80"));
+    running.wait_until("a checkpoint", || here.join("stopped/checkpoint-000001.safetensors").exists());
     running.signal("INT");
     let (status, said) = running.wait();
     assert!(status.success() && said.contains("--run stopped --resume"), "{said}");
 
     // Killed without a chance to write anything.
-    let running = Running::start(&mut long("killed", "80"));
-    wait_until("a checkpoint", || here.join("killed/checkpoint-000002.safetensors").exists());
+    let mut running = Running::start(&mut long("killed", "80"));
+    running.wait_until("a checkpoint", || here.join("killed/checkpoint-000002.safetensors").exists());
     running.kill();
 
     for run in ["stopped", "killed"] {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tests::process::{Running, wait_until};
+use tests::process::Running;
 use tests::runs::{assert_same, checkpoints, export, resume, tiny};
 use tests::{fail, folder, succeed};
 
@@ -16,7 +16,7 @@ fn a_second_trainer_in_a_folder_is_refused() {
     succeed(&mut tiny(here, "whole", STEPS));
 
     let mut first = Running::start(&mut tiny(here, "run", STEPS));
-    wait_until("a checkpoint", || !checkpoints(&run).is_empty());
+    first.wait_until("a checkpoint", || !checkpoints(&run).is_empty());
     let said = fail(&mut resume(here, "run"), 1);
     assert!(said.contains("another trainer"), "{said}");
     assert!(!first.ended(), "the first was too fast for a second");
@@ -25,8 +25,8 @@ fn a_second_trainer_in_a_folder_is_refused() {
     assert_same(&run, &here.join("whole"));
 
     // A lock goes with whoever held it, however that ended.
-    let killed = Running::start(&mut tiny(here, "killed", STEPS));
-    wait_until("a checkpoint", || !checkpoints(&here.join("killed")).is_empty());
+    let mut killed = Running::start(&mut tiny(here, "killed", STEPS));
+    killed.wait_until("a checkpoint", || !checkpoints(&here.join("killed")).is_empty());
     killed.kill();
     succeed(&mut resume(here, "killed"));
     assert_same(&here.join("killed"), &here.join("whole"));

@@ -2,6 +2,7 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use tests::process::Running;
 use tests::runs::{assert_same, checkpoints, export, resume, tiny};
@@ -23,12 +24,9 @@ fn a_run_survives_a_hundred_kills() {
 fn survives(kills: u32, steps: u64) {
     let folder = folder();
     let here = folder.path();
-    let start = Instant::now();
-    succeed(&mut tiny(here, "one step", 1));
-    let start_up = start.elapsed();
-    let start = Instant::now();
-    succeed(export(&mut tiny(here, "whole", steps), "whole.safetensors"));
-    let training = start.elapsed().saturating_sub(start_up);
+    let start_up = duration(&mut tiny(here, "one step", 1));
+    let whole = duration(export(&mut tiny(here, "whole", steps), "whole.safetensors"));
+    let training = whole.saturating_sub(start_up);
 
     // Kills come while the program starts as often as their share of the time says. On average they leave so much of the
     // training that the run is not finished before the last of them.
@@ -58,4 +56,11 @@ fn survives(kills: u32, steps: u64) {
     succeed(export(&mut next(), "killed.safetensors"));
     assert_same(&run, &here.join("whole"));
     assert!(read(here.join("killed.safetensors")) == read(here.join("whole.safetensors")), "exports differ");
+}
+
+/// How long a command takes that ends well.
+fn duration(command: &mut Command) -> Duration {
+    let start = Instant::now();
+    succeed(command);
+    start.elapsed()
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use tests::process::{Running, wait_until};
+use tests::process::Running;
 use tests::runs::{assert_same, checkpoints, export, resume, tiny};
 use tests::{folder, read, succeed};
 
@@ -11,8 +11,8 @@ const STEPS: u64 = 400;
 
 /// Starts a run and waits until it trains.
 fn start(command: &mut Command, run: &Path) -> Running {
-    let running = Running::start(command);
-    wait_until("a checkpoint", || !checkpoints(run).is_empty());
+    let mut running = Running::start(command);
+    running.wait_until("a checkpoint", || !checkpoints(run).is_empty());
     running
 }
 
