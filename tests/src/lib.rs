@@ -1,5 +1,9 @@
 //! The programs under test: `trainer` and `sample`, as a user would run them.
 
+pub mod disk;
+pub mod process;
+pub mod runs;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;

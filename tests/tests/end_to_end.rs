@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use tests::process::Running;
 use tests::{fail, folder, python, read, sample, succeed, trainer};
 
 /// A run that takes seconds: narrow networks, a few steps.
@@ -109,20 +109,16 @@ fn an_interrupted_run_goes_on_to_the_same_bytes() {
     succeed(&mut long("whole", "80"));
 
     // Ended by Ctrl-C after its first checkpoint.
-    let mut command = long("stopped", "80");
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap_or_else(|e| panic!("{e}"));
-    wait_for(&here.join("stopped/checkpoint-000000512.safetensors"));
-    signal(child.id(), "INT");
-    let output = child.wait_with_output().unwrap_or_else(|e| panic!("{e}"));
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(130) && said.contains("--run stopped --resume"), "{said}");
+    let mut running = Running::start(&mut long("stopped", "80"));
+    running.wait_until("a checkpoint", || here.join("stopped/checkpoint-000000512.safetensors").exists());
+    running.signal("INT");
+    let (status, said) = running.wait();
+    assert!(status.code() == Some(130) && said.contains("--run stopped --resume"), "{said}");
 
     // Killed without a chance to write anything.
-    let mut command = long("killed", "80");
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap_or_else(|e| panic!("{e}"));
-    wait_for(&here.join("killed/checkpoint-000001024.safetensors"));
-    child.kill().unwrap_or_else(|e| panic!("{e}"));
-    child.wait().unwrap_or_else(|e| panic!("{e}"));
+    let mut running = Running::start(&mut long("killed", "80"));
+    running.wait_until("a checkpoint", || here.join("killed/checkpoint-000001024.safetensors").exists());
+    running.kill();
 
     for run in ["stopped", "killed"] {
         // Nor does the number of threads change a bit.
@@ -275,16 +271,4 @@ fn other_tools_take_the_file() {
         raw(here, file, &["--count", "5", "--seed", "3"]);
         println!("{}", python(here, "check_onnx.py", &[file]));
     }
-}
-
-fn wait_for(path: &Path) {
-    let start = Instant::now();
-    while !path.exists() {
-        assert!(start.elapsed() < Duration::from_secs(300), "{} does not come", path.display());
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-fn signal(process: u32, name: &str) {
-    succeed(std::process::Command::new("kill").arg(format!("-{name}")).arg(process.to_string()));
 }

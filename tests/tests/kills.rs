@@ -1,0 +1,66 @@
+//! Runs that are killed at any moment go on to the same bytes.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tests::process::Running;
+use tests::runs::{assert_same, checkpoints, export, resume, tiny};
+use tests::{folder, read, succeed};
+
+#[test]
+fn a_run_survives_eight_kills() {
+    survives(8, 60);
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn a_run_survives_a_hundred_kills() {
+    survives(100, 2000);
+}
+
+/// Kills a run at random moments, each time beginning again where it can, and compares what it comes to with a run that was
+/// left alone.
+fn survives(kills: u32, steps: u64) {
+    let folder = folder();
+    let here = folder.path();
+    let start_up = duration(&mut tiny(here, "one step", 1));
+    let whole = duration(export(&mut tiny(here, "whole", steps), "whole.safetensors"));
+    let training = whole.saturating_sub(start_up);
+
+    // Kills come while the program starts as often as their share of the time says. On average they leave so much of the
+    // training that the run is not finished before the last of them.
+    let span = start_up + training * 2 / kills;
+    let run = here.join("killed");
+    let mut rng = ChaCha8Rng::seed_from_u64(u64::from(kills));
+    let (mut made, mut without_recipe, mut without_checkpoint) = (0, 0, 0);
+    let next = || if run.join("recipe.toml").exists() { resume(here, "killed") } else { tiny(here, "killed", steps) };
+    while made < kills {
+        let mut running = Running::start(&mut next());
+        std::thread::sleep(Duration::from_secs_f64(span.as_secs_f64() * f64::from(rng.next_u32()) / 2f64.powi(32)));
+        if running.ended() {
+            let (status, said) = running.wait();
+            assert!(status.success(), "after {made} kills, {} checkpoints:\n{said}", checkpoints(&run).len());
+            break;
+        }
+        running.kill();
+        made += 1;
+        without_recipe += u32::from(!run.join("recipe.toml").exists());
+        without_checkpoint += u32::from(checkpoints(&run).is_empty());
+    }
+    println!(
+        "{made} kills, {without_recipe} of them before there was a recipe, {without_checkpoint} before a checkpoint"
+    );
+    assert!(made * 2 >= kills, "it was finished after {made} of {kills} kills");
+
+    succeed(export(&mut next(), "killed.safetensors"));
+    assert_same(&run, &here.join("whole"));
+    assert!(read(here.join("killed.safetensors")) == read(here.join("whole.safetensors")), "exports differ");
+}
+
+/// How long a command takes that ends well.
+fn duration(command: &mut Command) -> Duration {
+    let start = Instant::now();
+    succeed(command);
+    start.elapsed()
+}

@@ -1,0 +1,72 @@
+//! Signals end a run with its work kept, or not at all where they are ignored.
+#![cfg(unix)]
+
+use std::path::Path;
+use std::process::Command;
+use tests::process::Running;
+use tests::runs::{assert_same, checkpoints, export, resume, tiny};
+use tests::{folder, read, succeed};
+
+const STEPS: u64 = 400;
+
+/// Starts a run and waits until it trains.
+fn start(command: &mut Command, run: &Path) -> Running {
+    let mut running = Running::start(command);
+    running.wait_until("a checkpoint", || !checkpoints(run).is_empty());
+    running
+}
+
+#[test]
+fn a_stopped_run_keeps_its_work_and_says_how_to_go_on() {
+    let folder = folder();
+    let here = folder.path();
+    succeed(export(&mut tiny(here, "whole", STEPS), "whole.safetensors"));
+    for signal in ["INT", "TERM", "HUP"] {
+        let run = here.join(signal);
+        let file = here.join(format!("{signal}.safetensors"));
+        let running = start(export(&mut tiny(here, signal, STEPS), &file), &run);
+        running.signal(signal);
+        let (status, said) = running.wait();
+        assert_eq!(status.code(), Some(130), "{signal}: {status}\n{said}");
+        assert!(said.contains(&format!("--run {signal} --resume")) && !said.contains("panicked"), "{signal}: {said}");
+        assert!(!file.exists(), "{signal}: a generator that has not learned all was exported");
+
+        succeed(export(&mut resume(here, signal), &file));
+        assert_same(&run, &here.join("whole"));
+        assert!(read(&file) == read(here.join("whole.safetensors")), "{signal}: another generator");
+    }
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once() {
+    let folder = folder();
+    let here = folder.path();
+    succeed(&mut tiny(here, "whole", STEPS));
+    let run = here.join("run");
+    let running = start(&mut tiny(here, "run", STEPS), &run);
+    running.signal("INT");
+    running.signal("INT");
+    let (status, said) = running.wait();
+    assert_eq!(status.code(), Some(130), "{status}\n{said}");
+    succeed(&mut resume(here, "run"));
+    assert_same(&run, &here.join("whole"));
+}
+
+/// As `nohup` has it.
+#[test]
+fn a_signal_that_is_ignored_stays_ignored() {
+    let folder = folder();
+    let here = folder.path();
+    succeed(&mut tiny(here, "whole", STEPS));
+    let run = here.join("run");
+    let trainer = tiny(here, "run", STEPS);
+    let mut command = Command::new("sh");
+    command.current_dir(here).args(["-c", r#"trap "" HUP; exec "$0" "$@""#]);
+    command.arg(trainer.get_program()).args(trainer.get_args());
+    let mut running = start(&mut command, &run);
+    running.signal("HUP");
+    assert!(!running.ended(), "it was too fast, or has ended by the signal");
+    let (status, said) = running.wait();
+    assert!(status.success() && !said.contains("--resume"), "{status}\n{said}");
+    assert_same(&run, &here.join("whole"));
+}
