@@ -111,7 +111,7 @@ fn what_is_written_is_read_again_and_the_bytes_depend_on_the_data_alone() -> Res
 
 #[test]
 fn tensors_and_metadata_that_are_none_of_a_packs_are_refused() {
-    let other = |dtype, shape: &[usize]| {
+    let other = |dtype: Dtype, shape: &[usize]| {
         let size = shape.iter().product::<usize>() * dtype.bitsize() / 8;
         (IMAGES, dtype, shape.to_vec(), vec![0; size])
     };
