@@ -163,6 +163,11 @@ fn mistakes_are_told_before_any_work() {
         (&["--set", "training.batch=0"], 1, "allowed is 2 to 4096"),
         (&["--recipe", "faces"], 1, "digits, tutorial"),
         (&["--data", "."], 1, "train-images-idx3-ubyte"),
+        (&["--data", "nothing"], 1, "nothing"),
+        (&["--data", "/dev/zero"], 1, "not a regular file"),
+        (&["--set", "data.source="], 1, "data.source is empty"),
+        (&["pack", "mnist", "pack.bin"], 1, ".safetensors"),
+        (&["pack", "nothing", "pack.safetensors"], 1, "nothing"),
         (&["--kimg", "1", "--steps", "1"], 2, "cannot be used with"),
         (&["--resume"], 2, "--run"),
         (&["--run", "nothing", "--resume"], 2, "no run"),
@@ -174,6 +179,53 @@ fn mistakes_are_told_before_any_work() {
     }
     let recipe = succeed(trainer(here).args(["--print-recipe", "--kimg", "5", "--set", "objective.loss=minimax"]));
     assert!(recipe.contains("kimg = 5.0") && recipe.contains("loss = \"minimax\""), "{recipe}");
+    // A recipe is text, and so must a path in it be.
+    #[cfg(unix)]
+    {
+        let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"\xff.safetensors");
+        let said = fail(trainer(here).arg("--data").arg(name), 2);
+        assert!(said.contains("--data") && said.contains("is not UTF-8"), "{said}");
+    }
+}
+
+/// From idx files, and from the pack that is made of them.
+#[test]
+fn other_data_is_packed_and_learned() {
+    let folder = folder();
+    let here = folder.path();
+    let pixels = (0..5 * 32 * 32).map(|i| (i * 31 % 256) as u8).collect::<Vec<u8>>();
+    write_idx(&here.join("letters/train-images-idx3-ubyte"), &[5, 32, 32], pixels.clone());
+    write_idx(&here.join("letters/train-labels-idx1-ubyte"), &[5], vec![1, 26, 2, 3, 4]);
+    let said = succeed(trainer(here).args(["pack", "letters", "letters.safetensors"]));
+    assert!(said.contains("letters, 32 x 32 x 1: 5 images of 27 classes, no test images"), "{said}");
+    let pack = read(here.join("letters.safetensors"));
+    assert!(pack.ends_with(&pixels), "the images are not in it as they are");
+    succeed(trainer(here).args(["pack", "letters.safetensors", "again.safetensors"]));
+    let said = succeed(trainer(here).args(["pack", "letters", "letters.safetensors"]));
+    assert!(said.contains("letters.safetensors") && read(here.join("letters.safetensors")) == pack, "{said}");
+
+    // Fewer images than a batch; the same data, wherever it comes from.
+    let learn = |data: &str, model: &str| {
+        let run = ["--data", data, "--batch", "16", "--steps", "3", "--threads", "1", "--export", model];
+        succeed(trainer(here).args(SMALL).args(run))
+    };
+    assert!(learn("letters", "a.onnx").contains("5 images of 32x32"));
+    learn("letters.safetensors", "b.onnx");
+    assert!(read(here.join("a.onnx")) == read(here.join("b.onnx")), "the pack is other data");
+    // What was on this machine is nobody else's business; a run goes on with data that has moved.
+    let said = succeed(sample(here).args(["a.onnx", "--info"]));
+    assert!(said.contains("letters") && !said.contains(&*here.to_string_lossy()), "{said}");
+    fs::rename(here.join("letters"), here.join("moved")).unwrap_or_else(|e| panic!("{e}"));
+    let resume = ["--run", "runs/digits-1", "--resume", "--steps", "4"];
+    assert!(fail(trainer(here).args(resume), 1).contains("letters"));
+    succeed(trainer(here).args(resume).args(["--data", "moved"]));
+
+    // No test images: no floor.
+    let evaluate = ["evaluate", "a.onnx", "--count", "20", "--data", "letters.safetensors"];
+    let said = succeed(trainer(here).env("KILN_CACHE", here.join("cache")).args(evaluate));
+    assert!(said.contains("no test images") && !said.contains("other data"), "{said}");
+    let said = succeed(trainer(here).env("KILN_CACHE", here.join("cache")).args(evaluate).arg("--json"));
+    assert!(said.contains("\"floor\":null") && said.contains("\"test_accuracy\":null"), "{said}");
 }
 
 /// A generator of single grey pixels against data of single grey pixels: everything but the size is as with real data.

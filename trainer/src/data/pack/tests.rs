@@ -21,10 +21,6 @@ fn labels(dtype: Dtype, values: &[i64]) -> Part {
 
 /// As other programs write it.
 fn bytes(parts: &[Part], metadata: &[(&str, &str)]) -> Vec<u8> {
-    let view = |(name, dtype, shape, bytes): &'_ Part| {
-        (*name, TensorView::new(*dtype, shape.clone(), bytes).map(|v| (v.dtype(), v.shape().to_vec())))
-    };
-    assert!(parts.iter().all(|part| view(part).1.is_ok()));
     let views = parts
         .iter()
         .map(|(name, dtype, shape, bytes)| (*name, TensorView::new(*dtype, shape.clone(), bytes).expect("a tensor")));
@@ -115,8 +111,8 @@ fn what_is_written_is_read_again_and_the_bytes_depend_on_the_data_alone() -> Res
 
 #[test]
 fn tensors_and_metadata_that_are_none_of_a_packs_are_refused() {
-    let other = |dtype, shape: &[usize]| {
-        let size = shape.iter().product::<usize>() * dtype_size(dtype);
+    let other = |dtype: Dtype, shape: &[usize]| {
+        let size = shape.iter().product::<usize>() * dtype.bitsize() / 8;
         (IMAGES, dtype, shape.to_vec(), vec![0; size])
     };
     let values = |value: i64| labels(Dtype::I64, &[0, 0, 0, value, 0, 0, 0, 0, 0, 0]);
@@ -126,7 +122,7 @@ fn tensors_and_metadata_that_are_none_of_a_packs_are_refused() {
         (vec![other(Dtype::F32, &[2, 2, 2, 1])], vec![], "it should be U8 [N, H, W, C]"),
         (vec![other(Dtype::U8, &[2, 2, 2])], vec![], "it should be U8 [N, H, W, C]"),
         (vec![other(Dtype::U8, &[2, 2, 2, 5])], vec![], "1 to 4 channels"),
-        (vec![other(Dtype::U8, &[0, 2, 2, 1])], vec![], "at least 1"),
+        (vec![other(Dtype::U8, &[0, 2, 2, 1])], vec![], "holds 0 images"),
         (vec![other(Dtype::U8, &[1, 1, 5000, 1])], vec![], "1 to 4096 a side"),
         (
             vec![images(IMAGES), ("masks", Dtype::U8, vec![1], vec![0])],
@@ -151,10 +147,6 @@ fn tensors_and_metadata_that_are_none_of_a_packs_are_refused() {
     }
 }
 
-fn dtype_size(dtype: Dtype) -> usize {
-    dtype.bitsize() / 8
-}
-
 #[test]
 fn files_that_are_cut_or_lie_are_refused() {
     let whole = bytes(&[images(IMAGES)], &[]);
@@ -165,7 +157,7 @@ fn files_that_are_cut_or_lie_are_refused() {
     let lying = |header: &str| error(&[&(header.len() as u64).to_le_bytes(), header.as_bytes(), &[0; 60]].concat());
     let images =
         |shape: &str, end: &str| format!(r#"{{"images":{{"dtype":"U8","shape":[{shape}],"data_offsets":[0,{end}]}}}}"#);
-    assert!(lying(&images("9999999999999,1000,1000,1", "9999999999999000000")).contains("truncated"));
+    assert!(lying(&images("999999999999,1000,1000,1", "999999999999000000")).contains("truncated"));
     assert!(lying(&images("18446744073709551615,4,4,4", "60")).contains("damaged"));
     assert!(lying(&images("10,2,1,3", "59")).contains("damaged"));
     assert!(lying("{}").contains("truncated or damaged"));
