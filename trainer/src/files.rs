@@ -38,7 +38,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
 }
 
 /// What something is that is no regular file.
-fn kind(found: FileType) -> &'static str {
+pub(crate) fn kind(found: FileType) -> &'static str {
     #[cfg(unix)]
     {
         use std::os::unix::fs::FileTypeExt;
@@ -67,7 +67,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// A temporary file beside `path`, which [`replace`] turns into `path`; dropped before, it is removed.
-fn sibling(path: &Path) -> Result<tempfile::NamedTempFile> {
+pub(crate) fn sibling(path: &Path) -> Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     let ending = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
     let builder = builder.prefix(".unfinished-").suffix(&ending);

@@ -83,8 +83,8 @@ fn train_or_export(args: &Args) -> Result<()> {
     }
 
     // What would fail after the training is found out before it.
-    let formats = args.export.iter().map(|path| Format::of(path)).collect::<Result<Vec<_>>>()?;
-    if formats.contains(&Format::Onnx) {
+    export::check(&args.export, weights(args))?;
+    if onnx_file(&args.export).is_some() {
         let _ = runtime::engine_info()?;
     }
 
@@ -196,8 +196,7 @@ fn finish(state: &State, data: &Dataset, run: &Run, args: &Args) -> Result<()> {
         data: data.name().to_owned(),
         data_sha256: data.sha256().to_owned(),
     };
-    let weights = if args.external_weights { Weights::Beside } else { Weights::Inside };
-    let exported = export::export(&sampler, recipe.export.precision, &origin, weights, &args.export)?;
+    let exported = export::export(&sampler, recipe.export.precision, &origin, weights(args), &args.export)?;
 
     print!("run      {}", run.path().display());
     print!("samples  {}", samples.display());
@@ -225,6 +224,11 @@ fn finish(state: &State, data: &Dataset, run: &Run, args: &Args) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Where an ONNX file's weights go.
+fn weights(args: &Args) -> Weights {
+    if args.external_weights { Weights::Beside } else { Weights::Inside }
 }
 
 fn onnx_file(exports: &[PathBuf]) -> Option<&Path> {
