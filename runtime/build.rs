@@ -2,6 +2,8 @@
 //! build of ONNX Runtime through pip, once, and tells the crate where it is. Without network the build goes on; opening a
 //! generator then fails with an error that says what to do.
 
+#![allow(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
+
 use std::env;
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,5 +1,7 @@
 //! The programs of examples/c, compiled with the system's compilers against both kinds of library, draw what the crate draws.
 
+#![allow(clippy::print_stderr, reason = "said to whoever runs the tests")]
+
 use runtime::{Generator, Options, Request, Walk};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

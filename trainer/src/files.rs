@@ -52,7 +52,7 @@ pub fn open(path: &Path) -> Result<File> {
 }
 
 /// What something is that is no regular file.
-fn kind(found: FileType) -> &'static str {
+pub(crate) fn kind(found: FileType) -> &'static str {
     #[cfg(unix)]
     {
         use std::os::unix::fs::FileTypeExt;
@@ -116,7 +116,7 @@ pub fn sweep(folder: &Path) -> Result<()> {
 }
 
 /// A temporary file beside `path`, which [`replace`] turns into `path`; dropped before, it is removed.
-fn sibling(path: &Path) -> Result<tempfile::NamedTempFile> {
+pub(crate) fn sibling(path: &Path) -> Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     let ending = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
     let builder = builder.prefix(UNFINISHED).suffix(&ending);

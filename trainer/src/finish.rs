@@ -63,8 +63,7 @@ pub fn finish(state: State, data: &Splits, run: &Run, args: &Args) -> Result<()>
         data_sha256: data.train.sha256()?.to_owned(),
         quality: evaluated(&state).map(|found| found.to_string()).unwrap_or_default(),
     };
-    let weights = if args.external_weights { Weights::Beside } else { Weights::Inside };
-    for file in &export::export(&sampler, recipe.export.precision, &origin, weights, &args.export)? {
+    for file in &export::export(&sampler, recipe.export.precision, &origin, weights(args), &args.export)? {
         let checked = file.parity.map(|p| format!(", ONNX Runtime agrees with candle within {p:.1e}"));
         print!(
             "export   {} ({} KB, {}{})",
@@ -113,6 +112,12 @@ fn evaluated(state: &State) -> Option<trainer::state::Evaluated> {
     state.evaluated.filter(|found| found.images == state.clock.images)
 }
 
-fn onnx_file(exports: &[PathBuf]) -> Option<&Path> {
+/// Where the command line wants the weights of ONNX files.
+pub fn weights(args: &Args) -> Weights {
+    if args.external_weights { Weights::Beside } else { Weights::Inside }
+}
+
+/// The first export that `runtime` samples from.
+pub fn onnx_file(exports: &[PathBuf]) -> Option<&Path> {
     exports.iter().map(PathBuf::as_path).find(|path| matches!(Format::of(path), Ok(Format::Onnx)))
 }

@@ -7,7 +7,7 @@ use clap::{CommandFactory, error::ErrorKind};
 use std::process::ExitCode;
 use std::time::Instant;
 use trainer::data::{self, Splits};
-use trainer::export::Format;
+use trainer::export;
 use trainer::keep::{self, keep};
 use trainer::recipe::{Images, Recipe};
 use trainer::report::{duration, print, say};
@@ -83,8 +83,8 @@ fn recipe(args: &Args, existing: Option<&Run>) -> Result<Recipe> {
 
 /// What would fail after the training is found out before it.
 fn check_exports(args: &Args) -> Result<()> {
-    let formats = args.export.iter().map(|path| Format::of(path)).collect::<Result<Vec<_>>>()?;
-    if formats.contains(&Format::Onnx) {
+    export::check(&args.export, finish::weights(args))?;
+    if finish::onnx_file(&args.export).is_some() {
         let _ = runtime::engine_info()?;
     }
     Ok(())

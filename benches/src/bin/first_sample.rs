@@ -6,6 +6,8 @@
 //! checksum of the image and the largest memory in MB. With `--floor`, it loads ONNX Runtime and reads the file's
 //! bytes but opens no generator: what no use of that library can be faster than.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark for a person at a terminal")]
+
 use runtime::{Generator, Options, Start};
 use std::path::Path;
 use std::process::ExitCode;

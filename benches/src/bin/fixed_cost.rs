@@ -1,6 +1,8 @@
 //! What a call costs beside the arithmetic: `Generator::sample` on a generator of one number, beside the same session run by
 //! ONNX Runtime's C interface on buffers bound in advance, the least that any program can do. Prints a Markdown table.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark for a person at a terminal")]
+
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::{AsPointer, sys};

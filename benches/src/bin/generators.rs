@@ -1,6 +1,8 @@
 //! Writes the generator files that `benches/peers/sampling.py` measures with: `digits`, `dcgan-64` and `dcgan-128`, each as
 //! f16 and as f32.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark for a person at a terminal")]
+
 use benches::generators::{Source, zoo};
 use clap::Parser;
 use runtime::Precision;

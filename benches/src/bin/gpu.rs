@@ -1,6 +1,8 @@
 //! What `benches/gpu.sh` runs of Kiln's on a machine with a GPU, as one program: `benches/peers/gpu.py` tells it what to do,
 //! reads its lines of JSON and times other frameworks beside it. With `--device cpu` everything works without a GPU, too.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark for a person at a terminal")]
+
 use benches::generators;
 use benches::protocol;
 use benches::sampling::{Call, Sampler, versions};

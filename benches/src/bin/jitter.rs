@@ -1,6 +1,8 @@
 //! The distribution of latencies over many calls, batch 1, and whether memory grows meanwhile: one line of JSON, from which
 //! `benches/peers/sampling.py --jitter` makes its table.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark for a person at a terminal")]
+
 use benches::process::memory;
 use clap::Parser;
 use hdrhistogram::Histogram;

@@ -5,6 +5,8 @@
 //! does with fewer can pass the peak, which is what the crate `gemm` reaches on all threads with products of 1024 x 1024.
 //! "Backward" is both gradients, of the input and of the weight.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark for a person at a terminal")]
+
 use candle_core::{Device, Result, Tensor, Var};
 use rayon::prelude::*;
 use std::time::Instant;

@@ -2,6 +2,8 @@
 //! could be used, and both speak the same protocol, that of `benches::protocol` and `benches::sampling`. A call goes from a
 //! seed to bytes in memory of the caller: latents and conversion are in its time.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark for a person at a terminal")]
+
 use benches::protocol;
 use benches::sampling::{Call, Sampler, versions};
 use clap::Parser;

@@ -1,5 +1,7 @@
 //! Images a second of one caller and of two, with one thread a call and with two: prints a Markdown table.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark for a person at a terminal")]
+
 use clap::Parser;
 use runtime::{Error, Options, Pool};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! Times one training step of the trainer, for `benches/peers/compare.py`: the networks, the variants' names and the line
 //! of JSON are those of `benches/peers/train_step.py`, and so is what is inside the measured time.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark for a person at a terminal")]
+
 use benches::process::peak_memory;
 use benches::stats::{quantile, rounded};
 use benches::training::Training;

@@ -9,6 +9,7 @@ use crate::graph::{Content, Network, Value};
 use crate::onnx::dtype;
 use candle_core::{DType, Device, Tensor};
 use runtime::{INPUT_CLASS, INPUT_IMAGE, INPUT_LATENT, ImageShape, LatentDistribution, ModelInfo, Precision, SelfTest};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Values of the self-test's sample that the file records.
@@ -27,17 +28,12 @@ impl Format {
     /// The format that the ending of `path` stands for.
     ///
     /// # Errors
-    /// Another ending, or a folder that does not exist: said before hours of training, not after.
+    /// Another ending.
     pub fn of(path: &Path) -> Result<Self> {
-        let fail = |what: String| Err(Error::Export { path: path.to_owned(), what });
-        let folder = files::folder_of(path);
-        if !folder.is_dir() {
-            return fail(format!("the folder {} does not exist", folder.display()));
-        }
         match path.extension().and_then(|e| e.to_str()) {
             Some("onnx") => Ok(Self::Onnx),
             Some("safetensors") => Ok(Self::Safetensors),
-            _ => fail("the name must end in .onnx or .safetensors".into()),
+            _ => Err(refused(path, "the name must end in .onnx or .safetensors")),
         }
     }
 }
@@ -79,11 +75,55 @@ pub struct Exported {
     pub parity: Option<f32>,
 }
 
+/// Whether all of `paths` can be written: asked before hours of training, not after.
+///
+/// # Errors
+/// Other endings; a folder that is not there or cannot be written to; a name that belongs to something other than a regular
+/// file, or that an ONNX file cannot refer to; a file that two exports would write.
+pub fn check(paths: &[PathBuf], weights: Weights) -> Result<()> {
+    let mut taken = HashSet::new();
+    for path in paths {
+        for file in files_of(path, weights)? {
+            let folder = files::folder_of(&file);
+            if !folder.is_dir() {
+                return Err(refused(path, format_args!("the folder {} does not exist", folder.display())));
+            }
+            if let Ok(found) = std::fs::metadata(&file)
+                && !found.is_file()
+            {
+                let kind = files::kind(found.file_type());
+                return Err(refused(path, format_args!("{} is {kind}; give the name of a file", file.display())));
+            }
+            // Made and removed: whoever may do that may write the file.
+            drop(files::sibling(&file)?);
+            let place = folder.canonicalize().map_err(Error::io("find", &folder))?;
+            if !taken.insert(place.join(file.file_name().unwrap_or_default())) {
+                let what = format_args!("two exports would write {}; give them different names", file.display());
+                return Err(refused(path, what));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The files of an export: of an ONNX file with its weights beside it, the weights first.
+fn files_of(path: &Path, weights: Weights) -> Result<Vec<PathBuf>> {
+    let mut files = vec![path.to_owned()];
+    if (Format::of(path)?, weights) == (Format::Onnx, Weights::Beside) {
+        let beside = path.with_extension("safetensors");
+        if beside.file_name().and_then(|name| name.to_str()).is_none() {
+            return Err(refused(path, "its name is not UTF-8, which external weights need"));
+        }
+        files.insert(0, beside);
+    }
+    Ok(files)
+}
+
 /// Writes `network`, a generator without batch normalisation ([`Network::frozen`]), to every one of `paths`, and
 /// beside each ONNX file its weights, if that is where they are to be.
 ///
 /// # Errors
-/// Names that are no export, layers that ONNX cannot have, a file that ONNX Runtime does not run to the same images.
+/// Weights that are not finite, or not in `precision`; what [`check`] refuses, layers that ONNX cannot have, a file that ONNX Runtime does not run to the same images.
 pub fn export(
     network: &Network,
     precision: Precision,
@@ -91,6 +131,10 @@ pub fn export(
     weights: Weights,
     paths: &[PathBuf],
 ) -> Result<Vec<Exported>> {
+    check(paths, weights)?;
+    if let (Some(path), Some(what)) = (paths.first(), beyond(network, precision)?) {
+        return Err(refused(path, what));
+    }
     let network = network.rounded(precision)?;
     let info = describe(&network, precision, origin)?;
     let mut written: Vec<Exported> = Vec::new();
@@ -113,16 +157,16 @@ fn write(network: &Network, info: &ModelInfo, weights: Weights, path: &Path) -> 
     if Format::of(path)? == Format::Safetensors {
         written.push(put(path, &tensors(&emitted, info)?)?);
     } else {
-        if weights == Weights::Beside {
-            let beside = path.with_extension("safetensors");
-            let name = beside.file_name().and_then(|name| name.to_str());
-            let name = name.ok_or_else(|| refused(path, "its name is not UTF-8, which external weights need"))?;
+        if let [beside, _] = &files_of(path, weights)?[..] {
             let bytes = tensors(&emitted, info)?;
-            emitted.refer(name, &bytes)?;
-            written.push(put(&beside, &bytes)?);
+            emitted.refer(&beside.file_name().unwrap_or_default().to_string_lossy(), &bytes)?;
+            written.push(put(beside, &bytes)?);
         }
         let mut onnx = put(path, &emitted.encode())?;
-        onnx.parity = Some(verify::parity(&place(path), network, info).map_err(|e| refused(path, e))?);
+        onnx.parity = Some(
+            verify::parity(&place(path), network, info)
+                .map_err(|e| refused(path, format_args!("the file was not kept: {e}")))?,
+        );
         written.push(onnx);
     }
     // The model last: it refers to what is there then.
@@ -139,7 +183,29 @@ fn tensors(emitted: &graph::Emitted, info: &ModelInfo) -> Result<Vec<u8>> {
 }
 
 fn refused(path: &Path, error: impl std::fmt::Display) -> Error {
-    Error::Export { path: path.to_owned(), what: format!("the file was not kept: {error}") }
+    Error::Export { path: path.to_owned(), what: error.to_string() }
+}
+
+/// Of the weights that a file of this precision cannot hold the first: its name, and what to do.
+fn beyond(network: &Network, precision: Precision) -> candle_core::Result<Option<String>> {
+    for (parameter, tensor) in network.parameters() {
+        let count = |t: &Tensor| -> candle_core::Result<usize> {
+            let values = t.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+            Ok(values.iter().filter(|value| !value.is_finite()).count())
+        };
+        let name = &parameter.name;
+        let lost = count(tensor)?;
+        if lost > 0 {
+            let what = "it has diverged, export an earlier checkpoint or train again with lower learning rates";
+            return Ok(Some(format!("the generator's {name} holds {lost} numbers that are not finite: {what}")));
+        }
+        let lost = count(&tensor.to_dtype(dtype(precision))?)?;
+        if lost > 0 {
+            let what = format!("{lost} numbers beyond {}, the largest of {precision}", half::f16::MAX);
+            return Ok(Some(format!("the generator's {name} holds {what}: export with --precision f32")));
+        }
+    }
+    Ok(None)
 }
 
 impl Network {
@@ -240,3 +306,6 @@ fn describe(network: &Network, precision: Precision, origin: &Origin) -> Result<
     info.self_test.points = points.collect();
     Ok(info)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! What works on this machine and what does not, in plain words.
 
+use crate::say::print;
 use runtime::{Error, Generator, Options, Provider, cuda, engine_info};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,25 +10,25 @@ const PROBE: (Duration, usize) = (Duration::from_secs(2), 2000);
 
 /// Prints the report; the generator is opened as `options` say.
 pub fn report(model: Option<&Path>, options: &Options) -> Result<(), Error> {
-    println!("runtime    {}, {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+    print!("runtime    {}, {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
     let engine = engine_info()?;
-    println!("library    ONNX Runtime {}, {}", engine.version, engine.path.display());
-    println!("           {}", engine.build);
-    println!("providers  {}", engine.providers.join(", "));
-    println!("cpu        works");
+    print!("library    ONNX Runtime {}, {}", engine.version, engine.path.display());
+    print!("           {}", engine.build);
+    print!("providers  {}", engine.providers.join(", "));
+    print!("cpu        works");
     match cuda() {
-        Ok(()) => println!("cuda       works"),
-        Err(Error::Provider { why, .. }) => println!("cuda       does not work: {why}"),
+        Ok(()) => print!("cuda       works"),
+        Err(Error::Provider { why, .. }) => print!("cuda       does not work: {why}"),
         Err(error) => return Err(error),
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    println!("threads    {} a call, of {cores} that the machine has; --threads N", options.threads);
+    print!("threads    {} a call, of {cores} that the machine has; --threads N", options.threads);
     match model {
         Some(model) => probe(model, options)?,
-        None => println!("generator  none given: `sample --doctor gen.onnx` measures one"),
+        None => print!("generator  none given: `sample --doctor gen.onnx` measures one"),
     }
     if let Some(bytes) = peak_memory() {
-        println!("memory     {:.0} MB at most until now, the library's included", bytes as f64 / 1e6);
+        print!("memory     {:.0} MB at most until now, the library's included", bytes as f64 / 1e6);
     }
     Ok(())
 }
@@ -41,11 +42,11 @@ fn probe(model: &Path, options: &Options) -> Result<(), Error> {
         (Provider::Auto, found) => format!("{found}, which auto found"),
         (_, found) => found.to_string(),
     };
-    println!("generator  {}, on {runs_on}; its self-test passes", model.display());
+    print!("generator  {}, on {runs_on}; its self-test passes", model.display());
     if let (Ok(()), Some(why)) = (cuda(), generator.why_cpu()) {
-        println!("           not on cuda: {why}");
+        print!("           not on cuda: {why}");
     }
-    println!("opened     in {:.1} ms", opened.as_secs_f64() * 1e3);
+    print!("opened     in {:.1} ms", opened.as_secs_f64() * 1e3);
     for batch in [1, options.max_batch] {
         let mut pixels = vec![0u8; batch * generator.info().image.len()];
         generator.warm_up(batch)?;
@@ -57,7 +58,7 @@ fn probe(model: &Path, options: &Options) -> Result<(), Error> {
         }
         calls.sort_by(f64::total_cmp);
         let percentile = |p: usize| calls[(calls.len() - 1) * p / 100];
-        println!(
+        print!(
             "batch {batch:<4} p50 {:.3} ms, p99 {:.3} ms over {} calls; {:.0} images/s{}",
             percentile(50),
             percentile(99),
@@ -66,7 +67,7 @@ fn probe(model: &Path, options: &Options) -> Result<(), Error> {
             if generator.replays(batch) { ", replayed as a CUDA graph" } else { "" }
         );
         if let Some(why) = generator.why_plain(batch) {
-            println!("           not as a CUDA graph: {why}");
+            print!("           not as a CUDA graph: {why}");
         }
         if batch == options.max_batch {
             break;

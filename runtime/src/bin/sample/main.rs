@@ -2,11 +2,13 @@
 
 mod doctor;
 mod grid;
+mod say;
 mod unfinished;
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use grid::Grid;
 use runtime::{Error, Generator, ImageShape, Options, Provider, Request, Start, Walk, engine_info};
+use say::{print, say};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -102,7 +104,7 @@ fn main() -> ExitCode {
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            say!("error: {error}");
             ExitCode::FAILURE
         }
     }
@@ -168,7 +170,7 @@ fn draw(args: &Args, generator: &mut Generator, batch: usize) -> Result<(), Box<
     if let Some(raw) = raw {
         written.push(raw.finish()?);
     }
-    println!(
+    print!(
         "{done} images of seed {} in {} ({:.0} images/s on {})",
         args.seed,
         written.join(" and "),
@@ -181,21 +183,21 @@ fn draw(args: &Args, generator: &mut Generator, batch: usize) -> Result<(), Box<
 fn print_info(generator: &Generator) -> Result<(), Error> {
     let (info, engine) = (generator.info(), engine_info()?);
     let ImageShape { channels, height, width } = info.image;
-    println!("image      {channels} x {height} x {width}, {}", info.precision);
-    println!("latent     {} normal numbers", info.latent_dim);
+    print!("image      {channels} x {height} x {width}, {}", info.precision);
+    print!("latent     {} normal numbers", info.latent_dim);
     if info.classes > 0 {
-        println!("classes    {}", info.classes);
+        print!("classes    {}", info.classes);
     }
     if let Some(ImageShape { channels, height, width }) = info.image_in {
-        println!("made from  an image of {channels} x {height} x {width}");
+        print!("made from  an image of {channels} x {height} x {width}");
     }
-    println!("data       {} ({})", info.data, info.data_sha256);
-    println!("trained    on {} images, by {}", info.images_seen, info.trainer);
+    print!("data       {} ({})", info.data, info.data_sha256);
+    print!("trained    on {} images, by {}", info.images_seen, info.trainer);
     if !info.quality.is_empty() {
-        println!("quality    {}", info.quality);
+        print!("quality    {}", info.quality);
     }
-    println!("runs on    {}, {}", generator.provider(), engine.path.display());
-    println!("           {}", engine.build);
-    println!("recipe     ({})\n{}", info.recipe_sha256, info.recipe.trim_end());
+    print!("runs on    {}, {}", generator.provider(), engine.path.display());
+    print!("           {}", engine.build);
+    print!("recipe     ({})\n{}", info.recipe_sha256, info.recipe.trim_end());
     Ok(())
 }

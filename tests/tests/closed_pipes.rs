@@ -1,0 +1,58 @@
+//! Programs whose output nobody reads: they end as they would otherwise, and do not panic.
+
+use std::io::pipe;
+use std::path::Path;
+use std::process::Command;
+use tests::{sample, trainer};
+
+/// The exit code of a panic.
+const PANIC: i32 = 101;
+
+/// Ends with this code where standard output, standard error, or both are closed from the beginning.
+fn ends(mut command: impl FnMut() -> Command, code: i32) {
+    for (out, err) in [(true, false), (false, true), (true, true)] {
+        let (reader, writer) = pipe().expect("a pipe");
+        drop(reader);
+        let mut command = command();
+        if out {
+            command.stdout(writer.try_clone().expect("a second end"));
+        }
+        if err {
+            command.stderr(writer);
+        }
+        let ended = command.output().expect("it starts").status.code();
+        assert_ne!(ended, Some(PANIC), "{command:?} panics");
+        assert_eq!(ended, Some(code), "{command:?}");
+    }
+}
+
+#[test]
+fn nobody_listens_to_the_trainer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let with = |args: &[&str]| {
+        let mut command = trainer(folder.path());
+        command.args(args);
+        command
+    };
+    ends(|| with(&["--help"]), 0);
+    ends(|| with(&["--print-recipe"]), 0);
+    ends(|| with(&["--recipe", "nothing"]), 1);
+    ends(|| with(&["--steps", "many"]), 2);
+    ends(|| with(&["--steps", "2", "--threads", "1", "--export", "gen.onnx"]), 0);
+}
+
+#[test]
+fn nobody_listens_to_sample() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/digits/gen.onnx");
+    let with = |args: &[&str]| {
+        let mut command = sample(folder.path());
+        command.arg(&model).args(args);
+        command
+    };
+    ends(|| with(&["--info"]), 0);
+    ends(|| with(&["--grid", "out.png"]), 0);
+    ends(|| with(&["--doctor"]), 0);
+    ends(|| with(&[]), 2);
+    ends(|| with(&["--info", "--weights", "missing.safetensors"]), 1);
+}

@@ -1,0 +1,80 @@
+//! What is refused before anything is written.
+
+use super::*;
+use crate::net::{Init, dense};
+
+fn network() -> candle_core::Result<Network> {
+    let image = ImageShape { channels: 1, height: 8, width: 8 };
+    dense::generator(&dense::Generator { latent: 4, hidden: vec![8] }, image, &mut Init::new(1))
+}
+
+fn origin() -> Origin {
+    Origin { recipe: String::new(), images_seen: 0, data: String::new(), data_sha256: String::new() }
+}
+
+#[test]
+fn names_that_cannot_be_written_are_refused() -> Result<()> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    std::fs::create_dir(path("folder.onnx")).expect("a folder");
+    let error = |paths: &[PathBuf], weights| check(paths, weights).expect_err("must be refused").to_string();
+    let inside = Weights::Inside;
+    assert!(error(&[path("a.png")], inside).contains("must end in .onnx or .safetensors"));
+    assert!(error(&[path("no/a.onnx")], inside).contains("no does not exist"));
+    assert!(error(&[path("folder.onnx")], inside).contains("folder.onnx is a folder; give the name of a file"));
+    let both = [path("a.onnx"), path("a.safetensors")];
+    check(&both, inside)?;
+    assert!(error(&both, Weights::Beside).contains("two exports would write") && !both[1].exists());
+    let again = [path("a.onnx"), path("folder.onnx/../a.onnx")];
+    assert!(error(&again, inside).contains("two exports would write"));
+    assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 1, "something was left");
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn folders_that_cannot_be_written_to_and_names_that_are_no_text_are_refused() {
+    use std::os::unix::ffi::OsStringExt;
+    // Nobody, not even root, makes files there.
+    let error = check(&["/proc/self/a.onnx".into()], Weights::Inside).expect_err("not there").to_string();
+    assert!(error.contains("cannot create a file beside /proc/self/a.onnx"), "{error}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let odd = folder.path().join(std::ffi::OsString::from_vec(b"a\xff.onnx".to_vec()));
+    assert!(check(std::slice::from_ref(&odd), Weights::Inside).is_ok());
+    let error = check(&[odd], Weights::Beside).expect_err("no UTF-8").to_string();
+    assert!(error.contains("not UTF-8"), "{error}");
+}
+
+/// In both formats, with the tensor's name, and before there is a file.
+#[test]
+fn weights_that_a_file_cannot_hold_are_refused() -> Result<()> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let with = |value: f32| -> Result<Network> {
+        Ok(network()?.map(|parameter, t| match parameter.name.as_str() {
+            "dense2.bias" => {
+                let mut values = t.to_vec1::<f32>()?;
+                values[3..6].fill(value);
+                Tensor::new(values, &Device::Cpu)
+            }
+            _ => Ok(t.clone()),
+        })?)
+    };
+    for name in ["gen.onnx", "gen.safetensors"] {
+        let path = folder.path().join(name);
+        let written = |value: f32, precision| {
+            export(&with(value)?, precision, &origin(), Weights::Inside, std::slice::from_ref(&path))
+        };
+        for (value, precision, expected) in [
+            (f32::NAN, Precision::F32, "the generator's dense2.bias holds 3 numbers that are not finite"),
+            (f32::INFINITY, Precision::F16, "the generator's dense2.bias holds 3 numbers that are not finite"),
+            (70_000., Precision::F16, "the generator's dense2.bias holds 3 numbers beyond 65504"),
+        ] {
+            let error = written(value, precision).expect_err("must be refused").to_string();
+            assert!(error.contains(expected), "{error}");
+            assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 0, "something was written");
+        }
+        written(65504., Precision::F16)?;
+        std::fs::remove_file(&path).expect("removes");
+    }
+    Ok(())
+}
