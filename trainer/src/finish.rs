@@ -84,6 +84,7 @@ pub fn finish(state: State, data: &Splits, run: &Run, args: &Args) -> Result<()>
 /// The state that is exported: the best, or the last.
 fn choose(last: State, data: &Splits, run: &Run, args: &Args) -> Result<State> {
     let best = match args.checkpoint {
+        _ if args.export.is_empty() => None,
         Some(Which::Last) => None,
         _ => keep::best(run, &last.recipe, &data.train, &last.device)?.map(|best| best.state),
     };
@@ -93,7 +94,7 @@ fn choose(last: State, data: &Splits, run: &Run, args: &Args) -> Result<State> {
     };
     match best {
         Some(best) if best.clock.images != last.clock.images => {
-            say!("taking the best checkpoint: {} (the last: {}; --checkpoint last takes it)", said(&best), said(&last));
+            say!("exporting the best checkpoint: {} (the last: {}; --checkpoint last takes it)", said(&best), said(&last));
             Ok(best)
         }
         None if args.checkpoint == Some(Which::Best) => {
@@ -101,7 +102,9 @@ fn choose(last: State, data: &Splits, run: &Run, args: &Args) -> Result<State> {
             Err(Error::Run { path: run.path().to_owned(), what: what.into() })
         }
         _ => {
-            say!("taking the last checkpoint: {}", said(&last));
+            if !args.export.is_empty() {
+                say!("exporting the last checkpoint: {}", said(&last));
+            }
             Ok(last)
         }
     }

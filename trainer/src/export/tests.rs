@@ -9,7 +9,13 @@ fn network() -> candle_core::Result<Network> {
 }
 
 fn origin() -> Origin {
-    Origin { recipe: String::new(), images_seen: 0, data: String::new(), data_sha256: String::new() }
+    Origin {
+        recipe: String::new(),
+        images_seen: 0,
+        data: String::new(),
+        data_sha256: String::new(),
+        quality: String::new(),
+    }
 }
 
 #[test]

@@ -7,10 +7,34 @@ use std::path::{Path, PathBuf};
 
 /// The images to learn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written")]
 pub struct Data {
     /// Where they are, as [`crate::data::open`] takes it: `mnist`, which is inside the program, or a path.
     pub source: PathBuf,
+}
+
+/// As recipes have it: `source`, or as they had it before there was more than one kind of data, `set = "mnist"`, perhaps
+/// with a `folder`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    source: Option<PathBuf>,
+    set: Option<String>,
+    folder: Option<PathBuf>,
+}
+
+impl TryFrom<Written> for Data {
+    type Error = String;
+
+    fn try_from(written: Written) -> std::result::Result<Self, String> {
+        match written {
+            Written { source: Some(source), set: None, folder: None } => Ok(Self { source }),
+            Written { source: None, set: Some(set), folder } if set == MNIST => {
+                Ok(Self { source: folder.unwrap_or_else(|| MNIST.into()) })
+            }
+            _ => Err(format!("expected `source` alone, {MNIST} or a path")),
+        }
+    }
 }
 
 impl Data {
@@ -40,6 +64,22 @@ impl Data {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_earlier_recipes_said_is_understood() {
+        let read = |text: &str| toml::from_str::<Data>(text).map(|data| data.source);
+        for (text, source) in [
+            ("source = 'x.safetensors'", "x.safetensors"),
+            ("set = 'mnist'", "mnist"),
+            ("set = 'mnist'\nfolder = '/data'", "/data"),
+        ] {
+            assert_eq!(read(text), Ok(source.into()), "{text}");
+        }
+        for text in ["", "set = 'cifar'", "folder = 'x'", "source = 'x'\nset = 'mnist'", "sauce = 'x'"] {
+            let error = read(text).expect_err(text).to_string();
+            assert!(error.contains("expected") && error.contains("`source`"), "{text}: {error}");
+        }
+    }
 
     #[test]
     fn paths_become_absolute_and_what_is_inside_the_program_stays() {
