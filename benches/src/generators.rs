@@ -78,6 +78,7 @@ impl Source {
             images_seen: 0,
             data: "none: a generator to measure with".to_owned(),
             data_sha256: String::new(),
+            quality: String::new(),
         };
         export::export(&self.network, precision, &origin, export::Weights::Inside, std::slice::from_ref(&path))?;
         Ok(path)

@@ -94,7 +94,11 @@ fn choose(last: State, data: &Splits, run: &Run, args: &Args) -> Result<State> {
     };
     match best {
         Some(best) if best.clock.images != last.clock.images => {
-            say!("exporting the best checkpoint: {} (the last: {}; --checkpoint last takes it)", said(&best), said(&last));
+            say!(
+                "exporting the best checkpoint: {} (the last: {}; --checkpoint last takes it)",
+                said(&best),
+                said(&last)
+            );
             Ok(best)
         }
         None if args.checkpoint == Some(Which::Best) => {
