@@ -78,7 +78,8 @@ pub fn assert_same(a: &Path, b: &Path) {
     [a, b].into_iter().for_each(assert_tidy);
     let compared = |folder: &Path| {
         let mut files = files(folder);
-        files.retain(|name, _| !name.starts_with('.') && name != "stats.jsonl" && !name.contains("tfevents"));
+        let other = |name: &str| name.starts_with('.') || name.ends_with(".jsonl") || name.contains("tfevents");
+        files.retain(|name, _| !other(name));
         files
     };
     let (a_files, b_files) = (compared(a), compared(b));

@@ -101,12 +101,13 @@ fn begin(recipe: Recipe, device: &Device, args: &Args) -> Result<ExitCode> {
     // What cannot be run leaves no folder behind.
     let state = State::new(recipe, &data.train, device)?;
     let hooks = Hooks::new(&state.recipe, &data)?;
+    let stop = Stop::listen();
     let run = Run::create(args.run.as_deref(), &state.recipe)?;
     if let Err(error) = keep(&state, &data.train, &run).and_then(|()| run.set_recipe(&state.recipe)) {
         run.abandon();
         return Err(error);
     }
-    learn(state, &data, &run, hooks, args)
+    learn(state, &data, &run, hooks, &stop, args)
 }
 
 /// A run that goes on where it was interrupted, or is made longer.
@@ -119,7 +120,7 @@ fn go_on(mut run: Run, recipe: Recipe, device: &Device, args: &Args) -> Result<E
     let data = data::open(&recipe.data.source)?;
     let keep::Loaded { state, changes } = keep::last(&run, &recipe, &data.train, device)?;
     let hooks = Hooks::new(&state.recipe, &data)?;
-    let images = state.clock.images;
+    let (images, stop) = (state.clock.images, Stop::listen());
     keep::set_aside(&run, images)?;
     run.set_recipe(&state.recipe)?;
     run.log_changes(images, &changes)?;
@@ -128,12 +129,11 @@ fn go_on(mut run: Run, recipe: Recipe, device: &Device, args: &Args) -> Result<E
         say!("changed after {images} images: {} from {} to {}", change.key, shown(&change.from), shown(&change.to));
     }
     say!("going on at {images} images");
-    learn(state, &data, &run, hooks, args)
+    learn(state, &data, &run, hooks, &stop, args)
 }
 
 /// Trains to the end and exports, or stops when asked to.
-fn learn(mut state: State, data: &Splits, run: &Run, hooks: Hooks, args: &Args) -> Result<ExitCode> {
-    let stop = Stop::listen();
+fn learn(mut state: State, data: &Splits, run: &Run, hooks: Hooks, stop: &Stop, args: &Args) -> Result<ExitCode> {
     let shape = data.train.shape();
     say!(
         "training {} on {} ({} images of {}x{}), on {}, {} threads, into {}",
@@ -148,7 +148,7 @@ fn learn(mut state: State, data: &Splits, run: &Run, hooks: Hooks, args: &Args) 
     );
     let start = Instant::now();
     let best = keep::best(run, &state.recipe, &data.train, &state.device)?.and_then(|best| best.state.evaluated);
-    let end = train(&mut state, data, run, hooks, best, &stop)?;
+    let end = train(&mut state, data, run, hooks, best, stop)?;
     let (images, seconds) = (state.clock.images, duration(start.elapsed().as_secs_f64()));
     match end {
         End::Finished(saved) => {

@@ -111,6 +111,9 @@ impl Run {
             #[serde(flatten)]
             change: &'a Change,
         }
+        if changes.is_empty() {
+            return Ok(());
+        }
         let path = self.path.join("changes.jsonl");
         let lines =
             changes.iter().map(|change| serde_json::to_string(&Line { images, change }).map(|line| line + "\n"));
