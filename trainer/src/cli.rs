@@ -55,7 +55,7 @@ pub struct Args {
     pub data: Option<String>,
 
     /// Length of the run in thousands of images
-    #[arg(long, value_name = "N", conflicts_with = "steps")]
+    #[arg(long, value_name = "N", conflicts_with = "steps", allow_negative_numbers = true)]
     pub kimg: Option<f64>,
 
     /// Length of the run in steps

@@ -44,6 +44,11 @@ pub fn finish(state: State, data: &Splits, run: &Run, args: &Args) -> Result<()>
         print!("  {}", command::trainer(&format!("--run {} --export gen.onnx", command::quoted(run.path()))));
         return Ok(());
     }
+    if !found.is_finite() {
+        let what = "samples are no numbers: the generator has diverged; --checkpoint takes another one, --resume goes on with \
+                    lower learning rates (--set optimizer.generator.lr=...)";
+        return Err(Error::Export { path: args.export[0].clone(), what: what.into() });
+    }
     if found < ALIKE.0 && wanted > ALIKE.1 && !args.force {
         let what = format!(
             "all samples are the same image ({found:.2} grey levels between two of them, the data has {wanted:.1}): the \

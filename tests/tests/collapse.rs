@@ -1,0 +1,108 @@
+//! Generators that have collapsed are told by a figure, and not shipped by mistake; the best checkpoint is kept and taken.
+
+use std::fs;
+use std::path::Path;
+use tests::runs::{checkpoints, export, log, resume, tiny};
+use tests::{fail, folder, read, sample, succeed, trainer};
+
+/// Idx files of single grey pixels, two classes of them.
+fn grey_pixels(folder: &Path) {
+    let pixels = |count: usize| (0..count).map(|i| (i * 97 % 256) as u8).collect::<Vec<u8>>();
+    let idx = |sizes: &[usize], elements: &[u8]| {
+        let sizes_bytes: Vec<u8> = sizes.iter().flat_map(|&size| (size as u32).to_be_bytes()).collect();
+        [&[0, 0, 8, sizes.len() as u8][..], &sizes_bytes, elements].concat()
+    };
+    fs::create_dir_all(folder).expect("makes");
+    for (name, count) in [("train", 300), ("t10k", 200)] {
+        let labels: Vec<u8> = pixels(count).iter().map(|&v| u8::from(v > 127)).collect();
+        for (kind, bytes) in
+            [("images-idx3", idx(&[count, 8, 8], &pixels(64 * count))), ("labels-idx1", idx(&[count], &labels))]
+        {
+            fs::write(folder.join(format!("{name}-{kind}-ubyte")), bytes).expect("writes");
+        }
+    }
+}
+
+#[test]
+fn one_image_for_all_seeds_is_exported_by_force_only() {
+    let folder = folder();
+    let here = folder.path();
+    // A discriminator that stands still drives a fast generator into saturation.
+    let mut run = tiny(here, "run", 200);
+    run.args(["--set", "optimizer.generator.lr=1.0", "--set", "optimizer.generator.beta1=0.9"]);
+    run.args(["--set", "optimizer.discriminator.lr=1e-9"]);
+    let said = fail(run.args(["--export", "gen.onnx"]), 1);
+    assert!(said.contains("same image") && said.contains("--force"), "{said}");
+    assert!(!here.join("gen.onnx").exists());
+    let last = log(&here.join("run")).pop().expect("a line");
+    let figure = |name: &str| last[name].as_f64().unwrap_or_else(|| panic!("no {name} in {last}"));
+    assert!(figure("diversity") < 0.5 && figure("data_diversity") > 30., "{last}");
+    let said = succeed(export(trainer(here).args(["--run", "run"]), "gen.onnx"));
+    assert!(said.contains("grey levels between two samples"), "{said}");
+}
+
+#[test]
+fn the_best_checkpoint_is_kept_and_exported() {
+    let folder = folder();
+    let here = folder.path();
+    grey_pixels(&here.join("data"));
+    let cache = here.join("cache");
+    let evaluated = |run: &str, steps: u64| {
+        let mut command = tiny(here, run, steps);
+        command.env("KILN_CACHE", &cache).args(["--data", "data", "--set", "training.evaluate_kimg=0.04"]);
+        command.args(["--set", "training.evaluate_samples=64"]);
+        command
+    };
+    let said = succeed(export(&mut evaluated("run", 60), "best.onnx"));
+    let run = here.join("run");
+    // Every second tick of twenty images, and the last.
+    let figures: Vec<(u64, f64)> = log(&run)
+        .iter()
+        .filter_map(|line| Some((line["images"].as_u64()?, line["frechet_distance"].as_f64()?)))
+        .collect();
+    assert_eq!(figures.iter().map(|(images, _)| *images).collect::<Vec<_>>(), [40, 80, 120, 160, 200, 240]);
+    let (images, distance) =
+        figures.into_iter().reduce(|best, other| if other.1 < best.1 { other } else { best }).expect("figures");
+    let best = run.join(format!("best-{images:09}.safetensors"));
+    assert!(best.is_file() && checkpoints(&run).len() == 2, "the best is after {images} images");
+    if images < 240 {
+        assert!(said.contains(&format!("the best checkpoint: {images} images")), "{said}");
+    }
+    let info = succeed(sample(here).args(["best.onnx", "--info"]));
+    assert!(info.contains(&format!("quality    Fréchet distance {distance:.3} (64 samples")), "{info}");
+    assert!(info.contains(&format!("trained    on {images} images")) && info.contains("data       data "), "{info}");
+
+    // The live average is what is exported, but for f16: evaluated as a file, it has nearly the same distance.
+    let json = |arguments: &[&str]| -> f64 {
+        let mut command = trainer(here);
+        command.env("KILN_CACHE", &cache).args(["evaluate", "best.onnx", "--data", "data", "--json"]).args(arguments);
+        let said = succeed(&mut command);
+        let line = said.lines().find(|line| line.starts_with('{')).expect("an object");
+        serde_json::from_str::<serde_json::Value>(line).expect("JSON")["frechet_distance"].as_f64().expect("a number")
+    };
+    let found = json(&["--count", "64"]);
+    assert!((found - distance).abs() < 0.02 * distance, "{found} of the file, {distance} of the live average");
+
+    // Either can be taken, and a resumed run comes to the same.
+    succeed(export(trainer(here).args(["--run", "run", "--checkpoint", "last"]), "last.onnx"));
+    let info = succeed(sample(here).args(["last.onnx", "--info"]));
+    assert!(info.contains("trained    on 240 images"), "{info}");
+    succeed(&mut evaluated("short", 27));
+    succeed(resume(here, "short").env("KILN_CACHE", &cache).args(["--steps", "60"]));
+    let again = here.join("short").join(best.file_name().expect("a name"));
+    assert!(read(again) == read(best), "another best checkpoint after a resume");
+}
+
+#[test]
+fn an_evaluation_needs_labels_and_says_so_before_the_run() {
+    let folder = folder();
+    let here = folder.path();
+    grey_pixels(&here.join("data"));
+    for name in ["train", "t10k"] {
+        fs::remove_file(here.join(format!("data/{name}-labels-idx1-ubyte"))).expect("removes");
+    }
+    let mut command = tiny(here, "run", 4);
+    let said = fail(command.args(["--data", "data", "--set", "training.evaluate_kimg=1"]), 1);
+    assert!(said.contains("has no labels") && !here.join("run").exists(), "{said}");
+    succeed(tiny(here, "run", 4).args(["--data", "data"]));
+}
