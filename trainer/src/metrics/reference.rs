@@ -194,6 +194,20 @@ mod tests {
     }
 
     #[test]
+    fn images_and_labels_belong_together_in_every_batch() -> Result<()> {
+        let (data, reference) = testing::reference();
+        let (test, classifier) = (testing::test(data), reference.classifier());
+        let Labels { values, classes, .. } = test.labels().expect("labels");
+        let labels = Labels { values: values.repeat(5), classes: *classes, names: None };
+        let many = Dataset::new("many", test.shape(), testing::pixels(test)?.repeat(5)).with_labels(labels);
+        let (moments, right) = look(classifier, &many, &mut Bar::new(0, 300), 0)?;
+        let (_, once) = look(classifier, test, &mut Bar::new(0, 60), 0)?;
+        assert!(super::super::batch(test.shape()) < 300, "one batch");
+        assert_eq!((moments.count(), right), (300, once.map(|once| 5 * once)));
+        Ok(())
+    }
+
+    #[test]
     fn a_reference_needs_no_test_images_and_no_labels_of_them() -> Result<()> {
         let Splits { train, test } = testing::splits();
         let data = Splits { train, test: test.map(|test| test.with_labels(None)) };
