@@ -1,5 +1,6 @@
 //! Disks that are full or read-only: told in words, and no reason to lose a run.
 #![cfg(target_os = "linux")]
+#![allow(clippy::print_stdout, reason = "a test says what it came to")]
 
 use std::path::{Path, PathBuf};
 use tests::disk::Disk;

@@ -1,4 +1,5 @@
 //! Runs that are killed at any moment go on to the same bytes.
+#![allow(clippy::print_stdout, reason = "a test says what it came to")]
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};

@@ -29,7 +29,7 @@ impl Contents {
         tensors.into_iter().map(|(name, t)| Ok((name, Stored::new(t)?))).collect::<candle_core::Result<_>>().map(Self)
     }
 
-    /// The hash of every tensor: see [`tensor_sha256`].
+    /// The SHA-256 of every tensor's type, shape and bytes, by its name.
     pub fn hashes(&self) -> impl Iterator<Item = (&str, String)> {
         self.0.iter().map(|(name, s)| (name.as_str(), tensor_sha256(s.dtype, &s.shape, &s.bytes)))
     }
