@@ -20,6 +20,9 @@ pub const TINY: [&str; 12] = [
     "training.tick_kimg=0.02",
 ];
 
+/// Images between two ticks of them.
+pub const TICK: u64 = 20;
+
 /// A new run with [`TINY`] settings into `run`, from `folder`.
 pub fn tiny(folder: &Path, run: impl AsRef<Path>, steps: u64) -> Command {
     let mut command = super::trainer(folder);

@@ -164,7 +164,7 @@ fn mistakes_are_told_before_any_work() {
         (&["--recipe", "faces"], 1, "digits, tutorial"),
         (&["--data", "."], 1, "train-images-idx3-ubyte"),
         (&["--data", "nothing"], 1, "nothing"),
-        (&["--data", "/dev/zero"], 1, "not a regular file"),
+        (&["--data", "/dev/zero"], 1, "it is a device"),
         (&["--set", "data.source="], 1, "data.source is empty"),
         (&["pack", "mnist", "pack.bin"], 1, ".safetensors"),
         (&["pack", "nothing", "pack.safetensors"], 1, "nothing"),

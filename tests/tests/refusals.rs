@@ -50,6 +50,24 @@ fn a_recipe_is_no_run() {
     }
 }
 
+/// A run of a version whose recipes were others.
+#[test]
+fn a_run_of_another_version_is_told_from_a_damaged_one() {
+    let folder = folder();
+    let run = folder.path().join("run");
+    fs::create_dir(&run).expect("makes");
+    fs::write(run.join("recipe.toml"), "name = \"digits\"\nseed = 0\nsome_older_key = 1\n").expect("writes");
+    let header = r#"{"__metadata__":{"kiln.checkpoint":"2"}}"#;
+    let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    fs::write(run.join("checkpoint-000002.safetensors"), bytes).expect("writes");
+    let before = all(&run);
+    for arguments in [&["--resume"][..], &["--export", "x.onnx"]] {
+        let said = fail(trainer(folder.path()).args(["--run", "run"]).args(arguments), 1);
+        assert!(said.contains("has format 2") && said.contains("older formats are read by"), "{said}");
+    }
+    assert!(all(&run) == before);
+}
+
 #[test]
 fn other_data_is_told_from_damage() {
     let folder = folder();

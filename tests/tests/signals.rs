@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 use tests::process::Running;
-use tests::runs::{assert_same, checkpoints, export, resume, tiny};
+use tests::runs::{TICK, assert_same, checkpoints, export, log, resume, tiny};
 use tests::{folder, read, succeed};
 
 const STEPS: u64 = 400;
@@ -30,6 +30,12 @@ fn a_stopped_run_keeps_its_work_and_says_how_to_go_on() {
         assert_eq!(status.code(), Some(130), "{signal}: {status}\n{said}");
         assert!(said.contains(&format!("--run {signal} --resume")) && !said.contains("panicked"), "{signal}: {said}");
         assert!(!file.exists(), "{signal}: a generator that has not learned all was exported");
+        // The tick at hand is logged, and marked: a resumed run goes on with it.
+        let stopped: u64 =
+            said.split("stopped at ").nth(1).and_then(|s| s.split(' ').next()?.parse().ok()).expect("a count");
+        let last = log(&run).pop();
+        let partial = last.as_ref().is_some_and(|line| line["partial"] == true && line["images"] == stopped);
+        assert!(partial || stopped.is_multiple_of(TICK), "{signal}: stopped at {stopped}, logged {last:?}");
 
         succeed(export(&mut resume(here, signal), &file));
         assert_same(&run, &here.join("whole"));

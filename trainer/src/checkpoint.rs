@@ -15,7 +15,9 @@ use crate::state::{Evaluated, State};
 use crate::watch::Tick;
 use candle_core::{Device, Tensor};
 use safetensors::SafeTensors;
+use safetensors::tensor::Metadata as Header;
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 const FORMAT: &str = "5";
@@ -123,13 +125,7 @@ pub fn load(path: &Path, recipe: Recipe, of: &Dataset, device: &Device) -> Resul
     if metadata.get("sha256").is_some_and(|hash| *hash != hash_of(&metadata)) {
         return Err(damaged("its description does not have its hash".into()));
     }
-    let (format, version) = (get("kiln.checkpoint")?, metadata.get("kiln.version").map_or("unknown", String::as_str));
-    if format != FORMAT {
-        return Err(fail(format!(
-            "has format {format} (written by version {version}), this trainer, version {}, reads {FORMAT}; {OLDER}",
-            env!("CARGO_PKG_VERSION")
-        )));
-    }
+    known(path, &metadata)?;
     get("sha256")?;
     for (name, view) in file.iter() {
         let hash = files::tensor_sha256(view.dtype(), view.shape(), view.data());
@@ -185,16 +181,78 @@ pub fn load(path: &Path, recipe: Recipe, of: &Dataset, device: &Device) -> Resul
     }
     state.tick = Tick::restore(get("tick")?).ok_or_else(|| damaged("its tick is none".into()))?;
     state.evaluated = match metadata.get("evaluated") {
-        Some(text) => Some(Evaluated::restore(text).ok_or_else(|| damaged("its evaluation is none".into()))?),
+        Some(text) => Some(restored(text).map_err(damaged)?),
         None => None,
     };
     Ok(Loaded { state, changes })
 }
 
+/// What the file at `path` says of the evaluation of its state; its tensors are not read.
+///
+/// # Errors
+/// As [`load`], for what it says.
+pub fn evaluated(path: &Path) -> Result<Option<Evaluated>> {
+    let damaged = |what: String| Error::Damaged { path: path.to_owned(), what };
+    let metadata = description(path)?;
+    if metadata.get("sha256") != Some(&hash_of(&metadata)) {
+        return Err(damaged("its description does not have its hash".into()));
+    }
+    metadata.get("evaluated").map(|text| restored(text).map_err(damaged)).transpose()
+}
+
+/// Whether this trainer reads the format of the file at `path`; its tensors are not read.
+///
+/// # Errors
+/// [`Error::Damaged`], and another format, with what reads it.
+pub fn check_format(path: &Path) -> Result<()> {
+    known(path, &description(path)?)
+}
+
+fn known(path: &Path, metadata: &Metadata) -> Result<()> {
+    let Some(format) = metadata.get("kiln.checkpoint") else {
+        let what = "it has no metadata `kiln.checkpoint`".into();
+        return Err(Error::Damaged { path: path.to_owned(), what });
+    };
+    if format == FORMAT {
+        return Ok(());
+    }
+    let (version, own) = (metadata.get("kiln.version").map_or("unknown", String::as_str), env!("CARGO_PKG_VERSION"));
+    let what = format!(
+        "has format {format} (written by version {version}), this trainer, version {own}, reads {FORMAT}; {OLDER}"
+    );
+    Err(Error::Run { path: path.to_owned(), what })
+}
+
+/// The metadata of the file at `path`, as it is.
+fn description(path: &Path) -> Result<Metadata> {
+    let damaged = |what: String| Error::Damaged { path: path.to_owned(), what };
+    let mut file = files::open(path)?;
+    let mut read = |bytes: &mut [u8]| file.read_exact(bytes).map_err(|e| damaged(e.to_string()));
+    let mut length = [0; 8];
+    read(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    if length > HEADER {
+        return Err(damaged(format!("its header has {length} bytes, allowed are {HEADER}")));
+    }
+    let mut text = vec![0; length as usize];
+    read(&mut text)?;
+    let header: Header = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
+    Ok(described(&header))
+}
+
+/// The evaluation in the metadata of a file, or what is wrong with it.
+fn restored(text: &str) -> std::result::Result<Evaluated, String> {
+    Evaluated::restore(text).ok_or_else(|| "its evaluation is none".into())
+}
+
 /// The metadata of a safetensors file, or what is wrong with it.
 fn metadata(bytes: &[u8]) -> std::result::Result<Metadata, String> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
-    Ok(header.metadata().clone().unwrap_or_default().into_iter().collect())
+    Ok(described(&header))
+}
+
+fn described(header: &Header) -> Metadata {
+    header.metadata().clone().unwrap_or_default().into_iter().collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
-use std::fs::{File, FileType};
+use std::fs::{File, FileType, Metadata};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -42,13 +42,19 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
 /// Anything else that has a name; what the system says.
 pub fn open(path: &Path) -> Result<File> {
     let fail = |e| Error::io("read", path)(e);
+    let regular = |found: io::Result<Metadata>| match found.map_err(fail)? {
+        found if found.is_file() => Ok(()),
+        found => {
+            let what = format!("it is {}, a regular file is needed", kind(found.file_type()));
+            Err(fail(io::Error::new(io::ErrorKind::InvalidInput, what)))
+        }
+    };
     // Looked at before it is opened: opening a pipe waits for somebody to write into it.
-    let found = std::fs::metadata(path).map_err(fail)?;
-    if !found.is_file() {
-        let what = format!("it is {}, a regular file is needed", kind(found.file_type()));
-        return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, what)));
-    }
-    File::open(path).map_err(fail)
+    regular(std::fs::metadata(path))?;
+    let file = File::open(path).map_err(fail)?;
+    // What was opened, in case that it is another by now.
+    regular(file.metadata())?;
+    Ok(file)
 }
 
 /// What something is that is no regular file.

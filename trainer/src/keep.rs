@@ -96,6 +96,15 @@ pub fn last(run: &Run, recipe: &Recipe, data: &Dataset, device: &Device) -> Resu
     Err(Error::Run { path: run.path().to_owned(), what })
 }
 
+/// Why the recipe of a run cannot be read: it may be that of another version, whose checkpoints tell.
+pub fn explain(run: &Run, error: Error) -> Error {
+    let other = |(_, path): &(u64, PathBuf)| match checkpoint::check_format(path) {
+        Err(error @ Error::Run { .. }) => Some(error),
+        _ => None,
+    };
+    run.checkpoints().ok().and_then(|all| all.last().and_then(other)).unwrap_or(error)
+}
+
 /// The folder has a recipe and no checkpoint, as one of the zoo has.
 pub fn nothing(run: &Run) -> Error {
     let what = "has no checkpoint: nothing was learned here; begin a run with --recipe FILE and without --run, or with \
@@ -112,6 +121,20 @@ pub fn best(run: &Run, recipe: &Recipe, data: &Dataset, device: &Device) -> Resu
         match load(*images, path, recipe, data, device) {
             Err(error @ Error::Damaged { .. }) => say!("warning: {error}"),
             other => return other.map(Some),
+        }
+    }
+    Ok(None)
+}
+
+/// What the evaluation of the best checkpoint has found, if there is one. A damaged one is told.
+///
+/// # Errors
+/// What the system says.
+pub fn best_evaluation(run: &Run) -> Result<Option<Evaluated>> {
+    for (_, path) in run.best()?.iter().rev() {
+        match checkpoint::evaluated(path) {
+            Err(error @ Error::Damaged { .. }) => say!("warning: {error}"),
+            other => return other,
         }
     }
     Ok(None)
@@ -188,6 +211,7 @@ mod tests {
         assert_eq!(run.best()?, [(48, run.best_path(48))]);
         let best = best(&run, &state.recipe, &data, &device())?.expect("a best").state;
         assert_eq!((best.clock.images, best.evaluated), (48, found));
+        assert_eq!(best_evaluation(&run)?, found);
         // It is the newest that is whole, too.
         assert_eq!(last(&run, &state.recipe, &data, &device())?.state.clock.images, 48);
         Ok(())

@@ -63,7 +63,7 @@ fn recipe(args: &Args, existing: Option<&Run>) -> Result<Recipe> {
             ErrorKind::ArgumentConflict,
             "--recipe: the folder given with --run holds a run, which has its recipe; give another folder for a new run",
         ),
-        Some(run) => run.recipe(&args.overrides())?,
+        Some(run) => run.recipe(&args.overrides()).map_err(|error| keep::explain(run, error))?,
         None => Recipe::load(args.recipe.as_deref().unwrap_or("digits"), &args.overrides())?,
     };
     if let Some(steps) = args.steps {
@@ -147,8 +147,7 @@ fn learn(mut state: State, data: &Splits, run: &Run, hooks: Hooks, stop: &Stop, 
         run.path().display()
     );
     let start = Instant::now();
-    let best = keep::best(run, &state.recipe, &data.train, &state.device)?.and_then(|best| best.state.evaluated);
-    let end = train(&mut state, data, run, hooks, best, stop)?;
+    let end = train(&mut state, data, run, hooks, keep::best_evaluation(run)?, stop)?;
     let (images, seconds) = (state.clock.images, duration(start.elapsed().as_secs_f64()));
     match end {
         End::Finished(saved) => {

@@ -17,6 +17,7 @@ pub use mnist::MNIST;
 pub use order::Order;
 
 use crate::error::{Error, Result};
+use crate::files;
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use runtime::ImageShape;
@@ -37,7 +38,7 @@ pub fn open(source: &Path) -> Result<Splits> {
     if source.metadata().map_err(failed)?.is_dir() {
         return idx::open_folder(source);
     }
-    let file = store::open_regular(source)?;
+    let file = files::open(source)?;
     let mut begins = Vec::new();
     (&file).take(9).read_to_end(&mut begins).map_err(failed)?;
     match begins[..] {

@@ -58,32 +58,17 @@ fn read_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a regular file: a pipe would be waited for, a device has no end.
-///
-/// # Errors
-/// Something else than a regular file, and what the system says.
-pub(super) fn open_regular(path: &Path) -> Result<File> {
-    let regular = |meta: io::Result<std::fs::Metadata>| match meta.map_err(Error::io("read", path))?.is_file() {
-        true => Ok(()),
-        false => Err(Error::Data { path: path.to_owned(), what: "is not a regular file; give one".into() }),
-    };
-    regular(std::fs::metadata(path))?;
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    // What was opened, in case that it is another by now.
-    regular(file.metadata())?;
-    Ok(file)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files;
 
     #[test]
     fn a_file_that_is_cut_short_meanwhile_is_an_error_that_names_it() -> Result<()> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("bytes");
         std::fs::write(&path, (0..100).collect::<Vec<u8>>()).expect("writes");
-        let store = Store::File { file: open_regular(&path)?, path: path.clone(), start: 10 };
+        let store = Store::File { file: files::open(&path)?, path: path.clone(), start: 10 };
         let mut bytes = [0; 5];
         store.read(85, &mut bytes)?;
         assert_eq!(bytes, [95, 96, 97, 98, 99]);
@@ -91,19 +76,5 @@ mod tests {
         let error = store.read(85, &mut bytes).expect_err("cut").to_string();
         assert!(error.contains(&*path.to_string_lossy()), "{error}");
         Ok(())
-    }
-
-    #[test]
-    fn only_regular_files_are_opened() {
-        let folder = tempfile::tempdir().expect("a folder");
-        for path in [folder.path(), Path::new("/dev/zero")] {
-            let error = open_regular(path).expect_err("must be refused").to_string();
-            assert!(error.contains("not a regular file"), "{error}");
-        }
-        let pipe = folder.path().join("pipe");
-        if std::process::Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()) {
-            let error = open_regular(&pipe).expect_err("must be refused").to_string();
-            assert!(error.contains("not a regular file"), "{error}");
-        }
     }
 }

@@ -78,9 +78,29 @@ pub trait Hook: Debug {
 /// All hooks of a run, in the order in which they are called: those that add figures before those that show them.
 #[derive(Debug)]
 pub struct Hooks {
-    all: Vec<Box<dyn Hook>>,
+    all: Vec<Watched>,
     reals: Tensor,
     columns: usize,
+}
+
+/// A hook, and whether it failed when it was last called: on a full disk, one warning says as much as a thousand.
+#[derive(Debug)]
+struct Watched {
+    hook: Box<dyn Hook>,
+    failing: bool,
+}
+
+impl Watched {
+    fn call(&mut self, call: impl FnOnce(&mut dyn Hook) -> Result<()>) {
+        let result = call(self.hook.as_mut());
+        let before = std::mem::replace(&mut self.failing, result.is_err());
+        if let (Err(e), false) = (result, before) {
+            let name = self.hook.name();
+            say!(
+                "warning: {name} is not what it should be: {e}; training goes on, and it is tried again at every tick"
+            );
+        }
+    }
 }
 
 impl Hooks {
@@ -100,6 +120,7 @@ impl Hooks {
         let (columns, rows) = grid::layout(data.train.shape());
         let mut order = Order::of_training(&data.train, recipe.seed);
         let reals = data::images(&data.train, &mut order, 0, columns * rows)?;
+        let all = all.into_iter().map(|hook| Watched { hook, failing: false }).collect();
         Ok(Self { all, reals, columns })
     }
 
@@ -121,8 +142,8 @@ impl Hooks {
 
     /// The run is stopped in the middle of a tick.
     pub fn stop(&mut self, tick: &Tick) {
-        for hook in &mut self.all {
-            warn(hook.stop(tick), hook.name());
+        for watched in &mut self.all {
+            watched.call(|hook| hook.stop(tick));
         }
     }
 
@@ -136,15 +157,9 @@ impl Hooks {
         let latents = state.latents("grid", 0, self.reals.dim(0)?)?;
         let samples = state.images(&state.sampler(STATISTICS)?, &latents)?;
         let scene = Scene { state, data, run, reals: &self.reals, samples: &samples, columns: self.columns };
-        for hook in &mut self.all {
-            warn(call(hook.as_mut(), &scene), hook.name());
+        for watched in &mut self.all {
+            watched.call(|hook| call(hook, &scene));
         }
         Ok(())
-    }
-}
-
-fn warn(result: Result<()>, name: &str) {
-    if let Err(e) = result {
-        say!("warning: {name} is not what it should be, training goes on: {e}");
     }
 }

@@ -3,8 +3,9 @@
 //! Four bytes `0 0 type rank`, the sizes as big-endian 32-bit integers, then the elements. Only unsigned bytes (type 8)
 //! occur here.
 
-use super::super::store::{Store, open_regular};
+use super::super::store::Store;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::report::Bar;
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
@@ -40,7 +41,7 @@ impl IdxFile {
     /// # Errors
     /// A file that is not regular, no such idx file, and a plain one whose length is not what its header states.
     pub fn open(path: &Path, rank: u8) -> Result<Self> {
-        let mut file = open_regular(path)?;
+        let mut file = files::open(path)?;
         let mut magic = Vec::new();
         let begins = (&file).take(2).read_to_end(&mut magic).and_then(|_| file.rewind());
         begins.map_err(Error::io("read", path))?;
