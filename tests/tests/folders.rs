@@ -16,7 +16,7 @@ fn a_second_trainer_in_a_folder_is_refused() {
     succeed(&mut tiny(here, "whole", STEPS));
 
     let mut first = Running::start(&mut tiny(here, "run", STEPS));
-    first.wait_until("a checkpoint", || !checkpoints(&run).is_empty());
+    first.wait_until("two checkpoints", || checkpoints(&run).len() > 1);
     let said = fail(&mut resume(here, "run"), 1);
     assert!(said.contains("another trainer"), "{said}");
     assert!(!first.ended(), "the first was too fast for a second");
@@ -26,7 +26,7 @@ fn a_second_trainer_in_a_folder_is_refused() {
 
     // A lock goes with whoever held it, however that ended.
     let mut killed = Running::start(&mut tiny(here, "killed", STEPS));
-    killed.wait_until("a checkpoint", || !checkpoints(&here.join("killed")).is_empty());
+    killed.wait_until("two checkpoints", || checkpoints(&here.join("killed")).len() > 1);
     killed.kill();
     succeed(&mut resume(here, "killed"));
     assert_same(&here.join("killed"), &here.join("whole"));
