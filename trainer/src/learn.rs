@@ -56,9 +56,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 /// The recipe that the command line asks for.
 fn recipe(args: &Args, existing: Option<&Run>) -> Result<Recipe> {
     let mut recipe = match existing {
-        None if args.resume => {
-            usage(ErrorKind::ValueValidation, "--resume: there is no run in the folder given with --run")
-        }
+        None if args.resume => usage(
+            ErrorKind::ValueValidation,
+            "--resume: there is no run in the folder given with --run; one that was killed before it began is begun without --resume",
+        ),
         Some(_) if args.recipe.is_some() => usage(
             ErrorKind::ArgumentConflict,
             "--recipe: the folder given with --run holds a run, which has its recipe; give another folder for a new run",
