@@ -45,7 +45,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
 
-    /// Go on with the run in --run from its last checkpoint; --kimg and --steps make it longer, --set may change how it learns
+    /// Go on with the run in --run from its last checkpoint; --kimg and --steps make it longer, --set may change how it
+    /// learns
     #[arg(long, requires = "run", conflicts_with_all = ["recipe", "seed", "batch"])]
     pub resume: bool,
 

@@ -1,4 +1,5 @@
-//! Files that are whole or not there: atomic writes, and safetensors whose bytes depend on their content alone.
+//! Files: only regular ones are read, and up to a limit; those that are written are whole or not there; safetensors have
+//! bytes that depend on their content alone.
 
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};

@@ -122,7 +122,8 @@ impl State {
         self.game.step(&mut self.players, &mut self.clock, next)
     }
 
-    /// What is counted after `steps` steps: the clock, and every player's steps; `None` where that is more than can be counted.
+    /// What is counted after `steps` steps: the clock, and every player's steps; `None` where that is more than can be
+    /// counted.
     pub fn counts(&self, steps: u64) -> Option<(Clock, Vec<u64>)> {
         self.game.counts(steps, self.recipe.training.images_a_step())
     }

@@ -12,8 +12,8 @@ const COUNT: usize = 16;
 /// Bytes that these images take at most on their way, unless one takes more.
 const BYTES: u64 = 256 << 20;
 
-/// The largest difference that a file's self-test allows on whatever device, in units of the value range [-1, 1]. In f16 the output itself is rounded by up to
-/// 2^-12 near 1, and a device that computes in f16 adds rounding in every layer.
+/// The largest difference that a file's self-test allows on whatever device, in units of the value range [-1, 1]. In f16 the
+/// output itself is rounded by up to 2^-12 near 1, and a device that computes in f16 adds rounding in every layer.
 pub(super) fn tolerance(precision: Precision) -> f32 {
     match precision {
         Precision::F16 => 0.02,

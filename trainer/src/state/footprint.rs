@@ -24,7 +24,8 @@ pub(super) struct Needs {
     pub step: u64,
     /// What samples take beside both: a step's memory stays what it is, in pieces of other sizes.
     pub sampling: u64,
-    /// What a checkpoint takes beside the first two, in the memory of the CPU: the state once more, and the file that is made of it.
+    /// What a checkpoint takes beside the first two, in the memory of the CPU: the state once more, and the file that is made
+    /// of it.
     pub checkpoint: u64,
 }
 

@@ -33,7 +33,8 @@ pub fn layout(image: ImageShape) -> (usize, usize) {
     (fit(image.width, MOST.0, SIDES.0).max(2), fit(image.height, MOST.1, SIDES.1))
 }
 
-/// The grid of `images` [N, H, W, C] in [-1, 1], C 1 to 4 (grey, grey with alpha, colour, colour with alpha), `columns` a row.
+/// The grid of `images` [N, H, W, C] in [-1, 1], C 1 to 4 (grey, grey with alpha, colour, colour with alpha), `columns` a
+/// row.
 ///
 /// # Errors
 /// Other shapes.
