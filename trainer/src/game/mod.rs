@@ -32,8 +32,8 @@ impl Clock {
 
 /// The rules by which players learn.
 pub trait Game: std::fmt::Debug + Send {
-    /// What is counted in `steps` steps of so many images each: the clock, and the steps of every player in order. A checkpoint
-    /// with other counts is none.
+    /// What is counted in `steps` steps of so many images each: the clock, and the steps of every player in order. A
+    /// checkpoint with other counts is none.
     fn counts(&self, steps: u64, images_a_step: u64) -> Option<(Clock, Vec<u64>)>;
 
     /// One step of all players, with as many batches as `next` is asked for.
