@@ -78,7 +78,7 @@ pub fn save(state: &State, of: &Dataset, path: &Path) -> Result<()> {
     ]);
     metadata.extend(data(of)?.map(|(name, value)| (name.to_owned(), value)));
     metadata.extend(counts(state).map(|(name, count)| (name, count.to_string())));
-    if let Some(found) = state.evaluated.filter(|found| found.images == state.clock.images) {
+    if let Some(found) = state.evaluation() {
         metadata.insert("evaluated".to_owned(), found.numbers());
     }
     metadata.extend(contents.hashes().map(|(name, hash)| (format!("sha256/{name}"), hash)));

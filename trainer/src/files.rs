@@ -123,7 +123,7 @@ pub fn sweep(folder: &Path) -> Result<()> {
 }
 
 /// A temporary file beside `path`, which [`replace`] turns into `path`; dropped before, it is removed.
-pub(crate) fn sibling(path: &Path) -> Result<tempfile::NamedTempFile> {
+fn sibling(path: &Path) -> Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     let ending = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
     let builder = builder.prefix(UNFINISHED).suffix(&ending);

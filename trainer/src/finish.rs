@@ -66,7 +66,7 @@ pub fn finish(state: State, data: &Splits, run: &Run, args: &Args) -> Result<()>
         images_seen: state.clock.images,
         data: data.train.name().to_owned(),
         data_sha256: data.train.sha256()?.to_owned(),
-        quality: evaluated(&state).map(|found| found.to_string()).unwrap_or_default(),
+        quality: state.evaluation().map(|found| found.to_string()).unwrap_or_default(),
     };
     for file in &export::export(&sampler, recipe.export.precision, &origin, weights(args), &args.export)? {
         let checked = file.parity.map(|p| format!(", ONNX Runtime agrees with candle within {p:.1e}"));
@@ -93,7 +93,7 @@ fn choose(last: State, data: &Splits, run: &Run, args: &Args) -> Result<State> {
         Some(Which::Last) => None,
         _ => keep::best(run, &last.recipe, &data.train, &last.device)?.map(|best| best.state),
     };
-    let said = |state: &State| match evaluated(state) {
+    let said = |state: &State| match state.evaluation() {
         Some(found) => format!("{} images, {found}", state.clock.images),
         None => format!("{} images", state.clock.images),
     };
@@ -117,11 +117,6 @@ fn choose(last: State, data: &Splits, run: &Run, args: &Args) -> Result<State> {
             Ok(last)
         }
     }
-}
-
-/// What an evaluation of this very state has found.
-fn evaluated(state: &State) -> Option<trainer::state::Evaluated> {
-    state.evaluated.filter(|found| found.images == state.clock.images)
 }
 
 /// Where the command line wants the weights of ONNX files.

@@ -34,7 +34,7 @@ pub fn keep(state: &State, data: &Dataset, run: &Run) -> Result<()> {
 /// # Errors
 /// As [`keep`].
 pub fn keep_best(state: &State, data: &Dataset, run: &Run, best: &mut Option<Evaluated>) -> Result<()> {
-    let Some(found) = state.evaluated else { return Ok(()) };
+    let Some(found) = state.evaluation() else { return Ok(()) };
     if best.is_some_and(|best| best.frechet_distance <= found.frechet_distance) {
         return Ok(());
     }

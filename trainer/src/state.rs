@@ -122,6 +122,11 @@ impl State {
         self.game.step(&mut self.players, &mut self.clock, next)
     }
 
+    /// What an evaluation of this very state has found, if there was one.
+    pub fn evaluation(&self) -> Option<Evaluated> {
+        self.evaluated.filter(|found| found.images == self.clock.images)
+    }
+
     /// What is counted after `steps` steps: the clock, and every player's steps; `None` where that is more than can be
     /// counted.
     pub fn counts(&self, steps: u64) -> Option<(Clock, Vec<u64>)> {

@@ -57,7 +57,14 @@ fn bytes_at(data: &Dataset, indices: &[usize]) -> Result<Vec<u8>> {
 /// # Errors
 /// None but those of the device.
 pub fn latents(seed: u64, purpose: &str, first: u64, count: usize, width: usize) -> candle_core::Result<Tensor> {
-    let seed = random::derive(seed, purpose);
+    latents_of(random::derive(seed, purpose), first, count, width)
+}
+
+/// `count` latents of `seed` from index `first` on, [count, width]: those that an application draws from.
+///
+/// # Errors
+/// None but those of the device.
+pub fn latents_of(seed: u64, first: u64, count: usize, width: usize) -> candle_core::Result<Tensor> {
     let mut z = vec![0f32; count * width];
     for (z, index) in z.chunks_exact_mut(width).zip(first..) {
         runtime::fill_latent(seed, index, z);

@@ -11,7 +11,7 @@ mod order;
 pub mod pack;
 mod store;
 
-pub use batches::{Batch, Batches, images, images_at, latents, resident_bytes};
+pub use batches::{Batch, Batches, images, images_at, latents, latents_of, resident_bytes};
 pub use dataset::{Dataset, Labels, MAX_CLASSES, MAX_IMAGES, MAX_NAME, Splits, batch_within};
 pub use mnist::MNIST;
 pub use order::Order;

@@ -3,6 +3,7 @@
 mod graph;
 mod verify;
 
+use crate::data::latents_of;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::graph::{Content, Network, Value};
@@ -95,7 +96,7 @@ pub fn check(paths: &[PathBuf], weights: Weights) -> Result<()> {
                 return Err(refused(path, format_args!("{} is {kind}; give the name of a file", file.display())));
             }
             // Made and removed: whoever may do that may write the file.
-            drop(files::sibling(&file)?);
+            files::probe(&folder)?;
             let place = folder.canonicalize().map_err(Error::io("find", &folder))?;
             if !taken.insert(place.join(file.file_name().unwrap_or_default())) {
                 let what = format_args!("two exports would write {}; give them different names", file.display());
@@ -257,11 +258,7 @@ struct Given<'a> {
 
 /// The samples of `count` images from `first` on, as `runtime` numbers and lays them out, computed by candle.
 fn samples(network: &Network, info: &ModelInfo, first: u64, count: usize, given: &Given<'_>) -> Result<Vec<f32>> {
-    let (seed, latent, device) = (info.self_test.seed, info.latent_dim, &Device::Cpu);
-    let mut z = vec![0f32; count * latent];
-    for (z, index) in z.chunks_exact_mut(latent).zip(first..) {
-        runtime::fill_latent(seed, index, z);
-    }
+    let device = &Device::Cpu;
     let rounded = |t: Tensor| t.to_dtype(dtype(info.precision))?.to_dtype(DType::F32);
     let mut inputs = Vec::new();
     for port in network.graph().inputs() {
@@ -272,7 +269,7 @@ fn samples(network: &Network, info: &ModelInfo, first: u64, count: usize, given:
                 let one = Tensor::new(given.image, device)?.reshape((1, channels, height, width))?;
                 rounded(one.permute((0, 2, 3, 1))?.repeat((count, 1, 1, 1))?)?
             }
-            _ => rounded(Tensor::new(&z[..], device)?.reshape((count, latent))?)?,
+            _ => rounded(latents_of(info.self_test.seed, first, count, info.latent_dim)?)?,
         });
     }
     let images = network.forward(&inputs.iter().collect::<Vec<_>>())?;

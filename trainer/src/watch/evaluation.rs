@@ -1,14 +1,14 @@
 //! Evaluation while a run goes on: the figures of `trainer evaluate`, of the live average.
 
 use super::{Hook, Scene, Tick};
-use crate::data::Splits;
+use crate::data::{Splits, latents_of};
 use crate::error::{Error, Result};
 use crate::graph::Network;
 use crate::metrics::{self, Reference, Sampler, Samples};
 use crate::recipe::Images;
 use crate::state::{Evaluated, STATISTICS_LATENTS, State};
-use candle_core::{Device, Tensor};
-use runtime::ImageShape;
+use candle_core::Device;
+use runtime::{ImageShape, Pixel};
 
 /// Which samples are drawn: those of `trainer evaluate`.
 const SEED: u64 = 0;
@@ -106,15 +106,10 @@ impl Sampler for Live {
 
     fn sample(&mut self, seed: u64, first: u64, images: &mut [u8]) -> Result<()> {
         let count = images.len() / self.image.len();
-        let mut z = vec![0f32; count * self.latent];
-        for (z, index) in z.chunks_exact_mut(self.latent).zip(first..) {
-            runtime::fill_latent(seed, index, z);
-        }
-        let z = Tensor::from_vec(z, (count, self.latent), &self.device)?;
+        let z = latents_of(seed, first, count, self.latent)?.to_device(&self.device)?;
         let values = self.network.forward(&[&z])?.flatten_all()?.to_vec1::<f32>()?;
-        for (byte, value) in images.iter_mut().zip(values) {
-            *byte = ((value + 1.) * 127.5).round().clamp(0., 255.) as u8;
-        }
+        // As an application has them.
+        u8::from_f32(&values, images);
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use candle_core::Tensor;
 use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
-use runtime::ImageShape;
+use runtime::{ImageShape, Pixel};
 use std::path::Path;
 
 /// Pixels between two images.
@@ -58,9 +58,7 @@ pub fn draw(images: &Tensor, columns: usize) -> Result<Grid> {
         let (top, left) = (i / columns * (h + GAP) + GAP, i % columns * (w + GAP) + GAP);
         for (y, row) in image.chunks_exact(w * channels).enumerate() {
             let place = ((top + y) * width + left) * channels;
-            for (pixel, &value) in pixels[place..].iter_mut().zip(row) {
-                *pixel = ((value + 1.) * 127.5).round().clamp(0., 255.) as u8;
-            }
+            u8::from_f32(row, &mut pixels[place..][..row.len()]);
         }
     }
     let mut png = Vec::new();
