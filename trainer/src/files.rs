@@ -98,12 +98,12 @@ pub(crate) fn write_atomically_with(path: &Path, write: impl FnOnce(&mut dyn Wri
     replace(file, path)
 }
 
-/// Whether files can be written in `folder`.
+/// Whether a file can be written at `path`: one is made beside it, and removed.
 ///
 /// # Errors
 /// What the system says.
-pub fn probe(folder: &Path) -> Result<()> {
-    sibling(&folder.join("probe")).map(drop)
+pub fn probe(path: &Path) -> Result<()> {
+    sibling(path).map(drop)
 }
 
 /// Removes what a process that was killed has left unfinished in `folder`, where no other is at work.

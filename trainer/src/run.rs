@@ -67,7 +67,7 @@ impl Run {
             }
         }
         files::sweep(&self.path)?;
-        files::probe(&self.path)
+        files::probe(&self.recipe_path())
     }
 
     /// Removes the folder of a run that did not begin, if this process made it; else what it put there.

@@ -95,8 +95,7 @@ pub fn check(paths: &[PathBuf], weights: Weights) -> Result<()> {
                 let kind = files::kind(found.file_type());
                 return Err(refused(path, format_args!("{} is {kind}; give the name of a file", file.display())));
             }
-            // Made and removed: whoever may do that may write the file.
-            files::probe(&folder)?;
+            files::probe(&file)?;
             let place = folder.canonicalize().map_err(Error::io("find", &folder))?;
             if !taken.insert(place.join(file.file_name().unwrap_or_default())) {
                 let what = format_args!("two exports would write {}; give them different names", file.display());
