@@ -10,6 +10,7 @@ use crate::buffer::Raw;
 use crate::cuda::MAX_GRAPHS;
 use crate::device::{Cudart, DeviceMemory, Recording, Stream};
 use crate::engine::environment;
+use crate::graph::{Graph, build};
 use ort::ep::{self, cuda::ConvAlgorithmSearch};
 use ort::session::Session;
 use ort::session::builder::SessionBuilder;
@@ -148,16 +149,25 @@ struct Slot {
 }
 
 impl Gpu {
-    /// Makes a session of `model` that runs on the GPU as a whole; `exact` as for [`Provide::add`].
+    /// Makes a session of `graph` that runs on the GPU as a whole; `exact` as for [`Provide::add`].
     ///
     /// # Errors
     /// What CUDA, ONNX Runtime or its provider say. A node that cannot run on the GPU is such an error.
-    pub(crate) fn open(backend: Backend, builder: SessionBuilder, model: &[u8], exact: bool) -> Result<Self, String> {
+    ///
+    /// # Safety
+    /// As for [`build::session`].
+    pub(crate) unsafe fn open(
+        backend: Backend,
+        builder: SessionBuilder,
+        graph: &Graph<'_>,
+        exact: bool,
+    ) -> Result<Self, String> {
         let _device = backend.cudart.on_device()?;
         let (stream, options) = (Stream::new(backend.cudart)?, RunOptions::new(&[ASYNCHRONOUS])?);
         // SAFETY: the stream is a field of the same struct as the session, and dropped after it.
-        let mut builder = unsafe { backend.provider.add(builder, &stream, exact) }?;
-        let session = builder.commit_from_memory(model).map_err(|e| e.to_string())?;
+        let builder = unsafe { backend.provider.add(builder, &stream, exact) }?;
+        // SAFETY: the caller's promise.
+        let session = unsafe { build::session(graph, &builder) }?;
         let state = State {
             recorded: heapless::Vec::new(),
             refused: heapless::Vec::new(),
@@ -173,11 +183,6 @@ impl Gpu {
 
     pub(crate) fn backend(&self) -> Backend {
         self.backend
-    }
-
-    /// Looks at the session.
-    pub(crate) fn inspect<R>(&self, look: impl FnOnce(&Session) -> R) -> R {
-        look(&self.state().session)
     }
 
     /// Runs the first `batch` samples of the ports, by the recording if there is one.

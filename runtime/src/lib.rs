@@ -44,6 +44,7 @@ mod binding;
 mod buffer;
 #[cfg(feature = "capi")]
 pub mod capi;
+mod checksums;
 mod cuda;
 #[cfg(feature = "cuda")]
 mod device;
@@ -55,17 +56,21 @@ mod gpu;
 mod graph;
 mod latent;
 mod model;
+mod operators;
 mod options;
 mod pixels;
 mod pool;
 mod request;
 mod rewrite;
+mod rows;
 mod session;
 mod stream;
+mod text;
 mod weights;
 mod wire;
 
 pub use binding::MAX_BINDINGS;
+pub use checksums::Checksums;
 pub use cuda::{MAX_GRAPHS, cuda};
 pub use engine::{EngineInfo, engine_info, environment};
 pub use error::{Error, Result};

@@ -17,8 +17,13 @@
 //! | `kiln.data`, `kiln.data_sha256` | name and hash of the data |
 //! | `kiln.quality` | quality figures, free text |
 //! | `kiln.trainer` | program and version |
+//! | `kiln.graph_crc32c`, `kiln.weights_crc32c` | CRC-32C of the graph and of each weight: [`Checksums`]; may be missing |
 //! | `kiln.self_test` | `seed=S index=I tolerance=T points=P:V,P:V,...` |
 
+use crate::checksums::Checksums;
+use crate::graph::Element;
+use crate::text::shown;
+use sha2::{Digest, Sha256};
 use std::ffi::CStr;
 use std::fmt;
 use std::str::FromStr;
@@ -71,6 +76,15 @@ impl fmt::Display for Precision {
             Self::F16 => "f16",
             Self::F32 => "f32",
         })
+    }
+}
+
+impl From<Precision> for Element {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F16 => Self::F16,
+            Precision::F32 => Self::F32,
+        }
     }
 }
 
@@ -161,6 +175,8 @@ pub struct ModelInfo {
     pub trainer: String,
     /// What opening replays.
     pub self_test: SelfTest,
+    /// What opening compares the graph and the weights with, if the file has it.
+    pub checksums: Option<Checksums>,
 }
 
 /// Metadata that is missing or cannot be.
@@ -183,6 +199,7 @@ impl ModelInfo {
         let LatentDistribution::Normal = self.latent;
         let shape = |ImageShape { channels, height, width }| format!("{channels} {height} {width}");
         let image_in = self.image_in.map(|image| ("kiln.image_in_shape", shape(image)));
+        let checksums = self.checksums.iter().flat_map(Checksums::to_metadata);
         let always = [
             ("kiln.format", FORMAT_VERSION.to_string()),
             ("kiln.precision", self.precision.to_string()),
@@ -200,7 +217,7 @@ impl ModelInfo {
             ("kiln.trainer", self.trainer.clone()),
             ("kiln.self_test", self.self_test.to_string()),
         ];
-        always.into_iter().chain(image_in).collect()
+        always.into_iter().chain(image_in).chain(checksums).collect()
     }
 
     /// Reads what [`Self::to_metadata`] wrote; `get` looks a key up.
@@ -216,12 +233,12 @@ impl ModelInfo {
             let value = text(key)?;
             match value.parse::<usize>() {
                 Ok(n) if (least..=most).contains(&n) => Ok(n),
-                _ => fail(key, format!("is {value:?}, allowed is {least} to {most}")),
+                _ => fail(key, format!("is {}, allowed is {least} to {most}", shown(&value))),
             }
         };
         let exactly = |key: &'static str, only: &str| match text(key)? {
             value if value == only => Ok(()),
-            value => fail(key, format!("is {value:?}, this version reads {only:?} only")),
+            value => fail(key, format!("is {}, this version reads {only:?} only", shown(&value))),
         };
         exactly("kiln.format", &FORMAT_VERSION.to_string())?;
         exactly("kiln.latent_distribution", "normal")?;
@@ -236,13 +253,17 @@ impl ModelInfo {
                 }
                 _ => {
                     let allowed = format!("1 to {MAX_CHANNELS} channels and 1 to {MAX_SIDE} pixels a side");
-                    fail(key, format!("is {shape:?}, allowed are {allowed}"))
+                    fail(key, format!("is {}, allowed are {allowed}", shown(&shape)))
                 }
             }
         };
         let image = shape("kiln.image_shape", text("kiln.image_shape")?)?;
         let image_in = get("kiln.image_in_shape").map(|value| shape("kiln.image_in_shape", value)).transpose()?;
         let images_seen = text("kiln.images_seen")?;
+        let (recipe, recipe_sha256) = (text("kiln.recipe")?, text("kiln.recipe_sha256")?);
+        if !recipe_sha256.is_empty() && recipe_sha256 != sha256(&recipe) {
+            return fail("kiln.recipe_sha256", "is not the hash of kiln.recipe: one of them was changed");
+        }
         Ok(Self {
             precision: text("kiln.precision")?.parse().or_else(|e: String| fail("kiln.precision", e))?,
             latent_dim: number("kiln.latent_dim", 1, MAX_LATENT_DIM)?,
@@ -250,18 +271,24 @@ impl ModelInfo {
             image,
             image_in,
             classes: number("kiln.classes", 0, MAX_CLASSES)?,
-            recipe: text("kiln.recipe")?,
-            recipe_sha256: text("kiln.recipe_sha256")?,
+            recipe,
+            recipe_sha256,
             images_seen: images_seen
                 .parse()
-                .or_else(|_| fail("kiln.images_seen", format!("is {images_seen:?}, no count")))?,
+                .or_else(|_| fail("kiln.images_seen", format!("is {}, no count", shown(&images_seen))))?,
             data: text("kiln.data")?,
             data_sha256: text("kiln.data_sha256")?,
             quality: text("kiln.quality")?,
             trainer: text("kiln.trainer")?,
             self_test: SelfTest::parse(&text("kiln.self_test")?, image.len()).or_else(|e| fail("kiln.self_test", e))?,
+            checksums: Checksums::from_metadata(get)?,
         })
     }
+}
+
+/// The SHA-256 of a text, in hexadecimal digits.
+fn sha256(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl fmt::Display for SelfTest {
@@ -319,13 +346,14 @@ mod tests {
             image_in: Some(ImageShape { channels: 3, height: 7, width: 14 }),
             classes: 0,
             recipe: "name = \"x\"\n".into(),
-            recipe_sha256: "ab".into(),
+            recipe_sha256: sha256("name = \"x\"\n"),
             images_seen: 200_000,
             data: "mnist".into(),
             data_sha256: "cd".into(),
             quality: String::new(),
             trainer: "trainer 0.1.0".into(),
             self_test: SelfTest { seed: 1, index: 2, tolerance: 0.02, points: vec![(0, -1.), (783, 0.3333333)] },
+            checksums: Some(Checksums { graph: 0xab, weights: vec![("a b".into(), 1), ("c".into(), u32::MAX)] }),
         }
     }
 
@@ -347,9 +375,10 @@ mod tests {
 
     #[test]
     fn every_missing_key_is_named() {
-        let optional = "kiln.image_in_shape";
-        assert_eq!(read(&[(optional, None)]).map(|info| info.image_in), Ok(None));
-        for (key, _) in info().to_metadata().into_iter().filter(|(key, _)| *key != optional) {
+        assert_eq!(read(&[("kiln.image_in_shape", None)]).map(|info| info.image_in), Ok(None));
+        let none = [("kiln.graph_crc32c", None), ("kiln.weights_crc32c", None)];
+        assert_eq!(read(&none).map(|info| info.checksums), Ok(None));
+        for (key, _) in info().to_metadata().into_iter().filter(|(key, _)| *key != "kiln.image_in_shape") {
             let error = read(&[(key, None)]).expect_err("missing");
             assert_eq!(error.key, key);
             assert!(error.what.contains("missing"), "{error}");
@@ -373,13 +402,20 @@ mod tests {
             ("kiln.value_range", "0 1"),
             ("kiln.classes", "-1"),
             ("kiln.images_seen", "many"),
+            ("kiln.recipe", "name = \"y\"\n"),
+            ("kiln.recipe_sha256", "00"),
+            ("kiln.graph_crc32c", "ab"),
+            ("kiln.graph_crc32c", "0000000g"),
+            ("kiln.weights_crc32c", "00000001"),
+            ("kiln.weights_crc32c", "1 a"),
             ("kiln.self_test", ""),
             ("kiln.self_test", "seed=0 index=0 tolerance=NaN points=0:0"),
             ("kiln.self_test", "seed=0 index=0 tolerance=0.1 points=784:0"),
             ("kiln.self_test", "seed=0 index=0 tolerance=0.1 points=0:inf"),
             ("kiln.self_test", "seed=0 index=0 tolerance=0.1 points="),
         ] {
-            assert_eq!(read(&[(key, Some(value))]).expect_err(value).key, key);
+            let found = read(&[(key, Some(value))]).expect_err(value).key;
+            assert!(found == key || (key, found) == ("kiln.recipe", "kiln.recipe_sha256"), "{key}: {found}");
         }
     }
 

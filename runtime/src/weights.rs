@@ -1,7 +1,8 @@
 //! Files mapped into memory, and the tensors of a safetensors file.
 
 use crate::error::{Error, Result};
-use crate::graph::{Data, Element, Weight};
+use crate::graph::{Element, Weight};
+use crate::text::shown;
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata};
 use safetensors::{SafeTensorError, SafeTensors};
@@ -17,41 +18,55 @@ pub(crate) const MAX_FILE_BYTES: u64 = 2 << 30;
 /// What is no file, empty, too large, or cannot be read.
 pub(crate) fn map(path: &Path) -> std::result::Result<Mmap, String> {
     let fail = |e: std::io::Error| format!("cannot be opened: {e}");
+    let is_right = |metadata: std::fs::Metadata| match metadata.is_file()
+        && (1..=MAX_FILE_BYTES).contains(&metadata.len())
+    {
+        true => Ok(()),
+        false => Err(format!("is no file of 1 to {MAX_FILE_BYTES} bytes; give a file that `trainer --export` wrote")),
+    };
+    // Opening waits where there is a pipe; what is opened is looked at again, as it may be another file by then.
+    is_right(std::fs::metadata(path).map_err(fail)?)?;
     let file = File::open(path).map_err(fail)?;
-    let metadata = file.metadata().map_err(fail)?;
-    if !metadata.is_file() || metadata.len() == 0 || metadata.len() > MAX_FILE_BYTES {
-        return Err(format!("is no file of 1 to {MAX_FILE_BYTES} bytes; give a file that `trainer --export` wrote"));
-    }
+    is_right(file.metadata().map_err(fail)?)?;
     // SAFETY: the mapping is read-only and private. Whoever shortens or rewrites the file while it is open breaks the
     // promise that its bytes stay; the crate's documentation says so, and the trainer replaces files by renaming.
     unsafe { Mmap::map(&file) }.map_err(fail)
 }
 
-/// The file that a model in `folder` names as the place of its weights.
+/// Refuses what Git leaves in the place of a large file.
+pub(crate) fn check_is_no_pointer(bytes: &[u8]) -> std::result::Result<(), String> {
+    match bytes.starts_with(b"version https://git-lfs.") {
+        true => Err("is a pointer of Git LFS, not the file itself: run `git lfs pull`".into()),
+        false => Ok(()),
+    }
+}
+
+/// The file that the model at `path` names as the place of its weights: beside it, or, where `path` is a link and nothing of
+/// that name is beside it, beside what it leads to. The file may be a link itself, as where files are laid out by their hashes.
 ///
 /// # Errors
-/// Names that lead out of the folder: paths, absolute or relative, and links.
-pub(crate) fn beside(folder: &Path, name: &str) -> std::result::Result<PathBuf, String> {
+/// Names that lead out of the folder.
+pub(crate) fn beside(path: &Path, name: &str) -> std::result::Result<PathBuf, String> {
     let mut components = Path::new(name).components();
     let plain = matches!((components.next(), components.next()), (Some(Component::Normal(n)), None) if n == name);
     // What separates folders and drives on another system must not do it here, either.
     if !plain || name.contains(['/', '\\', ':', '\0']) {
-        return Err(format!(
-            "names {name:?} as the file of its weights, allowed is the plain name of a file beside it"
-        ));
+        let name = shown(name);
+        return Err(format!("names {name} as the file of its weights, allowed is the plain name of a file beside it"));
     }
-    let path = folder.join(name);
-    match std::fs::symlink_metadata(&path) {
-        Ok(metadata) if metadata.is_symlink() => {
-            Err(format!("names {name:?} as the file of its weights, which is a link; put the file itself there"))
-        }
-        Ok(_) => Ok(path),
-        Err(e) => Err(format!("has its weights in {name:?}, which must lie beside it and cannot be opened: {e}")),
+    let near = path.with_file_name(name);
+    if near.exists() {
+        return Ok(near);
+    }
+    match std::fs::canonicalize(path).map(|real| real.with_file_name(name)) {
+        Ok(far) if far.exists() => Ok(far),
+        _ => Err(format!("has its weights in {}, which must lie beside it and is not there", shown(name))),
     }
 }
 
 /// A safetensors file, mapped and checked.
 pub(crate) struct Tensors {
+    path: PathBuf,
     file: Mmap,
     /// Where the first tensor begins.
     start: usize,
@@ -66,8 +81,13 @@ impl Tensors {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let fail = |what: String| Error::Model { path: path.to_owned(), what };
         let file = map(path).map_err(fail)?;
+        check_is_no_pointer(&file).map_err(fail)?;
         let (length, header) = SafeTensors::read_metadata(&file).map_err(|e| fail(explain(&e)))?;
-        Ok(Self { start: size_of::<u64>() + length, file, header })
+        Ok(Self { path: path.to_owned(), start: size_of::<u64>() + length, file, header })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// A value of the file's `__metadata__`.
@@ -81,32 +101,30 @@ impl Tensors {
     }
 
     /// The elements of the tensor with the name, type and shape of `weight`.
-    pub(crate) fn get(&self, weight: &Weight<'_>) -> std::result::Result<Data<'_>, String> {
-        let Some(info) = self.header.info(weight.name) else { return Err(format!("has no tensor {weight}")) };
+    pub(crate) fn get(&self, weight: &Weight<'_>) -> std::result::Result<&[u8], String> {
+        let Some(info) = self.header.info(&weight.name) else { return Err(format!("has no tensor {weight}")) };
         if element(info.dtype) != Some(weight.element) || info.shape != weight.shape {
-            return Err(format!("has tensor {} as {:?} {:?}, must be {weight}", weight.name, info.dtype, info.shape));
+            let (dtype, shape) = (info.dtype, &info.shape);
+            return Err(format!("has tensor {} as {dtype:?} {shape:?}, must be {weight}", shown(&weight.name)));
         }
-        let (from, to) = (self.start + info.data_offsets.0, self.start + info.data_offsets.1);
-        let bytes = self.file.get(from..to).ok_or_else(|| format!("ends before tensor {weight}"))?;
-        Ok(Data { offset: from, bytes })
+        let (from, to) = info.data_offsets;
+        let bytes = self.file.get(self.start..).and_then(|data| data.get(from..to));
+        let bytes = bytes.filter(|bytes| weight.len().map(|len| len * weight.element.size()) == Some(bytes.len()));
+        bytes.ok_or_else(|| format!("has another number of bytes than the tensor {weight}"))
     }
 }
 
 fn element(dtype: Dtype) -> Option<Element> {
-    Some(match dtype {
-        Dtype::F16 => Element::F16,
-        Dtype::BF16 => Element::Bf16,
-        Dtype::F32 => Element::F32,
-        Dtype::I8 => Element::I8,
-        Dtype::U8 => Element::U8,
-        Dtype::I32 => Element::I32,
-        Dtype::I64 => Element::I64,
-        _ => return None,
-    })
+    match dtype {
+        Dtype::F16 => Some(Element::F16),
+        Dtype::F32 => Some(Element::F32),
+        Dtype::I64 => Some(Element::I64),
+        _ => None,
+    }
 }
 
 fn explain(error: &SafeTensorError) -> String {
-    format!("is no safetensors file, or damaged: {error}")
+    format!("is no safetensors file, or damaged: {}", error.to_string().escape_debug())
 }
 
 #[cfg(test)]
@@ -118,7 +136,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("w.safetensors"), b"x").expect("writes");
         std::fs::create_dir(folder.path().join("inner")).expect("a folder");
-        assert_eq!(beside(folder.path(), "w.safetensors"), Ok(folder.path().join("w.safetensors")));
+        let model = folder.path().join("model.onnx");
+        assert_eq!(beside(&model, "w.safetensors"), Ok(folder.path().join("w.safetensors")));
         for name in [
             "",
             ".",
@@ -132,13 +151,21 @@ mod tests {
             "..\\w",
             "w\0",
         ] {
-            assert!(beside(folder.path(), name).expect_err(name).contains("plain name"), "{name}");
+            assert!(beside(&model, name).expect_err(name).contains("plain name"), "{name}");
         }
-        assert!(beside(folder.path(), "nothing").expect_err("not there").contains("beside it"));
+        assert!(beside(&model, "nothing").expect_err("not there").contains("beside it"));
         #[cfg(unix)]
         {
-            std::os::unix::fs::symlink("w.safetensors", folder.path().join("link")).expect("a link");
-            assert!(beside(folder.path(), "link").expect_err("a link").contains("link"));
+            // As Hugging Face's cache has it: blobs named by their hashes, and links to them in a folder of their own.
+            let at = |name: &str| folder.path().join(name);
+            std::fs::write(at("model-blob"), b"x").expect("writes");
+            let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, at(name)).expect("a link");
+            link("../model-blob", "inner/model.onnx");
+            link("../w.safetensors", "inner/a.safetensors");
+            let linked = at("inner/model.onnx");
+            assert_eq!(beside(&linked, "a.safetensors"), Ok(at("inner/a.safetensors")));
+            let real = at("").canonicalize().expect("is there").join("w.safetensors");
+            assert_eq!(beside(&linked, "w.safetensors"), Ok(real));
         }
     }
 }

@@ -175,27 +175,61 @@ fn references_that_lead_out_of_the_folder_are_refused() {
     }
     rename("none.safetensors");
     assert!(refusal(&model).contains("beside it"));
-    #[cfg(unix)]
-    {
-        rename("pair.safetensors");
-        let weights = folder.path().join("pair.safetensors");
-        std::fs::rename(&weights, folder.path().join("in/real")).expect("moves");
-        std::os::unix::fs::symlink("in/real", &weights).expect("a link");
-        assert!(refusal(&model).contains("link"));
-        // A link to the model itself is the user's own.
-        std::fs::remove_file(&weights).expect("removes");
-        std::fs::rename(folder.path().join("in/real"), &weights).expect("moves");
-        let link = folder.path().join("link.onnx");
-        std::os::unix::fs::symlink("pair.onnx", &link).expect("a link");
-        Generator::open(&link, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// As Hugging Face's cache, Nix and Kubernetes lay files out: under the names links, and the files elsewhere.
+#[cfg(unix)]
+#[test]
+fn files_may_be_links() {
+    use std::os::unix::fs::symlink;
+    let folder = pair();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir_all(at("snapshots/a")).expect("a folder");
+    std::fs::create_dir(at("blobs")).expect("a folder");
+    let expected: Vec<f32> = draw(&mut open("pair.onnx", &Options::default()), &Request::seed(5), 3);
+    for (name, blob) in [("pair.onnx", "4f1c"), ("pair.safetensors", "9e02")] {
+        std::fs::rename(at(name), at("blobs").join(blob)).expect("moves");
+        symlink(format!("../../blobs/{blob}"), at("snapshots/a").join(name)).expect("a link");
     }
+    let drawn = |path: &Path| {
+        let mut generator = Generator::open(path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
+        draw::<f32>(&mut generator, &Request::seed(5), 3)
+    };
+    assert_eq!(drawn(&at("snapshots/a/pair.onnx")), expected);
+    // A link to the model alone: the weights are beside the file that it leads to.
+    symlink("snapshots/a/pair.onnx", at("link.onnx")).expect("a link");
+    let error = refusal(at("link.onnx"));
+    assert!(error.contains("pair.safetensors") && error.contains("beside it"), "{error}");
+    std::fs::rename(at("blobs/9e02"), at("blobs/pair.safetensors")).expect("moves");
+    assert_eq!(drawn(&at("link.onnx")), expected);
+}
+
+/// A name that is no text, in any encoding.
+#[cfg(target_os = "linux")]
+#[test]
+fn paths_need_not_be_text() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = pair();
+    let inner = folder.path().join(std::ffi::OsStr::from_bytes(b"b\xff\xfe"));
+    std::fs::create_dir(&inner).expect("a folder");
+    for name in ["pair.onnx", "pair.safetensors"] {
+        std::fs::rename(folder.path().join(name), inner.join(name)).expect("moves");
+    }
+    let mut generator = Generator::open(inner.join("pair.onnx"), &Options::default()).unwrap_or_else(|e| panic!("{e}"));
+    let expected: Vec<f32> = draw(&mut open("pair.onnx", &Options::default()), &Request::seed(5), 3);
+    assert_eq!(draw::<f32>(&mut generator, &Request::seed(5), 3), expected);
 }
 
 #[test]
 fn references_in_hidden_places_are_refused() {
-    for name in ["outside-attribute.onnx", "outside-branch.onnx", "outside-sparse.onnx"] {
+    let places = [
+        ("outside-attribute.onnx", "another file"),
+        ("outside-branch.onnx", "bool"),
+        ("outside-sparse.onnx", "sparse"),
+    ];
+    for (name, words) in places {
         let error = refusal(fixture(name));
-        assert!(error.contains("in another file"), "{name}: {error}");
+        assert!(error.contains(words), "{name}: {error}");
     }
 }
 

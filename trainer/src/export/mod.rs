@@ -9,12 +9,17 @@ use crate::files;
 use crate::graph::{Content, Network, Value};
 use crate::onnx::dtype;
 use candle_core::{DType, Device, Tensor};
-use runtime::{INPUT_CLASS, INPUT_IMAGE, INPUT_LATENT, ImageShape, LatentDistribution, ModelInfo, Precision, SelfTest};
+use runtime::{
+    Checksums, INPUT_CLASS, INPUT_IMAGE, INPUT_LATENT, ImageShape, LatentDistribution, ModelInfo, Precision, SelfTest,
+};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Values of the self-test's sample that the file records.
-const SELF_TEST_POINTS: usize = 16;
+const SELF_TEST_POINTS: usize = 64;
+/// Samples over which values are compared to choose them, if they do not take more bytes than this.
+const SELF_TEST_SAMPLES: usize = 32;
+const SELF_TEST_BYTES: u64 = 256 << 20;
 
 /// The kinds of file, by the ending of their name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +142,9 @@ pub fn export(
         return Err(refused(path, what));
     }
     let network = network.rounded(precision)?;
-    let info = describe(&network, precision, origin)?;
+    let mut info = describe(&network, precision, origin)?;
+    let whole = graph::emit(&network, &info)?.encode();
+    info.checksums = Some(Checksums::of(&whole).map_err(candle_core::Error::msg)?);
     let mut written: Vec<Exported> = Vec::new();
     for path in paths {
         written.extend(write(&network, &info, weights, path)?);
@@ -293,15 +300,35 @@ fn describe(network: &Network, precision: Precision, origin: &Origin) -> Result<
         quality: origin.quality.clone(),
         trainer: concat!("trainer ", env!("CARGO_PKG_VERSION")).to_owned(),
         self_test: SelfTest { seed: 0, index: 0, tolerance: verify::tolerance(precision), points: Vec::new() },
+        checksums: None,
     };
     // As the runtime's self-test has it: the first class, a grey image.
     let grey = vec![0f32; image_in.map_or(0, |image| image.len())];
-    let sample = samples(network, &info, 0, 1, &Given { class: 0, image: &grey })?;
-    let count = SELF_TEST_POINTS.min(sample.len());
-    // Spread evenly over the image, away from its uniform edges.
-    let points = (0..count).map(|i| (2 * i + 1) * sample.len() / (2 * count)).map(|at| (at, sample[at]));
-    info.self_test.points = points.collect();
+    let given = Given { class: 0, image: &grey };
+    let len = info.image.len();
+    // Several at a time where they are small.
+    let count = network.graph().samples_within(SELF_TEST_BYTES, SELF_TEST_SAMPLES).max(2);
+    let images = samples(network, &info, 0, count, &given)?;
+    info.self_test.points = telling(&images, len).into_iter().map(|at| (at, images[at])).collect();
     Ok(info)
+}
+
+/// Positions, evenly among the quarter whose values vary most over `images` of `len` values each: what is the same in all,
+/// such as a background, tells nothing of the weights.
+fn telling(images: &[f32], len: usize) -> Vec<usize> {
+    let count = images.len() / len;
+    let variance = |at: usize| {
+        let values = || (0..count).map(|i| f64::from(images[i * len + at]));
+        let mean = values().sum::<f64>() / count as f64;
+        values().map(|x| (x - mean).powi(2)).sum::<f64>()
+    };
+    let points = SELF_TEST_POINTS.min(len);
+    let variances: Vec<f64> = (0..len).map(variance).collect();
+    let mut varied: Vec<usize> = (0..len).collect();
+    varied.sort_by(|&a, &b| variances[b].total_cmp(&variances[a]));
+    varied.truncate((len / 4).max(points));
+    varied.sort_unstable();
+    (0..points).map(|i| varied[i * varied.len() / points]).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::layer::{Layer, is_bias};
 use crate::graph::operator::Outputs;
-use crate::onnx::{Attribute, Edge, Onnx};
+use crate::onnx::{Edge, Onnx};
 use crate::ops::{self, Activation, LayerGradients};
 use candle_core::{Result, Tensor, bail};
 
@@ -37,12 +37,14 @@ impl Layer for Linear {
         let (x, _) = from[0].computed()?;
         let (name, weight) = from[1].constant()?;
         let outputs = weight.dim(0)?;
-        let mut inputs = vec![x.to_owned(), onnx.weight(name, weight.clone())];
+        // Not Gemm, which some engines lack in half precision; ONNX Runtime makes one of the two.
+        let inputs = vec![x.to_owned(), onnx.weight(name, weight.t()?.contiguous()?)];
+        let mut made = onnx.apply("MatMul", inputs, vec![], vec![outputs]);
         if let Some(bias) = from.get(2) {
             let (name, bias) = bias.constant()?;
-            inputs.push(onnx.weight(name, bias.clone()));
+            let inputs = vec![made.computed()?.0.to_owned(), onnx.weight(name, bias.clone())];
+            made = onnx.apply("Add", inputs, vec![], vec![outputs]);
         }
-        let made = onnx.apply("Gemm", inputs, vec![Attribute::int("transB", 1)], vec![outputs]);
         onnx.activation(made, self.activation)
     }
 

@@ -1,0 +1,147 @@
+//! Gives a graph to ONNX Runtime, by its interface for building models: weights stay where they lie in mapped files, nothing is
+//! written as protobuf, and nothing is read again.
+
+use super::weight::widen;
+use super::{Data, Element, Graph, Port, Setting, Text, Weight};
+use crate::binding::check;
+use ort::editor::{self, Node, ONNX_DOMAIN, Opset};
+use ort::operator::Attribute;
+use ort::session::Session;
+use ort::session::builder::SessionBuilder;
+use ort::value::{Outlet, Shape, SymbolicDimensions, TensorElementType, ValueType};
+use ort::{AsPointer, sys};
+use std::ffi::CString;
+use std::ptr::{NonNull, null_mut};
+
+/// Elements of fewer bytes are copied, which ONNX Runtime requires.
+const LEAST_SHARED: usize = 128;
+
+/// A session of `graph`. Weights that lie in files are used there if they are aligned.
+///
+/// # Errors
+/// What ONNX Runtime says.
+///
+/// # Safety
+/// Borrowed weights must stay where they are, unchanged, as long as the session lives.
+pub(crate) unsafe fn session(graph: &Graph<'_>, options: &SessionBuilder) -> Result<Session, String> {
+    let text = |e: ort::Error| e.to_string();
+    let mut made = editor::Graph::new().map_err(text)?;
+    made.set_inputs(graph.inputs.iter().map(outlet).collect::<Result<Vec<_>, _>>()?).map_err(text)?;
+    made.set_outputs(graph.outputs.iter().map(outlet).collect::<Result<Vec<_>, _>>()?).map_err(text)?;
+    for weight in &graph.weights {
+        // SAFETY: the caller's promise.
+        unsafe { add(&made, weight) }?;
+    }
+    for (i, node) in graph.nodes.iter().enumerate() {
+        let attributes = node.attributes.iter().map(|attribute| match &attribute.value {
+            Setting::Float(x) => Attribute::new(&attribute.name, *x),
+            Setting::Int(n) => Attribute::new(&attribute.name, *n),
+            Setting::Text(text) => Attribute::new(&attribute.name, text.clone().into_owned()),
+            Setting::Ints(numbers) => Attribute::new(&attribute.name, &numbers[..]),
+        });
+        let attributes = attributes.collect::<Result<Vec<_>, _>>().map_err(text)?;
+        let name = i.to_string();
+        let names = |all: &[Text<'_>]| all.iter().map(|name| name.clone().into_owned()).collect::<Vec<String>>();
+        let node = Node::new(&node.op, ONNX_DOMAIN, name, names(&node.inputs), names(&node.outputs), attributes);
+        made.add_node(node.map_err(text)?).map_err(text)?;
+    }
+    let opset = u32::try_from(graph.opset).map_err(|e| e.to_string())?;
+    let mut model = editor::Model::new([Opset::new(ONNX_DOMAIN, opset).map_err(text)?]).map_err(text)?;
+    model.set_graph(made).map_err(text)?;
+    model.into_session(options).map_err(text)
+}
+
+fn outlet(port: &Port<'_>) -> Result<Outlet, String> {
+    let ty = match Element::from_number(port.element) {
+        Some(Element::F32) => TensorElementType::Float32,
+        Some(Element::F16) => TensorElementType::Float16,
+        Some(Element::I64) => TensorElementType::Int64,
+        None => return Err(format!("{} has an element type that is not known", port.name)),
+    };
+    let sizes = port.shape.iter().map(|size| size.map_or(-1, |n| n as i64));
+    let symbols = port.shape.iter().map(|size| if size.is_some() { "" } else { "N" }.to_owned());
+    let kind = ValueType::Tensor { ty, shape: Shape::new(sizes), dimension_symbols: SymbolicDimensions::new(symbols) };
+    Ok(Outlet::new(port.name.clone(), kind))
+}
+
+/// Adds an initialiser.
+///
+/// # Safety
+/// As [`session`].
+unsafe fn add(graph: &editor::Graph, weight: &Weight<'_>) -> Result<(), String> {
+    let shape: Vec<i64> = weight.shape.iter().map(|&n| n as i64).collect();
+    let bytes = weight.bytes().ok_or_else(|| format!("has no data for {weight}"))?;
+    let len = weight.len().ok_or_else(|| format!("has a weight of impossible size, {weight}"))?;
+    let aligned = bytes.as_ptr().addr().is_multiple_of(weight.element.size());
+    let is_mapped = matches!(&weight.data, Data::Bytes(std::borrow::Cow::Borrowed(_)));
+    let shared = len * weight.element.size() >= LEAST_SHARED;
+    let value = match is_mapped && aligned && shared {
+        // SAFETY: the bytes stay, as the caller promises.
+        true => unsafe { in_place(bytes, &shape, weight.element) }?,
+        false => own(weight, bytes, &shape, len)?,
+    };
+    let name = CString::new(&*weight.name).map_err(|e| e.to_string())?;
+    let api = editor::editor_api().map_err(|e| e.to_string())?;
+    // SAFETY: graph and value are alive; the graph takes the value over, also where it fails to use it.
+    check(unsafe { (api.AddInitializerToGraph)(graph.ptr().cast_mut(), name.as_ptr(), value.as_ptr(), shared) })
+}
+
+/// The elements of a weight where they are.
+///
+/// # Safety
+/// They must stay there, unchanged, as long as the value lives.
+unsafe fn in_place(bytes: &[u8], shape: &[i64], element: Element) -> Result<NonNull<sys::OrtValue>, String> {
+    let (mut info, mut value) = (null_mut(), null_mut());
+    let (allocator, default) = (sys::OrtAllocatorType::OrtDeviceAllocator, sys::OrtMemType::OrtMemTypeDefault);
+    // SAFETY: all pointers are valid; ONNX Runtime only reads what is an initialiser; the description of the memory is copied
+    // by the value and released after.
+    unsafe {
+        check((ort::api().CreateCpuMemoryInfo)(allocator, default, &mut info))?;
+        let made = check((ort::api().CreateTensorWithDataAsOrtValue)(
+            info,
+            bytes.as_ptr().cast_mut().cast(),
+            bytes.len(),
+            shape.as_ptr(),
+            shape.len(),
+            kind(element),
+            &mut value,
+        ));
+        (ort::api().ReleaseMemoryInfo)(info);
+        made?;
+    }
+    NonNull::new(value).ok_or_else(|| "no value".into())
+}
+
+/// The elements of a weight in memory of ONNX Runtime's, which gives it back when it has arranged them otherwise.
+fn own(weight: &Weight<'_>, bytes: &[u8], shape: &[i64], len: usize) -> Result<NonNull<sys::OrtValue>, String> {
+    let (mut allocator, mut value, mut data) = (null_mut(), null_mut(), null_mut());
+    // SAFETY: all pointers are valid for writing; the allocator is ONNX Runtime's own and never released; the value is new, and
+    // has room for `len` elements of its type, which nobody else knows of.
+    unsafe {
+        check((ort::api().GetAllocatorWithDefaultOptions)(&mut allocator))?;
+        let element = kind(weight.element);
+        check((ort::api().CreateTensorAsOrtValue)(allocator, shape.as_ptr(), shape.len(), element, &mut value))?;
+        let made = NonNull::new(value).ok_or("no value")?;
+        if let Err(why) = check((ort::api().GetTensorMutableData)(value, &mut data)) {
+            (ort::api().ReleaseValue)(value);
+            return Err(why);
+        }
+        match &weight.data {
+            Data::Halves(halves) => {
+                let out = std::slice::from_raw_parts_mut(data.cast::<f32>(), len);
+                widen(halves, out);
+            }
+            _ => std::ptr::copy_nonoverlapping(bytes.as_ptr(), data.cast::<u8>(), bytes.len()),
+        }
+        Ok(made)
+    }
+}
+
+fn kind(element: Element) -> sys::ONNXTensorElementDataType {
+    use sys::ONNXTensorElementDataType as Type;
+    match element {
+        Element::F32 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT,
+        Element::F16 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16,
+        Element::I64 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64,
+    }
+}

@@ -1,0 +1,102 @@
+//! Operators that work on every element by itself.
+
+use super::call::{Call, Made};
+use super::{Operator, Typed};
+use crate::graph::Element;
+
+pub(super) const ALL: &[Operator] = &[
+    Operator { name: "Abs", attributes: &[], infer: same },
+    Operator { name: "Add", attributes: &[], infer: two },
+    Operator { name: "Cast", attributes: &["to"], infer: cast },
+    Operator { name: "Ceil", attributes: &[], infer: same },
+    Operator { name: "Clip", attributes: &[], infer: clip },
+    Operator { name: "Cos", attributes: &[], infer: same },
+    Operator { name: "Div", attributes: &[], infer: two },
+    Operator { name: "Dropout", attributes: &["seed"], infer: same },
+    Operator { name: "Elu", attributes: &["alpha"], infer: same },
+    Operator { name: "Erf", attributes: &[], infer: same },
+    Operator { name: "Exp", attributes: &[], infer: same },
+    Operator { name: "Floor", attributes: &[], infer: same },
+    Operator { name: "Gelu", attributes: &["approximate"], infer: gelu },
+    Operator { name: "HardSigmoid", attributes: &["alpha", "beta"], infer: same },
+    Operator { name: "HardSwish", attributes: &[], infer: same },
+    Operator { name: "Identity", attributes: &[], infer: identity },
+    Operator { name: "LeakyRelu", attributes: &["alpha"], infer: same },
+    Operator { name: "Log", attributes: &[], infer: same },
+    Operator { name: "Max", attributes: &[], infer: several },
+    Operator { name: "Mean", attributes: &[], infer: several },
+    Operator { name: "Min", attributes: &[], infer: several },
+    Operator { name: "Mul", attributes: &[], infer: two },
+    Operator { name: "Neg", attributes: &[], infer: same },
+    Operator { name: "PRelu", attributes: &[], infer: prelu },
+    Operator { name: "Pow", attributes: &[], infer: two },
+    Operator { name: "Reciprocal", attributes: &[], infer: same },
+    Operator { name: "Relu", attributes: &[], infer: same },
+    Operator { name: "Selu", attributes: &["alpha", "gamma"], infer: same },
+    Operator { name: "Sigmoid", attributes: &[], infer: same },
+    Operator { name: "Sign", attributes: &[], infer: same },
+    Operator { name: "Sin", attributes: &[], infer: same },
+    Operator { name: "Softplus", attributes: &[], infer: same },
+    Operator { name: "Softsign", attributes: &[], infer: same },
+    Operator { name: "Sqrt", attributes: &[], infer: same },
+    Operator { name: "Sub", attributes: &[], infer: two },
+    Operator { name: "Sum", attributes: &[], infer: several },
+    Operator { name: "Tanh", attributes: &[], infer: same },
+];
+
+/// One value of numbers, whose shape stays.
+fn same(call: &Call<'_>) -> Result<Made, String> {
+    call.takes(1, 1)?;
+    for name in ["alpha", "beta", "gamma"] {
+        call.float(name)?;
+    }
+    Made::one(call.floats(0)?.clone())
+}
+
+fn identity(call: &Call<'_>) -> Result<Made, String> {
+    call.takes(1, 1)?;
+    Made::one(call.input(0)?.clone())
+}
+
+fn gelu(call: &Call<'_>) -> Result<Made, String> {
+    call.word("approximate", &["none", "tanh"])?;
+    same(call)
+}
+
+/// Two values of numbers. Of integers none are computed: they overflow and divide by 0.
+fn two(call: &Call<'_>) -> Result<Made, String> {
+    call.takes(2, 2)?;
+    call.floats(0)?;
+    Made::one(call.broadcast()?)
+}
+
+fn several(call: &Call<'_>) -> Result<Made, String> {
+    call.takes(1, 8)?;
+    call.floats(0)?;
+    Made::one(call.broadcast()?)
+}
+
+/// The slope is brought to the shape of the value, and not the value to that of the slope.
+fn prelu(call: &Call<'_>) -> Result<Made, String> {
+    let made = two(call)?;
+    match made.outputs == [call.input(0)?.clone()] {
+        true => Ok(made),
+        false => Err(format!("takes {} with the slope {}, which does not fit", call.input(0)?, call.input(1)?)),
+    }
+}
+
+fn clip(call: &Call<'_>) -> Result<Made, String> {
+    call.takes(1, 3)?;
+    let value = call.floats(0)?;
+    for bound in [1, 2] {
+        call.constant(bound, value.element, &[])?;
+    }
+    Made::one(value.clone())
+}
+
+fn cast(call: &Call<'_>) -> Result<Made, String> {
+    call.takes(1, 1)?;
+    let to = call.choice("to", 0, &[Element::F32 as i64, Element::F16 as i64])?;
+    let element = if to == Element::F32 as i64 { Element::F32 } else { Element::F16 };
+    Made::one(Typed { element, ..call.input(0)?.clone() })
+}

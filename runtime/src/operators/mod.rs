@@ -1,0 +1,208 @@
+//! The operators that a generator may have, and what each makes: checked before ONNX Runtime sees any of it.
+//!
+//! Every value is either the same for all samples, a constant, or has one part for each sample, [N, sample...]. No operator
+//! may mix samples, so that an image cannot depend on its neighbours in a batch; none makes random numbers, or repeats
+//! others. How large a value is, and how much work it takes, is known before it is made.
+
+mod call;
+mod elementwise;
+mod moves;
+mod ports;
+mod products;
+mod reductions;
+mod windows;
+
+use crate::graph::{Element, Graph, MAX_RANK, Node, OWN, Weight, in_file};
+use crate::model::{ImageShape, ModelInfo, OUTPUT_IMAGE};
+use crate::text::shown;
+use call::{Call, Made, volume};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+/// Most multiplications for a sample.
+const MAX_PRODUCTS: u64 = 1 << 40;
+/// Most elements of a constant that is computed, unless one that it is computed from has more.
+const MAX_CONSTANT: usize = 1 << 20;
+/// Elements that a value may always have for each sample.
+const LEAST_MOST: usize = 1 << 22;
+/// Channels of the image's size, or of the input image's, that a value may have for each sample.
+const MOST_CHANNELS: usize = 512;
+/// Most elements of a value for each sample, whatever the image.
+const MOST: usize = 1 << 28;
+/// Most bytes of the values that a sample has at a time.
+const MAX_LIVE: u64 = 4 << 30;
+
+/// The type of a value and its shape: of a sample, if there is one for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Typed {
+    pub(crate) element: Element,
+    pub(crate) per_sample: bool,
+    pub(crate) sizes: Vec<usize>,
+}
+
+impl Typed {
+    /// Number of sizes, the number of samples included.
+    fn rank(&self) -> usize {
+        self.sizes.len() + usize::from(self.per_sample)
+    }
+}
+
+impl fmt::Display for Typed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let samples = self.per_sample.then(|| "N".to_owned());
+        let sizes: Vec<String> = samples.into_iter().chain(self.sizes.iter().map(usize::to_string)).collect();
+        write!(f, "{} [{}]", self.element, sizes.join(", "))
+    }
+}
+
+/// An operator that is known.
+struct Operator {
+    name: &'static str,
+    /// The attributes that it may have.
+    attributes: &'static [&'static str],
+    /// Checks a node, and says what it makes.
+    infer: fn(&Call<'_>) -> Result<Made, String>,
+}
+
+/// All of them: adding one is a function and a row in its family.
+const FAMILIES: [&[Operator]; 5] = [elementwise::ALL, moves::ALL, products::ALL, reductions::ALL, windows::ALL];
+
+/// The values of a graph by their names.
+#[derive(Debug, Default)]
+struct Values(HashMap<String, Typed>);
+
+impl Values {
+    fn define(&mut self, name: &str, value: Typed) -> Result<(), String> {
+        if name.is_empty() || name.starts_with(OWN) {
+            return Err(format!("has a value of the name {}, which none may have", shown(name)));
+        }
+        match self.0.insert(name.to_owned(), value) {
+            Some(_) => Err(format!("has two values of the name {}", shown(name))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is known of a graph that has been checked.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    values: Values,
+    /// Bytes that a sample takes at most while it is computed.
+    pub(crate) live: u64,
+}
+
+impl Checked {
+    /// What the value of this name is, in the file or in single precision.
+    pub(crate) fn value(&self, name: &str) -> Option<&Typed> {
+        self.values.0.get(in_file(name))
+    }
+}
+
+/// Checks that `graph` is a generator as `info` describes it, of operators that are known.
+///
+/// # Errors
+/// What is not so, and what is allowed.
+pub(crate) fn check(graph: &Graph<'_>, info: &ModelInfo) -> Result<Checked, String> {
+    ports::check(graph, info)?;
+    let weights: HashMap<&str, &Weight<'_>> = graph.weights.iter().map(|w| (&*w.name, w)).collect();
+    let mut values = Values::default();
+    for weight in &graph.weights {
+        if weight.shape.contains(&0) {
+            return Err(format!("has the empty weight {weight}"));
+        }
+        let value = Typed { element: weight.element, per_sample: false, sizes: weight.shape.clone() };
+        values.define(&weight.name, value)?;
+    }
+    for port in &graph.inputs {
+        let sizes = port.shape.iter().skip(1).map_while(|size| *size).collect();
+        let element = Element::from_number(port.element).ok_or("has an input of an unknown type")?;
+        values.define(&port.name, Typed { element, per_sample: true, sizes })?;
+    }
+    let pixels = |image: ImageShape| image.height * image.width;
+    let most = info.image_in.map_or(0, pixels).max(pixels(info.image)).saturating_mul(MOST_CHANNELS);
+    let most = most.clamp(LEAST_MOST, MOST);
+    let (mut products, mut scratch) = (0u64, Vec::new());
+    for node in &graph.nodes {
+        let made = made_by(node, &values, &weights, most)?;
+        products = products.saturating_add(made.products);
+        scratch.push(made.scratch);
+        for (name, value) in node.outputs.iter().zip(made.outputs) {
+            values.define(name, value)?;
+        }
+    }
+    if products > MAX_PRODUCTS {
+        return Err(format!("takes {products} multiplications for an image, allowed are {MAX_PRODUCTS}"));
+    }
+    let image = values.0.get(OUTPUT_IMAGE).filter(|value| value.per_sample);
+    let image = image.ok_or_else(|| format!("does not compute its output {OUTPUT_IMAGE} for each sample"))?;
+    let wanted = Typed { element: info.precision.into(), per_sample: true, sizes: info.image.sizes().to_vec() };
+    if *image != wanted {
+        return Err(format!("makes images of {image}; by its metadata they must be of {wanted}"));
+    }
+    let live = live(graph, &values, &scratch);
+    if live > MAX_LIVE {
+        return Err(format!("takes {live} bytes of memory for an image, allowed are {MAX_LIVE}"));
+    }
+    Ok(Checked { values, live })
+}
+
+/// What a node makes, of at most `most` elements for each sample.
+fn made_by(
+    node: &Node<'_>,
+    values: &Values,
+    weights: &HashMap<&str, &Weight<'_>>,
+    most: usize,
+) -> Result<Made, String> {
+    let op = shown(&node.op);
+    let found = FAMILIES.into_iter().flatten().find(|operator| operator.name == node.op);
+    let operator = found.ok_or_else(|| format!("has the operator {op}, which no generator may have"))?;
+    let at =
+        |what: String| format!("has {op} for {}, which {what}", shown(node.outputs.first().map_or("", |name| name)));
+    if let Some(attribute) = node.attributes.iter().find(|a| !operator.attributes.contains(&&*a.name)) {
+        return Err(at(format!("has the attribute {}, which is not known of it", shown(&attribute.name))));
+    }
+    let call = Call::new(node, values, weights).map_err(at)?;
+    let made = (operator.infer)(&call).map_err(at)?;
+    if made.outputs.len() != node.outputs.len() {
+        return Err(at(format!("gives {} values and not {}", made.outputs.len(), node.outputs.len())));
+    }
+    let largest = call.largest_constant().max(MAX_CONSTANT);
+    for value in &made.outputs {
+        let most = if value.per_sample { most } else { largest };
+        if volume(&value.sizes).is_none_or(|len| len == 0 || len > most) {
+            return Err(at(format!("makes {value}, allowed are 1 to {most} elements")));
+        }
+        if value.rank() > MAX_RANK {
+            return Err(at(format!("makes {value}, allowed are {MAX_RANK} sizes")));
+        }
+    }
+    Ok(made)
+}
+
+/// The most bytes that the values of one sample take at a time, and `scratch` beside them, elements for each node.
+fn live(graph: &Graph<'_>, values: &Values, scratch: &[u64]) -> u64 {
+    let bytes = |name: &str| match values.0.get(name) {
+        // Half precision is computed in single precision.
+        Some(value) => volume(&value.sizes).unwrap_or(0) as u64 * value.element.size().max(4) as u64,
+        None => 0,
+    };
+    let mut last = HashMap::new();
+    for (i, node) in graph.nodes.iter().enumerate() {
+        last.extend(node.inputs.iter().chain(&node.outputs).map(|name| (&**name, i)));
+    }
+    let weights: HashSet<&str> = graph.weights.iter().map(|weight| &*weight.name).collect();
+    let (mut now, mut most) = (graph.inputs.iter().map(|port| bytes(&port.name)).sum::<u64>(), 0u64);
+    for (i, (node, scratch)) in graph.nodes.iter().zip(scratch).enumerate() {
+        now = node.outputs.iter().fold(now, |sum, name| sum.saturating_add(bytes(name)));
+        most = most.max(now.saturating_add(scratch.saturating_mul(4)));
+        let mut ends: Vec<&str> = node.inputs.iter().chain(&node.outputs).map(|name| &**name).collect();
+        ends.sort_unstable();
+        ends.dedup();
+        let ends = ends.into_iter().filter(|name| last.get(name) == Some(&i) && !weights.contains(name));
+        now = ends.filter(|name| *name != OUTPUT_IMAGE).fold(now, |sum, name| sum.saturating_sub(bytes(name)));
+    }
+    most
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,397 @@
+//! What is inferred against what ONNX Runtime makes, and what is refused.
+
+use super::*;
+use crate::engine::environment;
+use crate::graph::{Port, Setting, Text, build};
+use crate::model::{INPUT_LATENT, ModelInfo};
+use ort::session::Session;
+use ort::value::Tensor;
+use proptest::prelude::*;
+use std::collections::HashMap as Map;
+
+/// A description of a generator from latents of `latent` numbers to images [1, 1, `len`].
+fn info(latent: usize, len: usize) -> ModelInfo {
+    let keys: Map<&str, String> = [
+        ("kiln.format", "1".into()),
+        ("kiln.precision", "f32".into()),
+        ("kiln.latent_dim", latent.to_string()),
+        ("kiln.latent_distribution", "normal".into()),
+        ("kiln.image_shape", format!("1 1 {len}")),
+        ("kiln.value_range", "-1 1".into()),
+        ("kiln.classes", "0".into()),
+        ("kiln.images_seen", "0".into()),
+        ("kiln.self_test", "seed=0 index=0 tolerance=2 points=0:0".into()),
+    ]
+    .into();
+    let text = |key: &str| Some(keys.get(key).cloned().unwrap_or_default());
+    let text = |key: &str| text(key).filter(|_| !key.contains("crc32c") && key != "kiln.image_in_shape");
+    ModelInfo::from_metadata(text).expect("metadata")
+}
+
+/// z [N, the sample's elements] -> reshaped to [N, sample] -> the node -> flattened -> image. The node takes `x` first.
+fn graph<'a>(sample: &[usize], mut node: Node<'a>, weights: Vec<Weight<'a>>) -> Graph<'a> {
+    let len: usize = sample.iter().product();
+    let port = |name: &'static str, sizes: &[usize]| Port {
+        name: name.into(),
+        element: Element::F32 as u64,
+        shape: std::iter::once(None).chain(sizes.iter().map(|&n| Some(n))).collect(),
+    };
+    let open = |sizes: &[usize]| std::iter::once(-1).chain(sizes.iter().map(|&n| n as i64)).collect::<Vec<_>>();
+    node.inputs.insert(0, "x".into());
+    node.outputs.insert(0, "y".into());
+    let mut graph = Graph {
+        opset: 17,
+        inputs: vec![port(INPUT_LATENT, &[len])],
+        outputs: vec![port(OUTPUT_IMAGE, &[1, 1, 1])],
+        weights,
+        nodes: vec![Node::new("Reshape", vec!["z".into(), "in".into()], "x".into()), node],
+    };
+    graph.weights.push(Weight::sizes("in", &open(sample)));
+    // How much the node makes is not known before it is asked.
+    let made = {
+        let weights: Map<&str, &Weight<'_>> = graph.weights.iter().map(|w| (&*w.name, w)).collect();
+        let mut values = Values::default();
+        for weight in &graph.weights {
+            let value = Typed { element: weight.element, per_sample: false, sizes: weight.shape.clone() };
+            values.define(&weight.name, value).expect("a name");
+        }
+        let x = Typed { element: Element::F32, per_sample: true, sizes: sample.to_vec() };
+        values.define("x", x).expect("a name");
+        made_by(&graph.nodes[1], &values, &weights, LEAST_MOST)
+    };
+    let len = made.map_or(1, |made| made.outputs[0].sizes.iter().product());
+    graph.outputs = vec![port(OUTPUT_IMAGE, &[1, 1, len])];
+    graph.weights.push(Weight::sizes("out", &open(&[1, 1, len])));
+    graph.nodes.push(Node::new("Reshape", vec!["y".into(), "out".into()], OUTPUT_IMAGE.into()));
+    graph
+}
+
+fn checked(graph: &Graph<'_>) -> Result<Checked, String> {
+    let size = |port: &Port<'_>| port.shape.last().copied().flatten().unwrap_or(1);
+    check(graph, &info(size(&graph.inputs[0]), size(&graph.outputs[0])))
+}
+
+/// Runs what is accepted with one, two and three samples: the shape is the inferred one, and each sample's part is the same.
+fn agrees(sample: &[usize], node: Node<'_>, weights: Vec<Weight<'_>>) -> Result<(), String> {
+    let graph = graph(sample, node, weights);
+    let found = checked(&graph)?;
+    let made = found.value("y").expect("is made").clone();
+    let options = Session::builder(environment().expect("a library")).expect("a builder");
+    // SAFETY: all weights are the graph's own, and copied.
+    let mut session = unsafe { build::session(&graph, &options) }.map_err(|e| format!("ONNX Runtime: {e}"))?;
+    let (len, out): (usize, usize) = (sample.iter().product(), made.sizes.iter().product());
+    let mut whole = Vec::new();
+    for n in [3, 1, 2] {
+        let z: Vec<f32> = (0..n * len).map(|i| (i as f32 * 0.7).sin()).collect();
+        let outputs =
+            session.run(ort::inputs!["z" => Tensor::from_array(([n, len], z)).expect("a tensor")]).expect("runs");
+        let (shape, image) = outputs[OUTPUT_IMAGE].try_extract_tensor::<f32>().expect("an image");
+        assert_eq!(shape[..], [n as i64, 1, 1, out as i64]);
+        whole = if n == 3 { image.to_vec() } else { whole };
+        let far = image.iter().zip(&whole).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+        assert!(far <= 1e-5, "samples are mixed: {far}");
+    }
+    Ok(())
+}
+
+fn node(op: &str, inputs: &[&str], settings: &[(&'static str, Setting<'static>)]) -> Node<'static> {
+    let inputs: Vec<Text<'static>> = inputs.iter().map(|name| Text::Owned((*name).to_owned())).collect();
+    let node = Node { op: op.to_owned().into(), inputs, ..Node::default() };
+    settings.iter().fold(node, |node, (name, value)| node.with(name, value.clone()))
+}
+
+fn numbers(name: &'static str, shape: &[usize]) -> Weight<'static> {
+    let len: usize = shape.iter().product();
+    Weight::floats(name, Element::F32, shape, &(0..len).map(|i| (i as f32 * 1.3).cos() * 0.1 + 0.5).collect::<Vec<_>>())
+}
+
+fn sizes(name: &'static str, sizes: &[i64]) -> Weight<'static> {
+    Weight::sizes(name, sizes)
+}
+
+fn ints(numbers: &[i64]) -> Setting<'static> {
+    Setting::Ints(numbers.to_vec())
+}
+
+use Setting::{Float, Int};
+
+/// Every operator once at least, as plain generators have it.
+#[test]
+fn what_is_inferred_is_what_onnx_runtime_makes() {
+    let word = |word: &'static str| Setting::Text(word.into());
+    let scalar =
+        |name: &'static str, x: f32| Weight { shape: vec![], ..Weight::floats(name, Element::F32, &[1], &[x]) };
+    let image = &[4, 6, 5][..];
+    let mut cases: Vec<(&[usize], Node<'_>, Vec<Weight<'_>>)> = vec![
+        (image, node("Cast", &[], &[("to", Int(1))]), vec![]),
+        (image, node("Clip", &["a", "b"], &[]), vec![scalar("a", -0.5), scalar("b", 0.5)]),
+        (image, node("Clip", &["", "b"], &[]), vec![scalar("b", 0.5)]),
+        (image, node("PRelu", &["a"], &[]), vec![numbers("a", &[4, 1, 1])]),
+        (image, node("Add", &["a"], &[]), vec![numbers("a", &[6, 1])]),
+        (image, node("Mul", &["a"], &[]), vec![numbers("a", &[1, 4, 1, 5])]),
+        (image, node("Sub", &["x"], &[]), vec![]),
+        (image, node("Div", &["a"], &[]), vec![numbers("a", &[])]),
+        (image, node("Pow", &["a"], &[]), vec![scalar("a", 2.)]),
+        (&[1, 5], node("Max", &["a"], &[]), vec![numbers("a", &[3, 1])]),
+        (image, node("Sum", &["a", "x"], &[]), vec![numbers("a", &[5])]),
+        (image, node("Mean", &["x"], &[]), vec![]),
+        (image, node("Min", &["a"], &[]), vec![numbers("a", &[1])]),
+        (image, node("Concat", &["x"], &[("axis", Int(1))]), vec![]),
+        (image, node("Concat", &["x", "x"], &[("axis", Int(-1))]), vec![]),
+        (image, node("DepthToSpace", &[], &[("blocksize", Int(2)), ("mode", word("CRD"))]), vec![]),
+        (&[3, 4, 6], node("SpaceToDepth", &[], &[("blocksize", Int(2))]), vec![]),
+        (&[1, 5], node("Expand", &["a"], &[]), vec![sizes("a", &[1, 3, 5])]),
+        (&[2, 1], node("Tile", &["a"], &[]), vec![sizes("a", &[1, 2, 3])]),
+        (image, node("Flatten", &[], &[]), vec![]),
+        (image, node("Gather", &["a"], &[("axis", Int(2))]), vec![sizes("a", &[5, 0, -1])]),
+        (image, node("Pad", &["a", "v"], &[]), vec![sizes("a", &[0, 1, 2, 0, 0, 0, 1, 3]), scalar("v", 0.25)]),
+        (image, node("Pad", &["a"], &[("mode", word("reflect"))]), vec![sizes("a", &[0, 0, 5, 4, 0, 3, 1, 0])]),
+        (image, node("Pad", &["a"], &[("mode", word("edge"))]), vec![sizes("a", &[0, 0, 7, 1, 0, 0, 1, 0])]),
+        (image, node("Reshape", &["a"], &[]), vec![sizes("a", &[-1, 8, 15])]),
+        (image, node("Reshape", &["a"], &[]), vec![sizes("a", &[0, -1, 5])]),
+        (image, node("Reshape", &["a"], &[]), vec![sizes("a", &[0, 4, 0, 5])]),
+        (
+            image,
+            node("Slice", &["a", "b", "c"], &[]),
+            vec![sizes("a", &[1, -3]), sizes("b", &[99, -1]), sizes("c", &[2, 3])],
+        ),
+        (
+            image,
+            node("Slice", &["a", "b", "c", "d"], &[]),
+            vec![sizes("a", &[-1, 1]), sizes("b", &[-99, 5]), sizes("c", &[1, -1]), sizes("d", &[-2, 3])],
+        ),
+        (image, node("Transpose", &[], &[("perm", ints(&[0, 3, 1, 2]))]), vec![]),
+        (&[1, 5], node("Squeeze", &["a"], &[]), vec![sizes("a", &[-2])]),
+        (&[5], node("Unsqueeze", &["a"], &[]), vec![sizes("a", &[1, -1])]),
+        (
+            &[7],
+            node("Gemm", &["a", "b"], &[("transB", Int(1)), ("alpha", Float(0.5))]),
+            vec![numbers("a", &[3, 7]), numbers("b", &[3])],
+        ),
+        (&[7], node("Gemm", &["a", "b"], &[]), vec![numbers("a", &[7, 3]), numbers("b", &[1, 3])]),
+        (&[7], node("MatMul", &["a"], &[]), vec![numbers("a", &[7, 3])]),
+        (&[2, 7], node("MatMul", &["a"], &[]), vec![numbers("a", &[7, 3])]),
+        (&[2, 4, 7], node("MatMul", &["a"], &[]), vec![numbers("a", &[2, 7, 3])]),
+        (&[3, 3], node("MatMul", &["x"], &[]), vec![]),
+        (image, node("Softmax", &[], &[("axis", Int(1))]), vec![]),
+        (image, node("LogSoftmax", &[], &[]), vec![]),
+        (image, node("LpNormalization", &[], &[("axis", Int(1)), ("p", Int(2))]), vec![]),
+        (image, node("InstanceNormalization", &["a", "b"], &[]), vec![numbers("a", &[4]), numbers("b", &[4])]),
+        (
+            image,
+            node("LayerNormalization", &["a", "b"], &[("axis", Int(2))]),
+            vec![numbers("a", &[6, 5]), numbers("b", &[6, 5])],
+        ),
+        (
+            image,
+            node("BatchNormalization", &["a", "b", "c", "d"], &[("epsilon", Float(1e-3))]),
+            ["a", "b", "c", "d"].map(|name| numbers(name, &[4])).into(),
+        ),
+        (image, node("ReduceSum", &["a"], &[("keepdims", Int(0))]), vec![sizes("a", &[2, -1])]),
+        (image, node("GlobalAveragePool", &[], &[]), vec![]),
+        (image, node("GlobalMaxPool", &[], &[]), vec![]),
+        (image, node("MaxPool", &[], &[("kernel_shape", ints(&[2, 3])), ("pads", ints(&[1, 0, 0, 2]))]), vec![]),
+        (
+            image,
+            node("Resize", &["", "a"], &[("mode", word("linear"))]),
+            vec![Weight::floats("a", Element::F32, &[4], &[1., 1., 2., 1.5])],
+        ),
+        (image, node("Dropout", &[], &[]), vec![]),
+        (
+            image,
+            Node { outputs: vec!["rest".into()], ..node("Split", &["a"], &[("axis", Int(1))]) },
+            vec![sizes("a", &[1, 3])],
+        ),
+        (image, Node { outputs: vec!["rest".into()], ..node("Split", &[], &[("axis", Int(-2))]) }, vec![]),
+        (image, node("Identity", &[], &[]), vec![]),
+    ];
+    for op in ["ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSumSquare"] {
+        cases.push((image, node(op, &[], &[("axes", ints(&[1]))]), vec![]));
+    }
+    for op in elementwise::ALL.iter().filter(|operator| operator.infer as usize == elementwise::ALL[0].infer as usize) {
+        cases.push((image, node(op.name, &[], &[]), vec![]));
+    }
+    let mut seen: Vec<String> = cases.iter().map(|(_, node, _)| node.op.to_string()).collect();
+    for (sample, node, weights) in cases {
+        let what = format!("{node:?}");
+        agrees(sample, node, weights).unwrap_or_else(|e| panic!("{what}: {e}"));
+    }
+    // Gelu came with version 20; the windows are tried at random below.
+    seen.extend(["Gelu", "Reshape", "AveragePool", "Conv", "ConvTranspose"].map(String::from));
+    for operator in FAMILIES.into_iter().flatten() {
+        assert!(seen.iter().any(|name| name == operator.name), "{} is not tried", operator.name);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn windows_of_all_kinds_are_those_of_onnx_runtime(
+        op in 0usize..3, kernel in prop::array::uniform2(1usize..5), strides in prop::array::uniform2(1i64..4),
+        dilations in prop::array::uniform2(1i64..3), pads in prop::array::uniform4(0i64..4),
+        extra in prop::array::uniform2(0i64..3), groups in 1usize..3, sides in prop::array::uniform2(1usize..9),
+        same in 0usize..4,
+    ) {
+        let mode = ["NOTSET", "NOTSET", "SAME_UPPER", "SAME_LOWER"][same];
+        let mut settings = vec![("strides", ints(&strides)), ("dilations", ints(&dilations))];
+        let kernel_shape = ints(&kernel.map(|n| n as i64));
+        let pads = if mode == "NOTSET" || op == 1 { pads } else { [0; 4] };
+        if pads != [0; 4] { settings.push(("pads", ints(&pads))) }
+        let sample = [4, sides[0], sides[1]];
+        let node = match op {
+            0 => {
+                settings.extend([("group", Int(groups as i64)), ("auto_pad", Setting::Text(mode.into()))]);
+                (node("Conv", &["w", "b"], &settings), vec![numbers("w", &[6, 4 / groups, kernel[0], kernel[1]]), numbers("b", &[6])])
+            }
+            1 => {
+                settings.extend([("group", Int(groups as i64)), ("output_padding", ints(&extra))]);
+                (node("ConvTranspose", &["w"], &settings), vec![numbers("w", &[4, 3, kernel[0], kernel[1]])])
+            }
+            _ => {
+                settings.retain(|(name, _)| *name != "dilations");
+                settings.extend([("kernel_shape", kernel_shape), ("count_include_pad", Int(1))]);
+                (node("AveragePool", &[], &settings), vec![])
+            }
+        };
+        let what = format!("{:?}", node.0);
+        // Refused is fine, as long as it is refused here: what is accepted must load and make what was inferred.
+        if let Err(why) = agrees(&sample, node.0, node.1) {
+            prop_assert!(!why.starts_with("ONNX Runtime"), "{}: {}", what, why);
+        }
+    }
+}
+
+#[test]
+fn what_mixes_samples_or_is_too_large_or_unknown_is_refused() {
+    let scalar = Weight { shape: vec![], ..Weight::floats("v", Element::F32, &[1], &[1.]) };
+    let image = &[4, 6, 5][..];
+    let refused: Vec<(&[usize], Node<'_>, Vec<Weight<'_>>, &str)> = vec![
+        (image, node("ReduceMean", &[], &[("axes", ints(&[0]))]), vec![], "mix samples"),
+        (image, node("ReduceMean", &[], &[("axes", ints(&[-4]))]), vec![], "mix samples"),
+        (image, node("ReduceMean", &[], &[]), vec![], "mix samples"),
+        (image, node("Softmax", &[], &[("axis", Int(0))]), vec![], "mix samples"),
+        (image, node("Concat", &["x"], &[("axis", Int(0))]), vec![], "mix samples"),
+        (image, node("Transpose", &[], &[]), vec![], "mixes samples"),
+        (image, node("Transpose", &[], &[("perm", ints(&[1, 0, 2, 3]))]), vec![], "mixes samples"),
+        (image, node("Reshape", &["a"], &[]), vec![sizes("a", &[4, -1, 6, 5])], "mixes samples"),
+        (image, node("Reshape", &["a"], &[]), vec![sizes("a", &[-1, 60])], "mixes samples"),
+        (image, node("Reshape", &["a"], &[]), vec![sizes("a", &[-1, -1])], "mixes samples"),
+        (image, node("Reshape", &["a"], &[]), vec![sizes("a", &[120])], "mixes samples"),
+        (image, node("Slice", &["a", "b", "a"], &[]), vec![sizes("a", &[0]), sizes("b", &[1])], "mix samples"),
+        (image, node("Gather", &["a"], &[]), vec![sizes("a", &[0])], "mix samples"),
+        (image, node("Gather", &["a"], &[("axis", Int(1))]), vec![sizes("a", &[4])], "row 4 of 4"),
+        (image, node("Pad", &["a"], &[]), vec![sizes("a", &[1, 0, 0, 0, 0, 0, 0, 0])], "pads"),
+        (image, node("Pad", &["a"], &[]), vec![sizes("a", &[0, 0, 0, -1, 0, 0, 0, 0])], "pads"),
+        (image, node("Pad", &["a"], &[]), vec![sizes("a", &[0, 0, 0, i64::MAX, 0, 0, 0, i64::MAX])], "pads"),
+        (image, node("Tile", &["a"], &[]), vec![sizes("a", &[2, 1, 1, 1])], "repeats"),
+        (image, node("Tile", &["a"], &[]), vec![sizes("a", &[1, 1 << 20, 1 << 20, 1])], "makes"),
+        (image, node("Expand", &["a"], &[]), vec![sizes("a", &[2, 4, 6, 5])], "shape"),
+        (&[1], node("Expand", &["a"], &[]), vec![sizes("a", &[1, 1 << 30])], "allowed are"),
+        (&[7], node("Gemm", &["a"], &[("transA", Int(1))]), vec![numbers("a", &[7, 3])], "mix"),
+        (&[7], node("Gemm", &["a", "b"], &[]), vec![numbers("a", &[7, 3]), numbers("b", &[2, 3])], "adds"),
+        (&[7], node("MatMul", &["x"], &[]), vec![], "do not fit"),
+        (&[7], node("Add", &["a"], &[]), vec![numbers("a", &[2, 7])], "do not fit"),
+        (&[7], node("Add", &["a"], &[]), vec![numbers("a", &[1, 1, 7])], "do not fit"),
+        (image, node("Clip", &["v", "v"], &[("min", Float(0.))]), vec![scalar.clone()], "not known of it"),
+        (image, node("RandomNormalLike", &[], &[]), vec![], "which no generator may have"),
+        (image, node("Loop", &[], &[]), vec![], "which no generator may have"),
+        (
+            image,
+            node("GatherND", &["a"], &[("batch_dims", Int(-1))]),
+            vec![sizes("a", &[0])],
+            "which no generator may have",
+        ),
+        (image, node("Tanh", &["nothing"], &[]), vec![], "nothing before it makes"),
+        (image, node("Resize", &["", "", "a"], &[]), vec![sizes("a", &[1, 4, 12, 10])], "inputs"),
+        (
+            image,
+            node("Resize", &["", "a"], &[]),
+            vec![Weight::floats("a", Element::F32, &[4], &[2., 1., 1., 1.])],
+            "scales",
+        ),
+        (
+            image,
+            node("Resize", &["", "a"], &[]),
+            vec![Weight::floats("a", Element::F32, &[4], &[1., 1., f32::NAN, 1.])],
+            "scales",
+        ),
+        // A side that is negative.
+        (
+            &[1, 1, 1],
+            node("ConvTranspose", &["w"], &[("pads", ints(&[9, 9, 9, 9]))]),
+            vec![numbers("w", &[1, 1, 4, 4])],
+            "no positions",
+        ),
+        (image, node("Conv", &["w"], &[("strides", ints(&[0, 1]))]), vec![numbers("w", &[1, 4, 3, 3])], "strides"),
+        (image, node("Conv", &["w"], &[("pads", ints(&[i64::MAX; 4]))]), vec![numbers("w", &[1, 4, 3, 3])], "pads"),
+        (image, node("Conv", &["w"], &[("group", Int(-1))]), vec![numbers("w", &[1, 4, 3, 3])], "groups"),
+        (
+            image,
+            node("Conv", &["w"], &[("kernel_shape", ints(&[2, 2]))]),
+            vec![numbers("w", &[1, 4, 3, 3])],
+            "kernel_shape",
+        ),
+        (image, node("DepthToSpace", &[], &[("blocksize", Int(0))]), vec![], "blocksize"),
+        (image, node("Split", &["a"], &[("axis", Int(1))]), vec![sizes("a", &[3, 1])], "splits"),
+    ];
+    for (sample, node, weights, words) in refused {
+        let what = format!("{node:?}");
+        let error = checked(&graph(sample, node, weights)).map(drop).expect_err(&what);
+        assert!(error.contains(words), "{what}: {error}");
+    }
+}
+
+#[test]
+fn names_and_computed_constants_are_bounded() {
+    let sample = [1usize];
+    let base = || graph(&sample, node("Tanh", &[], &[]), vec![numbers("a", &[4])]);
+    let refused = |change: &dyn Fn(&mut Graph<'static>), words: &str| {
+        let mut graph = base();
+        change(&mut graph);
+        let error = checked(&graph).map(drop).expect_err(words);
+        assert!(error.contains(words), "{error}");
+    };
+    checked(&base()).expect("is right");
+    refused(&|graph| graph.nodes[1].outputs[0] = "z".into(), "two values");
+    refused(&|graph| graph.nodes[1].outputs[0] = "kiln:y".into(), "none may have");
+    refused(&|graph| graph.weights[0].name = "".into(), "none may have");
+    refused(&|graph| graph.weights[0].shape = vec![0], "empty weight");
+    refused(&|graph| graph.nodes.swap(0, 1), "nothing before it makes");
+    // A constant that is computed may be as large as what it comes from, or of a million elements.
+    let expanded = |to: i64| {
+        let mut graph = base();
+        graph.weights.push(sizes("to", &[to, 4]));
+        graph.nodes.insert(0, Node::new("Expand", vec!["a".into(), "to".into()], "b".into()));
+        checked(&graph)
+    };
+    expanded(1 << 18).expect("a million elements");
+    assert!(expanded((1 << 18) + 1).expect_err("more").contains("allowed are 1 to 1048576"));
+}
+
+#[test]
+fn work_and_memory_are_counted() {
+    // A kernel of 4 x 4 over 4 x 4 positions of 6 channels, 8 outputs.
+    let layer = || node("ConvTranspose", &["w"], &[("strides", ints(&[2, 2])), ("pads", ints(&[1; 4]))]);
+    let graph = graph(&[6, 4, 4], layer(), vec![numbers("w", &[6, 8, 4, 4])]);
+    let found = checked(&graph).expect("is right");
+    assert_eq!(found.value("y").map(|value| &value.sizes[..]), Some(&[8, 8, 8][..]));
+    // Input and output at the same time, and the columns beside them.
+    assert_eq!(found.live, 4 * (6 * 16 + 8 * 64 + 8 * 16 * 16));
+    // So many convolutions of 64 x 64 are right, and two more are not.
+    let wide = |count: usize| {
+        let mut graph = self::graph(&[4, 32, 32], node("Tanh", &[], &[]), vec![numbers("w", &[4, 4, 64, 64])]);
+        for i in 0..count {
+            let name = |i: usize| -> Text<'static> { if i == 0 { "x".into() } else { format!("c{i}").into() } };
+            let pads = [("strides", ints(&[1, 1])), ("pads", ints(&[32, 32, 31, 31]))];
+            let mut layer = node("Conv", &["w"], &pads);
+            layer.inputs.insert(0, name(i));
+            layer.outputs.push(name(i + 1));
+            graph.nodes.insert(i + 1, layer);
+        }
+        checked(&graph).map(drop)
+    };
+    let each = 4 * 32 * 32 * (4 * 64 * 64) as u64;
+    wide((MAX_PRODUCTS / each) as usize - 1).expect("few enough");
+    assert!(wide((MAX_PRODUCTS / each) as usize + 1).expect_err("too many").contains("multiplications"));
+}

@@ -1,0 +1,221 @@
+//! Convolutions, pools and what else goes over positions.
+
+use super::call::{Call, Made, volume};
+use super::{Operator, Typed};
+
+pub(super) const ALL: &[Operator] = &[
+    Operator { name: "AveragePool", attributes: POOL, infer: pool },
+    Operator {
+        name: "Conv",
+        attributes: &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"],
+        infer: convolution,
+    },
+    Operator {
+        name: "ConvTranspose",
+        attributes: &["auto_pad", "dilations", "group", "kernel_shape", "output_padding", "pads", "strides"],
+        infer: transposed,
+    },
+    Operator { name: "GlobalAveragePool", attributes: &[], infer: global },
+    Operator { name: "GlobalMaxPool", attributes: &[], infer: global },
+    Operator { name: "MaxPool", attributes: POOL, infer: pool },
+    Operator {
+        name: "Resize",
+        attributes: &["coordinate_transformation_mode", "cubic_coeff_a", "exclude_outside", "mode", "nearest_mode"],
+        infer: resize,
+    },
+];
+
+const POOL: &[&str] =
+    &["auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides", "storage_order"];
+/// Most positions of a kernel, a stride or a pad along an axis.
+const MOST: i64 = 1 << 12;
+
+/// A value [N, C, positions...]: the channels and the positions.
+fn positions<'c>(call: &Call<'c>) -> Result<(&'c Typed, usize, &'c [usize]), String> {
+    let value = call.floats(0)?;
+    match (value.per_sample, value.sizes.split_first()) {
+        (true, Some((&channels, positions))) if (1..=3).contains(&positions.len()) => Ok((value, channels, positions)),
+        _ => Err(format!("takes {value}, which must be [N, channels, 1 to 3 axes]")),
+    }
+}
+
+/// A list with a number for each axis of positions.
+fn list(call: &Call<'_>, name: &str, default: i64, len: usize, least: i64) -> Result<Vec<usize>, String> {
+    let all = call.ints(name)?.map_or_else(|| vec![default; len], <[i64]>::to_vec);
+    if all.len() != len || all.iter().any(|n| !(least..=MOST).contains(n)) {
+        return Err(format!("has {name} {all:?}, allowed are {len} numbers from {least} to {MOST}"));
+    }
+    Ok(all.into_iter().map(|n| n as usize).collect())
+}
+
+/// How a window goes over the positions.
+struct Window {
+    kernel: Vec<usize>,
+    strides: Vec<usize>,
+    dilations: Vec<usize>,
+    /// Before and after, of each axis.
+    pads: Vec<[usize; 2]>,
+}
+
+impl Window {
+    fn of(call: &Call<'_>, kernel: Vec<usize>) -> Result<Self, String> {
+        let n = kernel.len();
+        let pads = list(call, "pads", 0, 2 * n, 0)?;
+        Ok(Self {
+            strides: list(call, "strides", 1, n, 1)?,
+            dilations: list(call, "dilations", 1, n, 1)?,
+            pads: (0..n).map(|i| [pads[i], pads[n + i]]).collect(),
+            kernel,
+        })
+    }
+
+    /// Positions from the first to the last that the kernel meets.
+    fn extent(&self, axis: usize) -> usize {
+        (self.kernel[axis] - 1) * self.dilations[axis] + 1
+    }
+
+    /// Where the window stops on positions of this number.
+    fn over(&self, positions: &[usize], same: bool) -> Result<Vec<usize>, String> {
+        let stops = positions.iter().enumerate().map(|(axis, &n)| {
+            if same {
+                return Some(n.div_ceil(self.strides[axis]));
+            }
+            let [before, after] = self.pads[axis];
+            let room = n.checked_add(before)?.checked_add(after)?.checked_sub(self.extent(axis))?;
+            Some(room / self.strides[axis] + 1)
+        });
+        let (kernel, pads) = (&self.kernel, &self.pads);
+        let wrong = || format!("has a kernel {kernel:?} that does not fit {positions:?} with pads {pads:?}");
+        stops.collect::<Option<_>>().ok_or_else(wrong)
+    }
+}
+
+/// Whether pads are such that positions stay; no other pads may then be given, and no dilations, which ONNX Runtime lacks there.
+fn same(call: &Call<'_>) -> Result<bool, String> {
+    let mode = call.word("auto_pad", &["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"])?;
+    if mode != "NOTSET" && call.ints("pads")?.is_some_and(|pads| pads.iter().any(|n| *n != 0)) {
+        return Err(format!("has pads beside auto_pad {mode}"));
+    }
+    let same = mode.starts_with("SAME");
+    match call.ints("dilations")? {
+        Some(dilations) if same && dilations.iter().any(|n| *n != 1) => {
+            Err(format!("has dilations beside auto_pad {mode}"))
+        }
+        _ => Ok(same),
+    }
+}
+
+/// A kernel [outputs, inputs of a group, positions...], or the other way round, and what goes with it.
+fn kernel<'c>(call: &Call<'c>, positions: usize) -> Result<(&'c Typed, usize, Window), String> {
+    call.takes(2, 3)?;
+    let (value, weight) = (call.floats(0)?, call.floats(1)?);
+    if weight.per_sample || weight.element != value.element || weight.sizes.len() != positions + 2 {
+        return Err(format!("takes the kernel {weight} for {value}"));
+    }
+    let sides = weight.sizes[2..].to_vec();
+    if sides.iter().any(|n| *n as i64 > MOST) {
+        return Err(format!("has a kernel of more than {MOST} along an axis"));
+    }
+    if let Some(said) = call.ints("kernel_shape")?
+        && !said.iter().copied().eq(sides.iter().map(|&n| n as i64))
+    {
+        return Err(format!("has kernel_shape {said:?} and a kernel {weight}"));
+    }
+    let groups = usize::try_from(call.int("group", 1)?).ok().filter(|n| *n > 0).ok_or("has no groups")?;
+    Ok((weight, groups, Window::of(call, sides)?))
+}
+
+fn convolution(call: &Call<'_>) -> Result<Made, String> {
+    let (value, channels, positions) = positions(call)?;
+    let (weight, groups, window) = kernel(call, positions.len())?;
+    let (outputs, inputs) = (weight.sizes[0], weight.sizes[1]);
+    if inputs.checked_mul(groups) != Some(channels) || !outputs.is_multiple_of(groups) {
+        return Err(format!("takes the kernel {weight} in {groups} groups for {value}"));
+    }
+    call.constant(2, value.element, &[outputs])?;
+    let stops = window.over(positions, same(call)?)?;
+    let taps = volume(&window.kernel).and_then(|n| n.checked_mul(inputs));
+    // The columns that a product of matrices is made of.
+    let columns = volume(&stops).zip(taps).and_then(|(a, b)| (a as u64).checked_mul(b as u64));
+    let sizes = std::iter::once(outputs).chain(stops).collect();
+    Made::product(Typed { sizes, ..value.clone() }, taps, columns.ok_or("takes too much memory to be counted")?)
+}
+
+fn transposed(call: &Call<'_>) -> Result<Made, String> {
+    let (value, channels, positions) = positions(call)?;
+    let (weight, groups, window) = kernel(call, positions.len())?;
+    let (inputs, outputs) = (weight.sizes[0], weight.sizes[1]);
+    if inputs != channels || !channels.is_multiple_of(groups) {
+        return Err(format!("takes the kernel {weight} in {groups} groups for {value}"));
+    }
+    let made = outputs.checked_mul(groups).ok_or("makes too many channels")?;
+    call.constant(2, value.element, &[made])?;
+    call.word("auto_pad", &["NOTSET"])?;
+    let extra = list(call, "output_padding", 0, positions.len(), 0)?;
+    let mut sizes = vec![made];
+    for (axis, &n) in positions.iter().enumerate() {
+        let [before, after] = window.pads[axis];
+        let whole =
+            (n - 1).checked_mul(window.strides[axis]).and_then(|n| n.checked_add(window.extent(axis) + extra[axis]));
+        let left = whole.and_then(|n| n.checked_sub(before + after)).filter(|n| *n > 0);
+        if extra[axis] >= window.strides[axis] {
+            return Err(format!("has output_padding {}, allowed is less than its stride", extra[axis]));
+        }
+        sizes.push(left.ok_or_else(|| format!("makes no positions of {n} with pads {before} and {after}"))?);
+    }
+    let taps = volume(&window.kernel);
+    // Every position of the input gives a window of every output.
+    let columns =
+        volume(positions).zip(taps).and_then(|(a, b)| (a as u64).checked_mul(b as u64)?.checked_mul(made as u64));
+    let columns = columns.ok_or("takes too much memory to be counted")?;
+    let products = columns.checked_mul((channels / groups) as u64).ok_or("takes more work than can be counted")?;
+    Ok(Made { outputs: vec![Typed { sizes, ..value.clone() }], products, scratch: columns })
+}
+
+fn pool(call: &Call<'_>) -> Result<Made, String> {
+    call.takes(1, 1)?;
+    for (name, allowed) in [("ceil_mode", &[0][..]), ("count_include_pad", &[0, 1]), ("storage_order", &[0])] {
+        call.choice(name, 0, allowed)?;
+    }
+    let (value, channels, positions) = positions(call)?;
+    call.ints("kernel_shape")?.ok_or("has no kernel_shape")?;
+    let window = Window::of(call, list(call, "kernel_shape", 1, positions.len(), 1)?)?;
+    if (0..positions.len()).any(|axis| window.pads[axis].iter().any(|pad| *pad >= window.kernel[axis])) {
+        return Err("has pads as large as its kernel".into());
+    }
+    let stops = window.over(positions, same(call)?)?;
+    let sizes = std::iter::once(channels).chain(stops).collect();
+    Made::product(Typed { sizes, ..value.clone() }, volume(&window.kernel), 0)
+}
+
+fn global(call: &Call<'_>) -> Result<Made, String> {
+    call.takes(1, 1)?;
+    let (value, channels, positions) = positions(call)?;
+    let sizes = std::iter::once(channels).chain(positions.iter().map(|_| 1)).collect();
+    Made::product(Typed { sizes, ..value.clone() }, volume(positions), 0)
+}
+
+fn resize(call: &Call<'_>) -> Result<Made, String> {
+    call.takes(3, 3)?;
+    call.word("mode", &["nearest", "linear", "cubic"])?;
+    call.word("coordinate_transformation_mode", &["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"])?;
+    call.word("nearest_mode", &["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"])?;
+    call.choice("exclude_outside", 0, &[0, 1])?;
+    call.float("cubic_coeff_a")?;
+    let (value, channels, positions) = positions(call)?;
+    if call.optional(1).is_some_and(|roi| roi.per_sample || roi.sizes != [0]) {
+        return Err("takes a region of interest, which is not allowed".into());
+    }
+    let scales = call.scales(2)?.ok_or("must have scales, not sizes: samples have no number yet")?;
+    let right =
+        scales.len() == value.rank() && scales[..2] == [1., 1.] && scales.iter().all(|s| (1e-3..=64.).contains(s));
+    if !right {
+        return Err(format!("has scales {scales:?} for {value}, allowed are 1, 1 and 0.001 to 64"));
+    }
+    let mut sizes = vec![channels];
+    for (&n, &scale) in positions.iter().zip(&scales[2..]) {
+        // As ONNX has it, in single precision.
+        sizes.push((n as f32 * scale).floor() as usize);
+    }
+    Made::product(Typed { sizes, ..value.clone() }, Some(16), 0)
+}

@@ -1,0 +1,143 @@
+//! Files that once crashed, hung, read what they must not, or took gigabytes: refused, in words.
+
+mod common;
+
+use common::fixture;
+use runtime::{Error, Generator, Options, Start};
+use std::path::Path;
+
+fn refusal(path: &Path) -> String {
+    for start in [Start::Steady, Start::Fast] {
+        let error = Generator::open(path, &Options { start, ..Options::default() }).expect_err("must be refused");
+        let Error::Model { path: named, what } = error else { panic!("{error}") };
+        assert_eq!(named, path);
+        if start == Start::Fast {
+            return what;
+        }
+    }
+    unreachable!("the second start returns")
+}
+
+#[test]
+fn files_that_broke_something_are_refused() {
+    for (name, words) in [
+        // A panic, as a side of an image was negative; its metadata is missing, too.
+        ("01-panic-negative-output", "kiln.format"),
+        // Each function calls the next one twice.
+        ("02-hang-functions", "domain \"f\""),
+        // Signals inside ONNX Runtime.
+        ("03-sigsegv-gathernd", "empty weight"),
+        ("04-sigfpe-div", "Div"),
+        ("05-sigabrt-uniform", "RandomUniformLike"),
+        ("06-sigabrt-normal", "RandomNormalLike"),
+        ("07-memory-sparse", "sparse"),
+        // 2^62 times.
+        ("Loop-2^62", "control flow"),
+        // An initialiser and a constant in another file, by a tag that ONNX Runtime cuts to 32 bits.
+        ("beside", "damaged"),
+        ("attr", "damaged"),
+        ("batch-mean", "mix samples"),
+        ("expand-folded", "Expand"),
+        ("random", "RandomNormalLike"),
+        ("12-blames-weights", "Nothing"),
+    ] {
+        let error = refusal(&fixture(&format!("hostile/{name}.onnx")));
+        assert!(error.contains(words), "{name}: {error}");
+    }
+}
+
+/// What ONNX Runtime takes for a model in its own format, in a field that ONNX does not know.
+#[test]
+fn a_model_behind_the_model_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("model.onnx");
+    let whole = std::fs::read(fixture("trivial.onnx")).expect("reads");
+    let hidden = [&b"\x0a\x14\x00\x00ORTM"[..], &[0; 14], &whole].concat();
+    std::fs::write(&path, hidden).expect("writes");
+    let error = refusal(&path);
+    assert!(error.contains("field 1 of a model"), "{error}");
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_without_waiting() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert!(refusal(folder.path()).contains("is no file"));
+    #[cfg(unix)]
+    {
+        assert!(refusal(Path::new("/dev/zero")).contains("is no file"));
+        let pipe = folder.path().join("pipe.onnx");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("starts");
+        assert!(made.success());
+        // Opening it would wait for a writer.
+        assert!(refusal(&pipe).contains("is no file"));
+    }
+}
+
+#[test]
+fn pointers_of_git_lfs_are_called_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 476549\n";
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("model.onnx"), pointer).expect("writes");
+    assert!(refusal(&at("model.onnx")).contains("git lfs pull"));
+    std::fs::copy(fixture("pair.onnx"), at("pair.onnx")).expect("copies");
+    std::fs::write(at("pair.safetensors"), pointer).expect("writes");
+    let error = Generator::open(at("pair.onnx"), &Options::default()).expect_err("no weights").to_string();
+    assert!(error.contains("pair.safetensors: is a pointer of Git LFS"), "{error}");
+}
+
+/// A list of sizes of one byte each is refused before it is as long in memory as the file is large.
+#[test]
+fn lists_of_sizes_are_bounded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("model.onnx");
+    let field = |number: u8, content: &[u8]| {
+        let mut length = content.len();
+        let mut out = vec![number << 3 | 2];
+        while length >= 0x80 {
+            out.push(length as u8 | 0x80);
+            length >>= 7;
+        }
+        out.push(length as u8);
+        [&out, content].concat()
+    };
+    let dims = field(1, &vec![1; 8 << 20]);
+    let model = [field(8, &[0x10, 17]), field(7, &field(5, &dims))].concat();
+    std::fs::write(&path, model).expect("writes");
+    assert!(refusal(&path).contains("more than 8 sizes"));
+}
+
+/// An error is as long as a line, whatever is in the file.
+#[test]
+fn errors_are_short_and_plain() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("model.onnx");
+    let whole = std::fs::read(fixture("trivial.onnx")).expect("reads");
+    let name = [b"Tanh", "\u{1b}[2J\u{202e}".as_bytes()].concat();
+    for name in [vec![b'T'; 3 << 20], name] {
+        // A second node, in a second graph would be refused: the name stands where a comment is allowed, and as an operator.
+        let node = [&[0x22][..], &varint(name.len()), &name].concat();
+        let graph = [&[0x0a][..], &varint(node.len()), &node].concat();
+        let model = [&[0x42, 2, 0x10, 17, 0x3a][..], &varint(graph.len()), &graph, &metadata(&whole)].concat();
+        std::fs::write(&path, model).expect("writes");
+        let error = Generator::open(&path, &Options::default()).expect_err("no generator").to_string();
+        assert!(error.len() < 2000 && !error.contains(|c: char| c.is_control() || c == '\u{202e}'), "{error}");
+    }
+}
+
+fn varint(mut n: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+    out
+}
+
+/// The metadata of a model of the fixtures, which comes last in it.
+fn metadata(model: &[u8]) -> Vec<u8> {
+    let key = b"kiln.format";
+    let at = model.windows(key.len()).position(|window| window == key).expect("has metadata");
+    model[at - 4..].to_vec()
+}
