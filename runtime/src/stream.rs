@@ -204,6 +204,10 @@ impl<T: Pixel> Stream<T> {
     }
 
     fn check(&self) -> Result<()> {
+        if self.producer.as_ref().is_some_and(|producer| !producer.is_ours()) {
+            let what = "the stream was started before this process was forked, which has not its thread; start one in the child";
+            return Err(Error::Run(what.into()));
+        }
         // A frame that came in between is taken first.
         if !self.shared.has_ended.load(Ordering::Acquire) || self.finished.ready() {
             return Ok(());

@@ -72,6 +72,10 @@ int main(int argc, char **argv)
                 MUST(kiln_sample(generator, 7, 0, image, 16 * info.image_len) == KILN_STATUS_RUN);
                 printf("%s\n", kiln_error_text());
             }
+            for (status = 0; kiln_stream_next(stream, image, info.image_len) == KILN_STATUS_OK; status++) {
+                MUST(status < 4);
+            }
+            MUST(strstr(kiln_error_text(), "start one in the child") != NULL);
             if (closes) {
                 MUST(kiln_close(generator) == KILN_STATUS_OK);
                 MUST(kiln_stream_close(stream) == KILN_STATUS_OK);
