@@ -47,7 +47,7 @@ static LOADING: Mutex<()> = Mutex::new(());
 
 /// Loads ONNX Runtime, if that has not been done, and says which one it is.
 ///
-/// Official builds from 1.28 on or so would write into the user's cache folder and send what they see to their maker. Before the
+/// Official builds from 1.29 on would write into the user's cache folder and send what they see to their maker. Before the
 /// library is loaded, `ORT_DISABLE_TELEMETRY=1` is put into the environment of the process, unless it stands there already, and
 /// they do neither. Where other threads may look at the environment by C's functions, which no lock protects, set it before
 /// they begin: then nothing is changed.
