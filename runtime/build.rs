@@ -47,11 +47,12 @@ fn main() {
     }
     match pinned().and_then(|library| provide(&library)) {
         Ok(()) => {}
-        Err(Failure::Missing(why)) => println!(
-            "cargo::warning=ONNX Runtime was not fetched: {why}; opening a generator needs ORT_DYLIB_PATH, or build again \
-             with Python, pip and a network"
-        ),
-        Err(Failure::Wrong(why)) => println!("cargo::error=ONNX Runtime was not fetched: {why}"),
+        Err(Failure::Missing(why)) => {
+            println!(
+                "cargo::warning=no ONNX Runtime is bundled: {why}; without, opening a generator needs ORT_DYLIB_PATH"
+            );
+        }
+        Err(Failure::Wrong(why)) => println!("cargo::error=ONNX Runtime cannot be bundled: {why}"),
     }
 }
 
@@ -115,15 +116,17 @@ fn fetch(library: &Library, path: &Path) -> Result<(), Failure> {
             Ok(output) => {
                 let said = String::from_utf8_lossy(&output.stderr);
                 let why = format!("{python}: {}", said.lines().last().unwrap_or("failed without a word"));
-                if output.status.code() == Some(3) {
-                    return Err(Failure::Wrong(why));
+                match output.status.code() {
+                    Some(3) => return Err(Failure::Wrong(why)),
+                    // Another Python's would find no more.
+                    Some(1) if !said.contains("No module named pip") => return Err(Failure::Missing(why)),
+                    _ => reasons.push(why),
                 }
-                reasons.push(why);
             }
             Err(e) => reasons.push(format!("{python}: {e}")),
         }
     }
-    Err(Failure::Missing(reasons.join("; ")))
+    Err(Failure::Missing(format!("building needs Python with pip, to fetch it: {}", reasons.join("; "))))
 }
 
 /// Notes that a library could not be fetched, so that not every command of cargo's waits for a network that is not there.
@@ -144,7 +147,7 @@ impl Marker {
         let why = said.strip_prefix(&self.library)?.trim();
         let (since, file) = (age.as_secs(), self.file.display());
         (age < PAUSE)
-            .then(|| format!("{why} ({since} s ago; it is tried again {PAUSE:?} after that, or without {file})"))
+            .then(|| format!("{why} ({since} s ago; it is tried again after {PAUSE:?}, or once {file} is removed)"))
     }
 
     fn note(&self, why: &str) {

@@ -65,7 +65,8 @@ def download(version, platform, folder):
     except subprocess.TimeoutExpired:
         sys.exit(f"pip has not downloaded onnxruntime {version} within {PATIENCE} s")
     if run.returncode != 0:
-        sys.exit(f"pip cannot download onnxruntime {version}: {(run.stdout.strip().splitlines() or ['no word'])[-1]}")
+        last = (run.stdout.strip().splitlines() or ["no word"])[-1]
+        sys.exit(f"pip cannot download onnxruntime {version} (is there a network?): {last}")
 
 
 def main(version, platform, wheel_hash, member, library_hash, library):
