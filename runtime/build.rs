@@ -79,7 +79,7 @@ fn pinned() -> Result<Library, Failure> {
 
 /// Sees to it that the library lies in its place.
 fn provide(library: &Library) -> Result<(), Failure> {
-    let folder = place::folder().map_err(Failure::Wrong)?;
+    let folder = place::folder().map_err(Failure::Missing)?;
     let path = folder.join(&library.place);
     // A file that is gone makes cargo run this script again.
     println!("cargo::rerun-if-changed={}", path.display());

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The kinds of libraries, by their first bytes; the last two are of both byte orders and of several processors.
+/// The kinds of libraries, by their first bytes; macOS has one for a processor and one for several.
 const KINDS: [(&[u8], &str); 4] =
     [(b"\x7fELF", "ELF"), (b"MZ", "Windows"), (b"\xcf\xfa\xed\xfe", "macOS"), (b"\xca\xfe\xba\xbe", "macOS")];
 
