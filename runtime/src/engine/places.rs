@@ -1,5 +1,6 @@
 //! Where ONNX Runtime may lie.
 
+use std::iter::{once, once_with};
 use std::path::{Path, PathBuf};
 
 /// A place in words, and the files there, or why there are none.
@@ -22,27 +23,30 @@ const SYSTEM_FOLDERS: &[&str] = if cfg!(windows) {
     &["/usr/local/lib", "/usr/lib", "/usr/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"]
 };
 
-/// All places, in the order in which they are to be tried.
-pub(super) fn places() -> Vec<Place> {
+/// All places, in the order in which they are to be tried; each is looked at when it is its turn.
+pub(super) fn places() -> Box<dyn Iterator<Item = Place>> {
     const NAMED: &str = "ORT_DYLIB_PATH";
     if let Some(path) = std::env::var_os(NAMED).filter(|path| !path.is_empty()) {
         // Whoever names a library wants that one.
-        return vec![(NAMED.into(), Ok(vec![path.into()]))];
+        return Box::new(once((NAMED.into(), Ok(vec![path.into()]))));
     }
-    let mut places = vec![(NAMED.into(), Err("not set".into()))];
     let program = std::env::current_exe().ok();
-    if let Some(folder) = program.as_deref().and_then(Path::parent) {
-        places.push((format!("next to the program, {}", folder.display()), libraries_in(folder)));
-    }
+    let beside = program.as_deref().and_then(Path::parent).map(Path::to_owned).into_iter();
+    let system = SYSTEM_FOLDERS.iter().map(Path::new);
+    Box::new(
+        once((NAMED.into(), Err("not set".into())))
+            .chain(beside.map(|folder| (format!("next to the program, {}", folder.display()), libraries_in(&folder))))
+            .chain(once_with(|| ("bundled".into(), bundled())))
+            .chain(system.map(|folder| (format!("system, {}", folder.display()), libraries_in(folder))))
+            .chain(once(("system's loader".into(), Ok(vec![NAME.into()])))),
+    )
+}
+
+fn bundled() -> Result<Vec<PathBuf>, String> {
     #[cfg(feature = "bundled")]
-    places.push(("bundled".into(), super::bundled::library().map(|path| vec![path])));
+    return super::bundled::library().map(|path| vec![path]);
     #[cfg(not(feature = "bundled"))]
-    places.push(("bundled".into(), Err("built without that feature".into())));
-    for folder in SYSTEM_FOLDERS {
-        places.push((format!("system, {folder}"), libraries_in(Path::new(folder))));
-    }
-    places.push(("system's loader".into(), Ok(vec![NAME.into()])));
-    places
+    return Err("built without that feature".into());
 }
 
 /// The folder's ONNX Runtime libraries: `libonnxruntime.so`, `libonnxruntime.so.1.32.0`, `libonnxruntime.1.32.0.dylib`;
