@@ -1,6 +1,7 @@
-//! With the feature `bundled`: tells the crate which ONNX Runtime is pinned, and fetches it through pip into the user's data
-//! folder, where the program looks for it, unless it is there already. Without a network the build goes on; opening a generator
-//! then fails with an error that says what to do. What comes with another hash than the pinned one ends the build.
+//! With the feature `bundled`: tells the crate which ONNX Runtime is pinned, and fetches it through pip into the user's
+//! data folder, where the program looks for it, unless it is there already. Without a network the build goes on; opening
+//! a generator then fails with an error that says what to do. What comes with another hash than the pinned one ends the
+//! build.
 
 #![allow(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
 

@@ -1,5 +1,6 @@
-//! Where Kiln keeps ONNX Runtime for a user, and whether what lies there can be the work of anybody else. The build script,
-//! which puts it there, and the program, which looks for it when it runs, have this file in common: no path goes into a program.
+//! Where Kiln keeps ONNX Runtime for a user, and whether what lies there can be the work of anybody else. The build
+//! script, which puts it there, and the program, which looks for it when it runs, have this file in common: no path goes
+//! into a program.
 
 use std::env;
 use std::fs::{self, Metadata};
@@ -28,8 +29,8 @@ pub(crate) fn folder() -> Result<PathBuf, String> {
     data.map(|data| data.join("kiln")).ok_or_else(|| "there is no home folder; KILN_DATA can name one for it".into())
 }
 
-/// The `file` below `folder`, if it is there: regular, and, on Unix, it and the folders down to it such that only the user who
-/// runs this, or root, can have put it there.
+/// The `file` below `folder`, if it is there: regular, and, on Unix, it and the folders down to it such that only the user
+/// who runs this, or root, can have put it there.
 ///
 /// # Errors
 /// What is wrong with which of them.

@@ -47,10 +47,10 @@ static LOADING: Mutex<()> = Mutex::new(());
 
 /// Loads ONNX Runtime, if that has not been done, and says which one it is.
 ///
-/// Official builds from 1.29 on would write into the user's cache folder and send what they see to their maker. Before the
-/// library is loaded, `ORT_DISABLE_TELEMETRY=1` is put into the environment of the process, unless it stands there already, and
-/// they do neither. Where other threads may look at the environment by C's functions, which no lock protects, set it before
-/// they begin: then nothing is changed.
+/// Official builds from 1.29 on would write into the user's cache folder and send what they see to their maker. Before
+/// the library is loaded, `ORT_DISABLE_TELEMETRY=1` is put into the environment of the process, unless it stands there
+/// already, and they do neither. Where other threads may look at the environment by C's functions, which no lock
+/// protects, set it before they begin: then nothing is changed.
 ///
 /// # Errors
 /// [`Error::Engine`] with every place that was looked at.
@@ -105,17 +105,17 @@ fn load() -> Result<Engine> {
     Err(Error::Engine { searched })
 }
 
-/// Keeps ONNX Runtime from writing a number for this user, and what it sees, into the cache folder, and from sending it away: it
-/// begins with that as soon as it has an environment, whatever is said to that.
+/// Keeps ONNX Runtime from writing a number for this user, and what it sees, into the cache folder, and from sending it
+/// away: it begins with that as soon as it has an environment, whatever is said to that.
 fn silence() {
     const NAME: &str = "ORT_DISABLE_TELEMETRY";
     // Another value, such as 0, would let it.
     if std::env::var_os(NAME).is_some_and(|value| value == "1") {
         return;
     }
-    // SAFETY: done once a process, before the library is loaded, in which no thread of its own can look. Rust's own access to
-    // the environment is locked; that of an application's C code in another thread is not, of which `engine_info` and the
-    // C header warn, and which they tell how to avoid.
+    // SAFETY: done once a process, before the library is loaded, so that no thread of its own can look. Rust's own access
+    // to the environment is locked; that of an application's C code in another thread is not, of which `engine_info` and
+    // the C header warn, and which they tell how to avoid.
     unsafe { std::env::set_var(NAME, "1") }
 }
 

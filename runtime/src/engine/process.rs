@@ -31,8 +31,8 @@ pub(super) fn count_forks() {
     }
 }
 
-/// A value with threads that only the process that made it has. In a child of `fork` it is there to be looked at, and is never
-/// dropped: that would wait for the threads for ever.
+/// A value with threads that only the process that made it has. In a child of `fork` it is there to be looked at, and is
+/// never dropped: that would wait for the threads for ever.
 pub(crate) struct OfProcess<T> {
     value: ManuallyDrop<T>,
     forks: u32,
