@@ -23,6 +23,7 @@ exported). Measure on a machine that does nothing else. It needs numpy, onnx and
 import argparse
 import concurrent.futures
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -33,6 +34,9 @@ import zlib
 
 import numpy as np
 import onnx
+
+# Before it is loaded: else ONNX Runtime writes into the user's cache folder and sends what it sees.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 from onnx import helper
 

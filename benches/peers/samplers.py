@@ -4,6 +4,11 @@ All are used alike: `latent` and `element` say what the generator takes, `put` h
 clock starts, `run` is what is timed, and `image` gives what the last run made, as an array of numpy.
 """
 
+import os
+
+# Before it is loaded: else ONNX Runtime writes into the user's cache folder and sends what it sees.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 
 class OnnxRuntime:
     """`InferenceSession.run`: the output is a new array."""

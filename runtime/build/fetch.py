@@ -1,9 +1,9 @@
-"""Fetches the official ONNX Runtime library (CPU) from its wheel on the Python package index.
+"""Fetches the official ONNX Runtime library (CPU) and its licences from its wheel on the Python package index.
 
-usage: fetch.py TARGET FOLDER
+usage: fetch.py VERSION PLATFORM WHEEL_SHA256 MEMBER LIBRARY_SHA256 LIBRARY
 
-TARGET is <os>-<architecture> in Rust's words. The library comes to lie in FOLDER/<version>-<target>/, whose path is
-printed; one that lies there already is taken if its hash is right. Nothing but the standard library and pip is needed.
+LIBRARY is where the wheel's MEMBER comes to lie, licences beside it. Nothing but the standard library and pip is needed.
+Exit code 1: it could not be had, for instance without a network. Exit code 3: something else was had than what is pinned.
 """
 
 import hashlib
@@ -13,37 +13,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 
-VERSION = "1.32.0"
-# Target: platform tag of the wheel (for CPython 3.12; the library inside does not depend on it), SHA-256 of the wheel,
-# the library in it, SHA-256 of the library.
-WHEELS = {
-    "linux-x86_64": (
-        "manylinux_2_28_x86_64",
-        "99e1074c4b2197accd5073052a465361be17b89c093b8ffb6e6bd8f986c52df8",
-        "onnxruntime/capi/libonnxruntime.so.1.32.0",
-        "6c1585d1bbf45b0712ea4a21b705c5fcb4ba04ff2e30f1fbf81a49faf658638f",
-    ),
-    "linux-aarch64": (
-        "manylinux_2_28_aarch64",
-        "e36c187006e7a7c8b8d6d57f1a209dd63f52430dca6c282b177718ad6b841054",
-        "onnxruntime/capi/libonnxruntime.so.1.32.0",
-        "49852228a93995158b2a813d4df487d47a1b76b0eaa894507ef49e91b6d7954a",
-    ),
-    "macos-aarch64": (
-        "macosx_14_0_arm64",
-        "d52510bbbcc880c13b826f7d75cdf33ac5cf0bb864d960000fc29ce73f0cb83e",
-        "onnxruntime/capi/libonnxruntime.1.32.0.dylib",
-        "fa585fabbea65b823b9a8f7e27d46aee3989d1be7e36b528203d3a1fd613aae7",
-    ),
-    "windows-x86_64": (
-        "win_amd64",
-        "efe7456952c243a05a53d5b8732953625144642c2f3989094277f6217f0c0c40",
-        "onnxruntime/capi/onnxruntime.dll",
-        "443c0065fcdba17618ddef05050308f4b471893c5c7da0337d6957c9073ad8a7",
-    ),
-}
+# Seconds that pip may take, and that it may wait for an answer: a build must not hang with the network.
+PATIENCE = 120
+ANSWER = 20
+LICENCES = ["onnxruntime/LICENSE", "onnxruntime/ThirdPartyNotices.txt"]
+ANOTHER = 3
 
 
 def sha256(path):
@@ -54,38 +31,66 @@ def sha256(path):
     return digest.hexdigest()
 
 
-def main(target, folder):
-    if target not in WHEELS:
-        sys.exit(f"no library is pinned for {target}, only for {', '.join(WHEELS)}")
-    platform, wheel_hash, member, library_hash = WHEELS[target]
-    library = pathlib.Path(folder) / f"{VERSION}-{target}" / pathlib.PurePosixPath(member).name
-    if not (library.is_file() and sha256(library) == library_hash):
-        library.parent.mkdir(parents=True, exist_ok=True)
-        # A folder of its own for every process: builds of several profiles may run at once.
-        with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
-            download(platform, scratch)
-            (wheel,) = pathlib.Path(scratch).glob("*.whl")
-            if sha256(wheel) != wheel_hash:
-                sys.exit(f"{wheel.name} has another SHA-256 than the pinned one")
-            unpacked = pathlib.Path(scratch) / library.name
-            with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, open(unpacked, "wb") as copy:
-                shutil.copyfileobj(source, copy)
-            if sha256(unpacked) != library_hash:
-                sys.exit(f"{member} has another SHA-256 than the pinned one")
-            os.replace(unpacked, library)
-    print(library)
+def check(path, expected, what):
+    found = sha256(path)
+    if found != expected:
+        print(f"{what} has the SHA-256 {found}, pinned is {expected}", file=sys.stderr)
+        sys.exit(ANOTHER)
 
 
-def download(platform, folder):
+def make_folder(folder):
+    """Makes the folder and those above it, writable by nobody else whatever the umask says: the program looks at that."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(mode=0o755, exist_ok=True)
+
+
+def unpack(archive, member, path):
+    """The file as the archive has it, with its time: one of now would have cargo take the build for outdated."""
+    with archive.open(member) as source, open(path, "wb") as copy:
+        shutil.copyfileobj(source, copy)
+    then = time.mktime((*archive.getinfo(member).date_time, 0, 0, -1))
+    os.utime(path, (then, then))
+    path.chmod(0o644)
+
+
+def download(version, platform, folder):
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", "3.12", "--platform", platform]
-    command += ["--dest", folder, f"onnxruntime=={VERSION}"]
-    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    command += ["--timeout", str(ANSWER), "--retries", "1", "--dest", folder, f"onnxruntime=={version}"]
+    try:
+        run = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        sys.exit(f"pip has not downloaded onnxruntime {version} within {PATIENCE} s")
     if run.returncode != 0:
-        sys.exit(f"pip cannot download onnxruntime {VERSION}: {(run.stdout.strip().splitlines() or ['no word'])[-1]}")
+        last = (run.stdout.strip().splitlines() or ["no word"])[-1]
+        sys.exit(f"pip cannot download onnxruntime {version} (is there a network?): {last}")
+
+
+def main(version, platform, wheel_hash, member, library_hash, library):
+    library = pathlib.Path(library)
+    make_folder(library.parent)
+    # A folder of its own for every process: several builds may run at once.
+    with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
+        download(version, platform, scratch)
+        (wheel,) = pathlib.Path(scratch).glob("*.whl")
+        check(wheel, wheel_hash, wheel.name)
+        unpacked = pathlib.Path(scratch) / "unpacked"
+        with zipfile.ZipFile(wheel) as archive:
+            for licence in LICENCES:
+                unpack(archive, licence, unpacked)
+                os.replace(unpacked, library.with_name(pathlib.PurePosixPath(licence).name))
+            unpack(archive, member, unpacked)
+            check(unpacked, library_hash, member)
+            os.replace(unpacked, library)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) != 7:
         sys.exit(__doc__)
-    main(sys.argv[1], sys.argv[2])
+    try:
+        main(*sys.argv[1:])
+    except OSError as error:
+        sys.exit(str(error))

@@ -12,6 +12,12 @@
 // memory of the caller's. A null or misaligned pointer and a wrong length are KILN_STATUS_ARGUMENT.
 // Versions: structs begin with their size, so that later versions can add fields at the end; a program that was
 // compiled with an older header stays right. Fields called `reserved` are 0.
+// Environment: before the first call that opens a generator loads ONNX Runtime, it sets ORT_DISABLE_TELEMETRY=1, by which
+// nothing is written about the user or sent. Where another thread may be in getenv() meanwhile, set it before that thread
+// begins; then nothing is set.
+// Fork: call fork() while no other thread is in a function of this library. In the child, a generator that was opened
+// before draws if options.threads was 1; with more, or on a GPU, drawing is KILN_STATUS_RUN: open one in the child. A
+// stream gives the frames that were ready, then KILN_STATUS_RUN. Closing them, or ending without, works in any case.
 //
 //     KilnGenerator generator;
 //     KilnInfo info;

@@ -296,6 +296,7 @@ impl Generator {
     /// Runs the first `batch` samples of the inputs.
     fn run(&mut self, batch: usize) -> Result<()> {
         let model = &*self.model;
+        model.check_process()?;
         match model.runner() {
             Runner::Cpu { session, .. } => {
                 let bind = || {

@@ -30,10 +30,18 @@
 //! }
 //! ```
 //!
-//! Features: `bundled` fetches the official ONNX Runtime for the CPU while building and uses it when no other is
-//! configured; `cli` (on by default) is for the program `sample` alone, an application that links the library turns it
-//! off with `default-features = false`; `capi` adds the C interface that `include/kiln.h` declares; `cuda` adds sampling on
-//! NVIDIA GPUs, see [`cuda()`].
+//! **What it does to the process.** The first call that needs it loads ONNX Runtime, and before that puts
+//! `ORT_DISABLE_TELEMETRY=1` into the environment, so that nothing is written about the user or sent; see [`engine_info`]
+//! for programs that would rather do that themselves. In a child of `fork`, a generator that was opened before draws if it
+//! has one thread; if it has more, or runs on a GPU, it is an error that says to open another. Dropping it does not wait
+//! for threads that are not there. A [`Stream`] gives the frames that were ready and is then an error; a [`Pool`] is as
+//! good as its generators, if none was lent when the process forked. Fork while no other thread is in a call of this
+//! crate's.
+//!
+//! Features: `bundled` (on by default) fetches the official ONNX Runtime for the CPU while building, into the user's data
+//! folder, where it is looked for when no other is configured; `cli` (on by default) is for the program `sample` alone, an
+//! application that links the library turns it off with `default-features = false`; `capi` adds the C interface that
+//! `include/kiln.h` declares; `cuda` adds sampling on NVIDIA GPUs, see [`cuda()`].
 
 // The README's example is compiled, too.
 #[cfg(doctest)]

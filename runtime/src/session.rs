@@ -1,7 +1,7 @@
 //! A model file loaded into ONNX Runtime: its graph, its weights in mapped memory, its description.
 
 use crate::checksums::Checksums;
-use crate::engine::environment;
+use crate::engine::{OfProcess, environment};
 use crate::error::{Error, Result};
 #[cfg(feature = "cuda")]
 use crate::gpu::{Backend, Gpu};
@@ -39,12 +39,12 @@ pub(crate) struct Model {
 /// What computes.
 pub(crate) enum Runner {
     Cpu {
-        session: Session,
+        session: OfProcess<Session>,
         /// Why not CUDA, if that was tried.
         why: Option<String>,
     },
     #[cfg(feature = "cuda")]
-    Cuda(Box<Gpu>),
+    Cuda(OfProcess<Box<Gpu>>),
 }
 
 /// What is to compute.
@@ -101,6 +101,22 @@ impl Model {
 
     pub(crate) fn runner(&self) -> &Runner {
         &self.runner
+    }
+
+    /// Whether this process can draw: a child of `fork` has neither the threads of a call nor the GPU.
+    ///
+    /// # Errors
+    /// Why it cannot, and what to do.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        let what = match &self.runner {
+            Runner::Cpu { session, .. } if session.is_ours() || self.options.threads == 1 => return Ok(()),
+            Runner::Cpu { .. } => format!("with {} threads a call", self.options.threads),
+            #[cfg(feature = "cuda")]
+            Runner::Cuda(gpu) if gpu.is_ours() => return Ok(()),
+            #[cfg(feature = "cuda")]
+            Runner::Cuda(_) => "on a GPU".into(),
+        };
+        Err(Error::Run(format!("the generator was opened {what} before this process was forked; open it in the child")))
     }
 
     pub(crate) fn is_rewritten(&self) -> bool {
@@ -222,14 +238,14 @@ unsafe fn runner(
                 // SAFETY: the caller's promise.
                 .and_then(|builder| unsafe { graph::build::session(&graph, &builder) });
             let session = session.map_err(|e| fail(format!("is refused by ONNX Runtime: {}", shown(&e))))?;
-            Runner::Cpu { session, why }
+            Runner::Cpu { session: OfProcess::new(session), why }
         }
         #[cfg(feature = "cuda")]
         Target::Cuda(backend) => {
             let opened = builder(options, options.start == Start::Steady)
                 // SAFETY: the caller's promise.
                 .and_then(|builder| unsafe { Gpu::open(backend, builder, &graph, exact) });
-            opened.map(Box::new).map(Runner::Cuda).map_err(|e| {
+            opened.map(|gpu| Runner::Cuda(OfProcess::new(Box::new(gpu)))).map_err(|e| {
                 let why = format!("ONNX Runtime refuses {} there: {e}; ask for cpu or auto", path.display());
                 Error::Provider { provider: "cuda", why }
             })?

@@ -3,6 +3,7 @@
 //! Two lock-free queues of bounded length join producer and consumer (`heapless::spsc`): finished frames go one way, used
 //! ones come back to be filled again. All frames are allocated when the stream is started.
 
+use crate::engine::OfProcess;
 use crate::error::{Error, Result};
 use crate::generator::Generator;
 use crate::model::ModelInfo;
@@ -45,7 +46,7 @@ pub struct Stream<T: Pixel> {
     /// The frame that the caller has seen last; at first an empty one.
     current: Box<[T]>,
     shared: Arc<Shared>,
-    producer: Option<JoinHandle<()>>,
+    producer: Option<OfProcess<JoinHandle<()>>>,
     producer_thread: Thread,
     missed: u64,
     info: ModelInfo,
@@ -129,7 +130,7 @@ impl<T: Pixel> Stream<T> {
             .spawn(produce)
             .map_err(|e| Error::Run(format!("cannot start the stream's thread: {e}")))?;
         let producer_thread = producer.thread().clone();
-        let (current, producer) = (frame(), Some(producer));
+        let (current, producer) = (frame(), Some(OfProcess::new(producer)));
         Ok(Self { finished, used, current, shared, producer, producer_thread, missed: 0, info, queues })
     }
 }
@@ -203,6 +204,10 @@ impl<T: Pixel> Stream<T> {
     }
 
     fn check(&self) -> Result<()> {
+        if self.producer.as_ref().is_some_and(|producer| !producer.is_ours()) {
+            let what = "the stream was started before this process was forked, which has not its thread; start one in the child";
+            return Err(Error::Run(what.into()));
+        }
         // A frame that came in between is taken first.
         if !self.shared.has_ended.load(Ordering::Acquire) || self.finished.ready() {
             return Ok(());
@@ -216,7 +221,7 @@ impl<T: Pixel> Drop for Stream<T> {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
         self.producer_thread.unpark();
-        if let Some(producer) = self.producer.take() {
+        if let Some(producer) = self.producer.take().and_then(OfProcess::into_inner) {
             // A panic there has nothing that this side could still lose.
             let _ = producer.join();
         }

@@ -7,7 +7,11 @@ and compares their images. What is missing is skipped with a word; a failure end
 """
 
 import importlib
+import os
 import sys
+
+# Before it is loaded: else ONNX Runtime writes into the user's cache folder and sends what it sees.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def module(name):

@@ -1,0 +1,150 @@
+//! Finds and loads ONNX Runtime, once a process.
+//!
+//! In this order: the file in `ORT_DYLIB_PATH`, and then no other; a library next to the program; the one that the
+//! feature `bundled` fetched, if it is what is pinned; the system's.
+
+#[cfg(feature = "bundled")]
+mod bundled;
+mod library;
+mod places;
+mod process;
+
+pub(crate) use process::OfProcess;
+
+use crate::binding::check;
+use crate::error::{Error, Result};
+use library::Library;
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+use places::places;
+use std::ffi::CStr;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::ptr::null_mut;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Which ONNX Runtime is loaded.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EngineInfo {
+    /// The library's file, or its bare name where the system's loader found it.
+    pub path: PathBuf,
+    /// Its version.
+    pub version: String,
+    /// What the library says of its build.
+    pub build: String,
+    /// The execution providers that it was built with, in ONNX Runtime's names.
+    pub providers: Vec<String>,
+}
+
+struct Engine {
+    environment: Environment,
+    info: EngineInfo,
+}
+
+static ENGINE: OnceLock<Engine> = OnceLock::new();
+static LOADING: Mutex<()> = Mutex::new(());
+
+/// Loads ONNX Runtime, if that has not been done, and says which one it is.
+///
+/// Official builds from 1.29 on would write into the user's cache folder and send what they see to their maker. Before
+/// the library is loaded, `ORT_DISABLE_TELEMETRY=1` is put into the environment of the process, unless it stands there
+/// already, and they do neither. Where other threads may look at the environment by C's functions, which no lock
+/// protects, set it before they begin: then nothing is changed.
+///
+/// # Errors
+/// [`Error::Engine`] with every place that was looked at.
+pub fn engine_info() -> Result<&'static EngineInfo> {
+    Ok(&engine()?.info)
+}
+
+/// The process's ONNX Runtime environment, for an application that runs models of its own through the crate `ort` beside a
+/// generator: ONNX Runtime has one environment a process, and this crate makes it. Its log is not printed; for a session of
+/// one's own `ort`'s builder sets a level or a logger.
+///
+/// # Errors
+/// As [`engine_info`].
+pub fn environment() -> Result<&'static Environment> {
+    Ok(&engine()?.environment)
+}
+
+fn engine() -> Result<&'static Engine> {
+    if let Some(engine) = ENGINE.get() {
+        return Ok(engine);
+    }
+    let _one_at_a_time = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
+    match ENGINE.get() {
+        Some(engine) => Ok(engine),
+        None => {
+            let engine = load()?;
+            Ok(ENGINE.get_or_init(|| engine))
+        }
+    }
+}
+
+fn load() -> Result<Engine> {
+    process::count_forks();
+    silence();
+    let mut searched = String::new();
+    for (place, paths) in places() {
+        let mut note = |found: &str| {
+            let _ = writeln!(searched, "  {place}: {found}");
+        };
+        match paths {
+            Ok(paths) => {
+                for path in paths {
+                    match open(&path) {
+                        Ok(engine) => return Ok(engine),
+                        Err(e) => note(&e),
+                    }
+                }
+            }
+            Err(e) => note(&e),
+        }
+    }
+    Err(Error::Engine { searched })
+}
+
+/// Keeps ONNX Runtime from writing a number for this user, and what it sees, into the cache folder, and from sending it
+/// away: it begins with that as soon as it has an environment, whatever is said to that.
+fn silence() {
+    const NAME: &str = "ORT_DISABLE_TELEMETRY";
+    // Another value, such as 0, would let it.
+    if std::env::var_os(NAME).is_some_and(|value| value == "1") {
+        return;
+    }
+    // SAFETY: done once a process, before the library is loaded, so that no thread of its own can look. Rust's own access
+    // to the environment is locked; that of an application's C code in another thread is not, of which `engine_info` and
+    // the C header warn, and which they tell how to avoid.
+    unsafe { std::env::set_var(NAME, "1") }
+}
+
+fn open(path: &Path) -> std::result::Result<Engine, String> {
+    let library = Library::open(path)?;
+    let fail = |e: String| format!("{} does not start: {e}", library.path.display());
+    let environment = ort::init_from(&library.path)
+        .map_err(|e| fail(e.to_string()))?
+        .with_name("kiln")
+        .with_telemetry(false)
+        // Whoever asks hears the reason; the log would repeat it, in colour, on the standard error stream.
+        .with_logger(Arc::new(|_, _, _, _, _| {}))
+        .build()
+        .map_err(|e| fail(e.to_string()))?;
+    // A logger begins with everything, and making lines that nobody reads takes time.
+    environment.set_log_level(LogLevel::Fatal);
+    let providers = providers().map_err(fail)?;
+    let info = EngineInfo { path: library.path, version: library.version, build: ort::info().to_owned(), providers };
+    Ok(Engine { environment, info })
+}
+
+fn providers() -> std::result::Result<Vec<String>, String> {
+    let (mut names, mut count) = (null_mut(), 0);
+    // SAFETY: both pointers are valid for writing.
+    check(unsafe { (ort::api().GetAvailableProviders)(&mut names, &mut count) })?;
+    let count = usize::try_from(count).unwrap_or(0);
+    // SAFETY: the library has written so many texts, which live until they are released.
+    let all = (0..count).map(|i| unsafe { CStr::from_ptr(*names.add(i)) }.to_string_lossy().into_owned()).collect();
+    // SAFETY: the list came from the call above, and is released once.
+    check(unsafe { (ort::api().ReleaseAvailableProviders)(names, count as i32) })?;
+    Ok(all)
+}

@@ -1,0 +1,210 @@
+//! Which ONNX Runtime is loaded, what is said of one that is not, and what it may do to the user.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::print_stderr, reason = "said to whoever runs the tests")]
+
+use runtime::engine_info;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/trivial.onnx");
+
+/// The program `sample`, in an environment of its own, so that nothing that the tests are run with matters.
+fn sample(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sample"));
+    command.env_clear().env("HOME", home).current_dir(home);
+    command
+}
+
+fn said(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat()
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+/// The library that the tests are run with.
+fn library() -> &'static Path {
+    &engine_info().unwrap_or_else(|e| panic!("{e}")).path
+}
+
+fn compile(folder: &Path, arguments: &[&str]) {
+    let status = Command::new("cc").args(["-shared", "-fPIC"]).args(arguments).current_dir(folder).status();
+    assert!(status.expect("the tests need a C compiler, as building the trainer does").success());
+}
+
+/// What `sample` says of a library that it is told to take.
+fn refusal(folder: &Path, library: &OsStr) -> String {
+    let output = sample(folder).env("ORT_DYLIB_PATH", library).args([MODEL, "--info"]).output().expect("starts");
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("error: no usable ONNX Runtime library (1.24 or newer); looked at:\n"), "{said}");
+    assert!(!said.contains('\x1b'), "no log of anybody's: {said}");
+    said.lines().nth(1).expect("a line of the place").to_owned()
+}
+
+#[test]
+fn each_thing_that_is_no_library_to_use_has_a_sentence_of_its_own() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    let write = |name: &str, content: &[u8]| std::fs::write(path(name), content).expect("writes");
+    std::fs::create_dir(path("folder")).expect("makes");
+    write("text.so", b"libonnxruntime");
+    write("empty.so", b"");
+    write("windows.so", b"MZ and so on");
+    write("cut.so", &std::fs::read(library()).expect("reads")[..100]);
+    write("empty.c", b"int kiln_empty(void) { return 0; }\n");
+    compile(folder.path(), &["-o", "other.so", "empty.c"]);
+    compile(folder.path(), &["-o", "libkiln_gone.so.12", "-Wl,-soname,libkiln_gone.so.12", "empty.c"]);
+    compile(folder.path(), &["-o", "needy.so", "empty.c", "-Wl,--no-as-needed", "./libkiln_gone.so.12"]);
+    std::fs::remove_file(path("libkiln_gone.so.12")).expect("removes");
+    for (name, version, gives) in [("old.so", "1.23.2", 23), ("odd.so", "1.24.0", 23)] {
+        let source = format!(
+            "static const void *api(unsigned version) {{ return version > {gives} ? 0 : &api; }}\n\
+             static const char *version(void) {{ return \"{version}\"; }}\n\
+             static const struct {{ const void *(*api)(unsigned); const char *(*version)(void); }} base = {{ api, version }};\n\
+             const void *OrtGetApiBase(void) {{ return &base; }}\n"
+        );
+        write("base.c", source.as_bytes());
+        compile(folder.path(), &["-o", name, "base.c"]);
+    }
+
+    for (name, words) in [
+        ("nothing.so", "nothing.so does not exist"),
+        ("folder", "folder is a folder; name the library file in it"),
+        ("text.so", "text.so is no library: it begins like no ELF file"),
+        ("empty.so", "empty.so is no library"),
+        ("windows.so", "windows.so is a library or program of another system: Windows, here it must be ELF"),
+        ("cut.so", "cut.so cannot be loaded: "),
+        ("needy.so", "needy.so needs another library, libkiln_gone.so.12, which the system's loader does not find"),
+        ("other.so", "other.so is not ONNX Runtime: it has no function OrtGetApiBase"),
+        ("old.so", "old.so is ONNX Runtime 1.23.2, needed is 1.24 or newer"),
+        ("odd.so", "odd.so is ONNX Runtime 1.24.0, which has not the interface of 1.24"),
+    ] {
+        let line = refusal(folder.path(), path(name).as_os_str());
+        let place = format!("  ORT_DYLIB_PATH: {}/", folder.path().display());
+        assert!(line.starts_with(&place) && line.contains(words), "{line:?} lacks {words:?}");
+    }
+    // Relative to the current folder, as whoever types it means it; a bare name is the loader's to find.
+    let line = refusal(folder.path(), OsStr::new("./text.so"));
+    assert!(line.contains("./text.so is no library"), "{line}");
+    let line = refusal(folder.path(), OsStr::new("libkiln_gone.so.12"));
+    assert!(line.contains("the system's loader does not find libkiln_gone.so.12"), "{line}");
+    let relative = Path::new(".").join(library().file_name().expect("a name"));
+    let mut command = sample(library().parent().expect("a folder"));
+    let output = command.env("ORT_DYLIB_PATH", relative).args([MODEL, "--info"]).output().expect("starts");
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn what_onnx_runtime_refuses_is_said_once_and_its_log_is_not_printed() {
+    let folder = folder();
+    let fixture = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let says = |fixture_name: &str, from: &[u8], to: &[u8], arguments: &[&str]| {
+        let mut model = std::fs::read(fixture(fixture_name)).expect("reads");
+        let at = model.windows(from.len()).position(|part| part == from).expect("is in there");
+        model[at..at + to.len()].copy_from_slice(to);
+        std::fs::write(folder.path().join("odd.onnx"), model).expect("writes");
+        let mut command = sample(folder.path());
+        command.env("ORT_DYLIB_PATH", library()).args(["odd.onnx", "--raw", "images"]).args(arguments);
+        let output = command.output().expect("starts");
+        let said = said(&output);
+        assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+        said
+    };
+    // No such operator when it is opened; no such row of a table when it runs, of which ONNX Runtime writes into its log.
+    let said = says("trivial.onnx", b"Tanh", b"Tanx", &[]);
+    assert!(said.starts_with("error: model odd.onnx: ONNX Runtime refuses it: ") && said.contains("Tanx"), "{said}");
+    let (ten, many) = (b"kiln.classes\x12\x0210", b"kiln.classes\x12\x0299");
+    let said = says("conditional.onnx", ten, many, &["--fast-start", "--class", "50"]);
+    assert!(said.starts_with("error: ONNX Runtime failed: ") && said.contains("idx=50"), "{said}");
+}
+
+/// Everything below a folder.
+fn all(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("lists").map(|entry| entry.expect("is there").path());
+    entries
+        .flat_map(|path| if path.is_dir() { [vec![path.clone()], all(&path)].concat() } else { vec![path] })
+        .collect()
+}
+
+#[test]
+fn nothing_is_written_about_the_user_and_nothing_sent() {
+    let traced = Command::new("strace").arg("-V").output().is_ok();
+    if !traced {
+        eprintln!("not tested: whether it opens connections, as there is no strace");
+    }
+    // Unless told otherwise; even if told otherwise.
+    for value in [None, Some("0"), Some("1")] {
+        let (home, trace) = (folder(), tempfile::NamedTempFile::new().expect("a file"));
+        let mut command = sample(home.path());
+        if traced {
+            command = Command::new("strace");
+            command.env_clear().env("HOME", home.path()).current_dir(home.path()).args(["-f", "-o"]).arg(trace.path());
+            command.args(["-e", "trace=socket,connect,execve", env!("CARGO_BIN_EXE_sample")]);
+        }
+        if let Some(value) = value {
+            command.env("ORT_DISABLE_TELEMETRY", value);
+        }
+        let arguments = [MODEL, "--count", "2000", "--raw", "images", "--batch", "1"];
+        let output = command.env("ORT_DYLIB_PATH", library()).args(arguments).output().expect("starts");
+        assert!(output.status.success(), "{}", said(&output));
+        assert_eq!(all(home.path()), [home.path().join("images")], "{value:?}");
+        let calls = std::fs::read_to_string(trace.path()).expect("reads");
+        assert_eq!(calls.contains("execve("), traced, "{calls}");
+        assert!(!calls.contains("socket(") && !calls.contains("connect("), "{calls}");
+    }
+}
+
+#[test]
+#[cfg(feature = "bundled")]
+fn the_library_of_the_users_folder_is_found_again_when_the_program_runs() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let fetched = library().ancestors().take(4).collect::<Vec<_>>();
+    let [file, .., parent, kiln] = fetched[..] else { panic!("{fetched:?}") };
+    if !parent.ends_with("onnxruntime") || std::env::var_os("ORT_DYLIB_PATH").is_some() {
+        eprintln!("not tested: how the fetched library is found, as {} was taken", file.display());
+        return;
+    }
+    // Nothing of where it was fetched to is in the program.
+    let program = std::fs::read(env!("CARGO_BIN_EXE_sample")).expect("reads");
+    let contains = |text: &str| program.windows(text.len()).any(|part| part == text.as_bytes());
+    assert!(contains("onnxruntime/1.") && !contains(&kiln.to_string_lossy()), "{}", kiln.display());
+
+    let data = folder();
+    let place = data.path().join("kiln").join(file.strip_prefix(kiln).expect("lies there"));
+    let run = |name: &str, value: &Path| {
+        sample(data.path()).env(name, value).args([MODEL, "--info"]).output().expect("starts")
+    };
+    let takes = |name: &str, value: &Path| {
+        let output = run(name, value);
+        let said = said(&output);
+        assert!(output.status.success() && said.contains(&*place.to_string_lossy()), "{said}");
+    };
+    let refuses = |value: &Path, words: &str| {
+        let output = run("KILN_DATA", value);
+        let said = said(&output);
+        // The system may have a library, which is taken then.
+        let other = output.status.success() && !said.contains(&*place.to_string_lossy());
+        assert!(other || said.contains(words), "{said} lacks {words:?}");
+    };
+    let kiln = data.path().join("kiln");
+    refuses(&kiln, "does not exist; build again");
+    for folder in [&kiln, &kiln.join("onnxruntime"), place.parent().expect("a folder")] {
+        std::fs::create_dir(folder).expect("makes");
+        // Whatever the umask made of it.
+        std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).expect("allows");
+    }
+    std::fs::copy(file, &place).expect("copies");
+    takes("KILN_DATA", &kiln);
+    takes("XDG_DATA_HOME", data.path());
+    // Once it was right, too.
+    let mut content = std::fs::read(&place).expect("reads");
+    *content.last_mut().expect("a byte") ^= 1;
+    std::fs::write(&place, content).expect("writes");
+    refuses(&kiln, "has the SHA-256");
+    refuses(Path::new("kiln"), "allowed is an absolute path");
+}
