@@ -134,7 +134,7 @@ impl Generator {
             Precision::F32 => 4,
         };
         let per_image = (info.latent_dim + image_in + info.image.len()) * element + size_of::<i64>();
-        if n * per_image > MAX_BUFFER_BYTES {
+        if n.checked_mul(per_image).is_none_or(|bytes| bytes > MAX_BUFFER_BYTES) {
             let most = MAX_BUFFER_BYTES / per_image;
             let what = format!("options.max_batch is {n}, images this large allow at most {most}");
             return Err(Error::Argument(what));

@@ -44,6 +44,8 @@ mod binding;
 mod buffer;
 #[cfg(feature = "capi")]
 pub mod capi;
+#[cfg(test)]
+mod counting;
 mod cuda;
 #[cfg(feature = "cuda")]
 mod device;
@@ -54,6 +56,7 @@ mod generator;
 mod gpu;
 mod graph;
 mod latent;
+mod lending;
 mod model;
 mod options;
 mod pixels;

@@ -1,34 +1,9 @@
 //! Generators on a GPU, without one: ONNX Runtime's CPU provider computes, on memory of a library that stands in for CUDA's.
 
 use super::*;
+use crate::counting::allocations;
 use crate::cuda::MAX_GRAPHS;
 use crate::device::standin::StandIn;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-/// An allocator that counts for each thread.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes on to the system's allocator as it came; the counter has no destructor and allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn fixture(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -290,11 +265,11 @@ fn sampling_allocates_nothing() {
         generator.warm_up(batch).expect("records");
     }
     generator.sample(0, 0, &mut out).expect("draws");
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     for i in 0..100 {
         let n = if i % 2 == 0 { 7 } else { 3 };
         let len = n * generator.info().image.len();
         generator.sample(7, i, &mut out[..len]).expect("draws");
     }
-    assert_eq!(ALLOCATIONS.get(), before);
+    assert_eq!(allocations(), before);
 }
