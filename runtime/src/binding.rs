@@ -4,7 +4,7 @@
 use crate::buffer::Raw;
 use ort::session::Session;
 use ort::{AsPointer, sys};
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int};
 use std::ptr::{NonNull, null, null_mut};
 
 /// Most inputs of a generator: latent, class, image.
@@ -162,25 +162,38 @@ impl Binding {
     }
 }
 
-/// How a session is to be run. On the CPU the default options do.
+/// How a session is to be run. On the CPU the default options do, unless a run is to be ended before its time.
 pub(crate) struct RunOptions(NonNull<sys::OrtRunOptions>);
 
 // SAFETY: the pointer belongs to this value alone, and ONNX Runtime's objects are bound to no thread.
 unsafe impl Send for RunOptions {}
+// SAFETY: what is shared is read, but for the flag that ends a run, which is made to be set while that reads it.
+unsafe impl Sync for RunOptions {}
 
 impl RunOptions {
     /// Options with these entries.
-    #[cfg(feature = "cuda")]
     pub(crate) fn new(entries: &[(&CStr, &CStr)]) -> Result<Self, String> {
+        /// `ORT_LOGGING_LEVEL_FATAL`: whoever asks hears the reason; the log would repeat it on the standard error stream.
+        const FATAL: c_int = 4;
         let mut options = null_mut();
         // SAFETY: the pointer is valid for writing.
         check(unsafe { (ort::api().CreateRunOptions)(&mut options) })?;
         let options = Self(NonNull::new(options).ok_or("no run options")?);
+        // SAFETY: the options are alive.
+        check(unsafe { (ort::api().RunOptionsSetRunLogSeverityLevel)(options.0.as_ptr(), FATAL) })?;
         for (key, value) in entries {
             // SAFETY: the options are alive, and copy both texts.
             check(unsafe { (ort::api().AddRunConfigEntry)(options.0.as_ptr(), key.as_ptr(), value.as_ptr()) })?;
         }
         Ok(options)
+    }
+
+    /// Whether runs with these options are to end, the one at hand included: with an error, before their next node.
+    pub(crate) fn terminate(&self, yes: bool) {
+        let api = ort::api();
+        let set = if yes { api.RunOptionsSetTerminate } else { api.RunOptionsUnsetTerminate };
+        // SAFETY: the options are alive; any thread may do this. It sets a flag, which cannot fail.
+        let _ = check(unsafe { set(self.0.as_ptr()) });
     }
 }
 

@@ -44,6 +44,7 @@ mod binding;
 mod buffer;
 #[cfg(feature = "capi")]
 pub mod capi;
+mod control;
 #[cfg(test)]
 mod counting;
 mod cuda;
@@ -65,10 +66,12 @@ mod request;
 mod rewrite;
 mod session;
 mod stream;
+mod watchdog;
 mod weights;
 mod wire;
 
 pub use binding::MAX_BINDINGS;
+pub use control::Canceller;
 pub use cuda::{MAX_GRAPHS, cuda};
 pub use engine::{EngineInfo, engine_info, environment};
 pub use error::{Error, Result};

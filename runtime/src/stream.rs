@@ -10,6 +10,7 @@ use crate::pixels::Pixel;
 use crate::request::Request;
 use heapless::spsc::{Consumer, Producer, Queue};
 use std::fmt;
+use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -49,6 +50,7 @@ pub struct Stream<T: Pixel> {
     producer_thread: Thread,
     missed: u64,
     info: ModelInfo,
+    path: PathBuf,
     // Last: freed after the thread has ended and the ends above are no longer used.
     _queues: Queues<T>,
 }
@@ -63,7 +65,7 @@ struct Shared {
     woken: (Mutex<()>, Condvar),
     has_ended: AtomicBool,
     /// Why the producer has ended, if an error was the reason.
-    failed: Mutex<Option<String>>,
+    failed: Mutex<Option<Error>>,
     drawn: AtomicU64,
 }
 
@@ -99,7 +101,8 @@ impl<T: Pixel> Stream<T> {
             let what = "a stream has no end: give it a seed or a walk, and one class for all frames";
             return Err(Error::Argument(what.into()));
         }
-        let info = generator.info().clone();
+        let (info, path) = (generator.info().clone(), generator.path().to_owned());
+        let fail = |what: String| Error::Run { path: path.clone(), what };
         let frame = || vec![T::default(); info.image.len()].into_boxed_slice();
         // What is wrong with the request is said here, not by the first frame.
         generator.draw(&request, &mut frame())?;
@@ -127,7 +130,7 @@ impl<T: Pixel> Stream<T> {
             for index in 0.. {
                 let Some(mut frame) = theirs.wait_for_room(&mut to_producer) else { return };
                 if let Err(error) = generator.draw(&request.later(index), &mut frame) {
-                    return theirs.fail(&error);
+                    return theirs.fail(error);
                 }
                 // There is room: there are no more frames than the queue is long.
                 let _ = to_consumer.enqueue(frame);
@@ -135,11 +138,10 @@ impl<T: Pixel> Stream<T> {
                 theirs.wake_consumer();
             }
         };
-        let producer =
-            thread.spawn(produce).map_err(|e| Error::Run(format!("cannot start the stream's thread: {e}")))?;
+        let producer = thread.spawn(produce).map_err(|e| fail(format!("cannot start the stream's thread: {e}")))?;
         let producer_thread = producer.thread().clone();
         let (current, producer) = (frame(), Some(producer));
-        Ok(Self { finished, used, current, shared, producer, producer_thread, missed: 0, info, _queues: queues })
+        Ok(Self { finished, used, current, shared, producer, producer_thread, missed: 0, info, path, _queues: queues })
     }
 }
 
@@ -216,8 +218,9 @@ impl<T: Pixel> Stream<T> {
         if !self.shared.has_ended.load(Ordering::Acquire) || self.finished.ready() {
             return Ok(());
         }
-        let failed = self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        Err(Error::Run(failed.clone().unwrap_or_else(|| "the stream's thread has ended".into())))
+        let failed = self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let panicked = || Error::Run { path: self.path.clone(), what: "the stream's thread has ended".into() };
+        Err(failed.unwrap_or_else(panicked))
     }
 }
 
@@ -259,8 +262,8 @@ impl Shared {
         }
     }
 
-    fn fail(&self, error: &Error) {
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+    fn fail(&self, error: Error) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 }
 
@@ -362,8 +365,9 @@ mod tests {
             let generator = generator.try_clone().unwrap_or_else(|e| panic!("{e}"));
             // No address space has room for this stack.
             let thread = thread::Builder::new().stack_size(1 << 60);
-            let error = Stream::<u8>::start_on(thread, generator, Request::seed(1), 5).expect_err("no thread");
-            assert!(error.to_string().contains("cannot start"), "{error}");
+            let error =
+                Stream::<u8>::start_on(thread, generator, Request::seed(1), 5).expect_err("no thread").to_string();
+            assert!(error.contains("cannot start") && error.contains("trivial.onnx"), "{error}");
         };
         // What the first time allocates once for all.
         fails();

@@ -70,7 +70,7 @@ impl From<Error> for Failure {
             Error::Engine { .. } => KilnStatus::Engine,
             Error::Model { .. } => KilnStatus::Model,
             Error::Provider { .. } => KilnStatus::Provider,
-            Error::Run(_) => KilnStatus::Run,
+            Error::Run { .. } => KilnStatus::Run,
         };
         Self::new(status, error.to_string())
     }

@@ -240,7 +240,7 @@ fn failures_are_told_and_leave_a_generator_that_works() {
     for function in ["cudaMemcpyAsync", "cudaStreamSynchronize"] {
         stand_in.fail(function, 2);
         let error = draw(&mut generator, 0, 5).expect_err(function);
-        assert!(matches!(&error, Error::Run(what) if what.contains(function)), "{error}");
+        assert!(matches!(&error, Error::Run { what, .. } if what.contains(function)), "{error}");
         stand_in.fail("", 0);
         assert!(draw(&mut generator, 0, 5).expect("draws") == expected, "{function}");
     }
@@ -254,6 +254,30 @@ fn failures_are_told_and_leave_a_generator_that_works() {
     assert!(open_with(&stand_in, "failing-self-test.onnx", &fast).is_err());
     drop(generator);
     assert_eq!(stand_in.live(), [0; 4]);
+}
+
+#[test]
+fn plain_runs_are_cancelled_and_what_comes_after_is_right() {
+    let stand_in = StandIn::new();
+    let options = Options { max_batch: 256, ..Options::default() };
+    let mut generator = open_with(&stand_in, "slow.onnx", &options).expect("opens");
+    let expected = draw(&mut generator, 0, 256).expect("draws");
+    let canceller = generator.canceller();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let drawn = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                canceller.cancel();
+                std::thread::yield_now();
+            }
+        });
+        let drawn = draw(&mut generator, 0, 256);
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        drawn
+    });
+    let error = drawn.expect_err("is cancelled");
+    assert!(matches!(&error, Error::Run { path, what } if path.ends_with("slow.onnx") && what.contains("cancelled")));
+    assert!(draw(&mut generator, 0, 256).expect("draws") == expected);
 }
 
 #[test]
