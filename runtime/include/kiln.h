@@ -237,7 +237,8 @@ typedef struct KilnStream {
 extern "C" {
 #endif // __cplusplus
 
-// The text of the last error in this thread: what was wrong and what is allowed. Empty if there was none; never null.
+// The text of the last error in this thread: what was wrong and what is allowed. Empty if there was none; never null. UTF-8
+// of one line or a few, of bounded length, without control characters but line ends and tabs.
 //
 // Threads: any; each has its own text.
 // Lifetime: the text stays until the next call in this thread that fails, or until the thread ends. It belongs to the
@@ -540,7 +541,8 @@ KilnStatus kiln_clone(struct KilnGenerator generator, struct KilnGenerator *out)
 // Errors: KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
 KilnStatus kiln_close(struct KilnGenerator generator);
 
-// The text of the last error in this thread: what was wrong and what is allowed. Empty if there was none; never null.
+// The text of the last error in this thread: what was wrong and what is allowed. Empty if there was none; never null. UTF-8
+// of one line or a few, of bounded length, without control characters but line ends and tabs.
 //
 // Threads: any; each has its own text.
 // Lifetime: the text stays until the next call in this thread that fails, or until the thread ends. It belongs to the

@@ -2,6 +2,7 @@
 //! Rust's heap, and is the quickest of the ways to call.
 
 use crate::buffer::Raw;
+use crate::text::printable;
 use ort::session::Session;
 use ort::{AsPointer, sys};
 use std::ffi::{CStr, c_int};
@@ -253,7 +254,8 @@ pub(crate) fn check(status: sys::OrtStatusPtr) -> Result<(), String> {
     let Some(status) = NonNull::new(status.0) else { return Ok(()) };
     // SAFETY: the status is alive until it is released, and its message with it.
     unsafe {
-        let message = CStr::from_ptr((ort::api().GetErrorMessage)(status.as_ptr())).to_string_lossy().into_owned();
+        // It quotes names of the model's.
+        let message = printable(&CStr::from_ptr((ort::api().GetErrorMessage)(status.as_ptr())).to_string_lossy());
         (ort::api().ReleaseStatus)(status.as_ptr());
         Err(message)
     }
@@ -289,7 +291,7 @@ mod tests {
         let mut buffer = Buffer::floats(Precision::F32, 6, Host::Heap).expect("there is memory");
         let mut bytes = |batch: usize, sample: &[usize]| Port { name: c"z", memory: buffer.raw(), sample }.bytes(batch);
         assert_eq!((bytes(2, &[3]), bytes(1, &[])), (Ok(24), Ok(4)));
-        for (batch, sample) in [(3, &[3][..]), (2, &[usize::MAX]), (usize::MAX, &[2, 2]), (1, &[1 << 40, 1 << 40])] {
+        for (batch, sample) in [(3, &[3][..]), (2, &[usize::MAX]), (usize::MAX, &[2, 2]), (1, &[usize::MAX / 2, 3])] {
             let error = bytes(batch, sample).expect_err("does not fit");
             assert!(error.contains("6 elements"), "{error}");
         }

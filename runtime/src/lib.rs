@@ -66,6 +66,7 @@ mod request;
 mod rewrite;
 mod session;
 mod stream;
+mod text;
 mod watchdog;
 mod weights;
 mod wire;
@@ -86,3 +87,5 @@ pub use pixels::Pixel;
 pub use pool::{MAX_POOL, Pool};
 pub use request::{MAX_VALUE, Request, Walk};
 pub use stream::{MAX_FRAMES, Stream};
+#[doc(hidden)]
+pub use text::{one_line, printable};

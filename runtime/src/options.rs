@@ -1,6 +1,7 @@
 //! How a generator is opened.
 
 use crate::error::{Error, Result};
+use crate::text::shown;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -41,7 +42,7 @@ impl FromStr for Provider {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
             "cuda" => Ok(Self::Cuda),
-            _ => Err(format!("{text:?} is no provider, allowed are auto, cpu and cuda")),
+            _ => Err(format!("{} is no provider, allowed are auto, cpu and cuda", shown(text))),
         }
     }
 }

@@ -77,8 +77,9 @@ struct Slot<T: Object> {
 }
 
 impl<T: Object> Slot<T> {
-    const EMPTY: Self =
-        Self { id: AtomicU64::new(0), count: AtomicU64::new(0), object: Mutex::new(None), remote: Mutex::new(None) };
+    const fn new() -> Self {
+        Self { id: AtomicU64::new(0), count: AtomicU64::new(0), object: Mutex::new(None), remote: Mutex::new(None) }
+    }
 
     fn remote(&self) -> MutexGuard<'_, Option<T::Remote>> {
         self.remote.lock().unwrap_or_else(PoisonError::into_inner)
@@ -95,7 +96,7 @@ impl<T: Object> Slot<T> {
 impl<T: Object, const N: usize> Table<T, N> {
     const fn new(tag: u64, name: &'static str) -> Self {
         assert!(0 < tag && tag < 0xff && N <= 0xffff, "a number has 8 bits for the table and 16 for the place");
-        Self { slots: [const { Slot::EMPTY }; N], tag, name }
+        Self { slots: [const { Slot::new() }; N], tag, name }
     }
 
     /// Puts what `make` makes into the table, and gives its number.
