@@ -72,7 +72,7 @@ impl Generator {
     ///
     /// # Errors
     /// Options out of range, no ONNX Runtime, a provider that does not work, a file that is no generator or does not
-    /// reproduce its self-test.
+    /// reproduce its self-test, or not within [`Options::time_limit`].
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self> {
         options.check()?;
         let path = path.as_ref();
@@ -216,8 +216,8 @@ impl Generator {
     /// [`Self::max_batch`]. Allocates nothing on Rust's heap.
     ///
     /// # Errors
-    /// A length that is no whole number of images or is too large, a request that does not fit the generator, or a failure
-    /// inside ONNX Runtime.
+    /// A length that is no whole number of images or is too large, a request that does not fit the generator, a failure
+    /// inside ONNX Runtime, or a call that was ended: by [`Options::time_limit`], or a [`Canceller`].
     pub fn draw<T: Pixel>(&mut self, request: &Request<'_>, out: &mut [T]) -> Result<()> {
         let len = self.info().image.len();
         let n = out.len() / len;
@@ -300,7 +300,7 @@ impl Generator {
     /// and [`Self::why_plain`] why. Where sizes take turns, warming them up matters most: cuDNN plans anew for every change.
     ///
     /// # Errors
-    /// A batch that [`Self::sample`] would not take, or a failure inside ONNX Runtime.
+    /// A batch that [`Self::sample`] would not take, a failure inside ONNX Runtime, or a call that was ended.
     pub fn warm_up(&mut self, batch: usize) -> Result<()> {
         self.check_batch(batch)?;
         #[cfg(feature = "cuda")]
