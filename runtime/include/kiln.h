@@ -7,7 +7,8 @@
 // Handles: numbers that are looked up. A handle that is null, closed, of the other kind or garbage is
 // KILN_STATUS_HANDLE. They may be copied; whoever closes one closes its copies.
 // Threads: every function may be called from any thread, but only one call at a time uses a handle; another one comes
-// back at once with KILN_STATUS_BUSY. To draw in several threads at once, give each a kiln_clone().
+// back at once with KILN_STATUS_BUSY. To draw in several threads at once, give each a kiln_clone(). The exception is
+// kiln_cancel(), which ends the call that another thread is in.
 // Memory: what is passed in stays the caller's and is copied, or used during the call alone. Images are written to
 // memory of the caller's. A null or misaligned pointer and a wrong length are KILN_STATUS_ARGUMENT.
 // Versions: structs begin with their size, so that later versions can add fields at the end; a program that was
@@ -145,8 +146,10 @@ typedef struct KilnOptions {
     // 1: idle threads spin while they wait, which saves microseconds a call and burns a core for a while; of no effect
     // with one thread. 0: they do not. Default: 0.
     uint32_t spinning;
-    // 0.
-    uint32_t reserved;
+    // Milliseconds that a call which draws or warms up may take, and the self-test at opening: one that takes longer is ended
+    // with KILN_STATUS_RUN, after the layer at hand. Drawn ahead, it holds for each frame. On a GPU what is in the device's
+    // queue already is waited for, and a warm-up is not ended. 0: as long as it takes. Default: 0.
+    uint32_t time_limit_ms;
 } KilnOptions;
 
 // What to draw. Fill it with kiln_request_default, then change what should be otherwise.
@@ -240,7 +243,8 @@ typedef struct KilnStream {
 extern "C" {
 #endif // __cplusplus
 
-// The text of the last error in this thread: what was wrong and what is allowed. Empty if there was none; never null.
+// The text of the last error in this thread: what was wrong and what is allowed. Empty if there was none; never null. UTF-8
+// of one line or a few, of bounded length, without control characters but line ends and tabs.
 //
 // Threads: any; each has its own text.
 // Lifetime: the text stays until the next call in this thread that fails, or until the thread ends. It belongs to the
@@ -338,6 +342,14 @@ KilnStatus kiln_draw(struct KilnGenerator generator,
 // Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
 KilnStatus kiln_warm_up(struct KilnGenerator generator,
                         size_t batch);
+
+// Tells the kiln_sample, kiln_draw or kiln_warm_up that another thread has called on this handle to end, if there is one: it
+// then comes back with KILN_STATUS_RUN, after the layer at hand, unless it was about to succeed anyway. Of no effect on
+// calls that begin later. On a GPU what is in the device's queue already is waited for, and a warm-up is not ended.
+//
+// Threads: any, at any time: it neither waits for the call nor is KILN_STATUS_BUSY.
+// Errors: KILN_STATUS_HANDLE.
+KilnStatus kiln_cancel(struct KilnGenerator generator);
 
 // Puts the weights of the safetensors file at `path`, a generator of the same architecture, in place of this generator's.
 // Clones and streams keep the old ones.
@@ -497,6 +509,14 @@ KilnStatus kiln_draw(struct KilnGenerator generator,
 KilnStatus kiln_warm_up(struct KilnGenerator generator,
                         size_t batch);
 
+// Tells the kiln_sample, kiln_draw or kiln_warm_up that another thread has called on this handle to end, if there is one: it
+// then comes back with KILN_STATUS_RUN, after the layer at hand, unless it was about to succeed anyway. Of no effect on
+// calls that begin later. On a GPU what is in the device's queue already is waited for, and a warm-up is not ended.
+//
+// Threads: any, at any time: it neither waits for the call nor is KILN_STATUS_BUSY.
+// Errors: KILN_STATUS_HANDLE.
+KilnStatus kiln_cancel(struct KilnGenerator generator);
+
 // Puts the weights of the safetensors file at `path`, a generator of the same architecture, in place of this generator's.
 // Clones and streams keep the old ones.
 //
@@ -527,7 +547,8 @@ KilnStatus kiln_clone(struct KilnGenerator generator, struct KilnGenerator *out)
 // Errors: KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
 KilnStatus kiln_close(struct KilnGenerator generator);
 
-// The text of the last error in this thread: what was wrong and what is allowed. Empty if there was none; never null.
+// The text of the last error in this thread: what was wrong and what is allowed. Empty if there was none; never null. UTF-8
+// of one line or a few, of bounded length, without control characters but line ends and tabs.
 //
 // Threads: any; each has its own text.
 // Lifetime: the text stays until the next call in this thread that fails, or until the thread ends. It belongs to the

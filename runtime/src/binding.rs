@@ -2,15 +2,16 @@
 //! Rust's heap, and is the quickest of the ways to call.
 
 use crate::buffer::Raw;
+use crate::text::printable;
 use ort::session::Session;
 use ort::{AsPointer, sys};
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int};
 use std::ptr::{NonNull, null, null_mut};
 
 /// Most inputs of a generator: latent, class, image.
 pub(crate) const MAX_INPUTS: usize = 3;
 
-/// Batch sizes whose bindings are kept; another one takes the place of the oldest.
+/// Batch sizes whose bindings are kept; another one takes the place of the one that was not used for longest.
 pub const MAX_BINDINGS: usize = 8;
 
 /// Where ONNX Runtime reads and writes.
@@ -34,9 +35,11 @@ impl Port<'_> {
     /// # Errors
     /// More than the memory has.
     pub(crate) fn bytes(&self, batch: usize) -> Result<usize, String> {
-        let needed = batch * self.sample.iter().product::<usize>();
-        if needed <= self.memory.len {
-            return Ok(needed * self.memory.size);
+        let needed = self.sample.iter().try_fold(batch, |n, &size| n.checked_mul(size));
+        if let Some(needed) = needed.filter(|&needed| needed <= self.memory.len)
+            && let Some(bytes) = needed.checked_mul(self.memory.size)
+        {
+            return Ok(bytes);
         }
         Err(format!("{batch} samples of shape {:?} do not fit a buffer of {} elements", self.sample, self.memory.len))
     }
@@ -56,43 +59,42 @@ impl Port<'_> {
     }
 }
 
-/// The bindings of the batch sizes that were asked for last.
-#[derive(Default)]
-pub(crate) struct Bindings(heapless::Deque<Binding, MAX_BINDINGS>);
+/// The bindings of the batch sizes that were used last, the one used just now at the end.
+pub(crate) struct Bindings<B = Binding>(heapless::Vec<(usize, B), MAX_BINDINGS>);
 
-impl Bindings {
+impl<B> Default for Bindings<B> {
+    fn default() -> Self {
+        Self(heapless::Vec::new())
+    }
+}
+
+impl<B> Bindings<B> {
     /// The binding for `batch`; `make` makes it if there is none.
-    pub(crate) fn of(
-        &mut self,
-        batch: usize,
-        make: impl FnOnce() -> Result<Binding, String>,
-    ) -> Result<&mut Binding, String> {
-        let at = match self.0.iter().position(|binding| binding.batch == batch) {
-            Some(at) => at,
+    pub(crate) fn of(&mut self, batch: usize, make: impl FnOnce() -> Result<B, String>) -> Result<&mut B, String> {
+        match self.0.iter().position(|(bound, _)| *bound == batch) {
+            Some(at) => self.0[at..].rotate_left(1),
             None => {
                 let binding = make()?;
                 if self.0.is_full() {
-                    self.0.pop_front();
+                    self.0.remove(0);
                 }
                 // There is room: one was taken out.
-                let _ = self.0.push_back(binding);
-                self.0.len() - 1
+                let _ = self.0.push((batch, binding));
             }
-        };
-        self.0.iter_mut().nth(at).ok_or_else(|| "no binding".into())
+        }
+        self.0.last_mut().map(|(_, binding)| binding).ok_or_else(|| "no binding".into())
     }
 
     /// Takes out the binding for `batch`.
     #[cfg(feature = "cuda")]
-    pub(crate) fn take(&mut self, batch: usize) -> Option<Binding> {
-        let at = self.0.iter().position(|binding| binding.batch == batch)?;
-        self.0.swap_remove_front(at)
+    pub(crate) fn take(&mut self, batch: usize) -> Option<B> {
+        let at = self.0.iter().position(|(bound, _)| *bound == batch)?;
+        Some(self.0.remove(at).1)
     }
 }
 
 /// The first samples of buffers, bound to a session's inputs and output.
 pub(crate) struct Binding {
-    batch: usize,
     binding: NonNull<sys::OrtIoBinding>,
     _values: heapless::Vec<Value, { MAX_INPUTS + 1 }>,
 }
@@ -124,7 +126,7 @@ impl Binding {
         // SAFETY: the session is alive; the out pointer is valid.
         check(unsafe { (ort::api().CreateIoBinding)(session.ptr().cast_mut(), &mut binding) })?;
         let binding = NonNull::new(binding).ok_or("no binding")?;
-        let mut bound = Self { batch, binding, _values: heapless::Vec::new() };
+        let mut bound = Self { binding, _values: heapless::Vec::new() };
         for input in inputs {
             // SAFETY: the caller's promise; names and values are alive, and ONNX Runtime keeps references of its own.
             unsafe {
@@ -161,25 +163,38 @@ impl Binding {
     }
 }
 
-/// How a session is to be run. On the CPU the default options do.
+/// How a session is to be run. On the CPU the default options do, unless a run is to be ended before its time.
 pub(crate) struct RunOptions(NonNull<sys::OrtRunOptions>);
 
 // SAFETY: the pointer belongs to this value alone, and ONNX Runtime's objects are bound to no thread.
 unsafe impl Send for RunOptions {}
+// SAFETY: what is shared is read, but for the flag that ends a run, which is made to be set while that reads it.
+unsafe impl Sync for RunOptions {}
 
 impl RunOptions {
     /// Options with these entries.
-    #[cfg(feature = "cuda")]
     pub(crate) fn new(entries: &[(&CStr, &CStr)]) -> Result<Self, String> {
+        /// `ORT_LOGGING_LEVEL_FATAL`: whoever asks hears the reason; the log would repeat it on the standard error stream.
+        const FATAL: c_int = 4;
         let mut options = null_mut();
         // SAFETY: the pointer is valid for writing.
         check(unsafe { (ort::api().CreateRunOptions)(&mut options) })?;
         let options = Self(NonNull::new(options).ok_or("no run options")?);
+        // SAFETY: the options are alive.
+        check(unsafe { (ort::api().RunOptionsSetRunLogSeverityLevel)(options.0.as_ptr(), FATAL) })?;
         for (key, value) in entries {
             // SAFETY: the options are alive, and copy both texts.
             check(unsafe { (ort::api().AddRunConfigEntry)(options.0.as_ptr(), key.as_ptr(), value.as_ptr()) })?;
         }
         Ok(options)
+    }
+
+    /// Whether runs with these options are to end, the one at hand included: with an error, before their next node.
+    pub(crate) fn terminate(&self, yes: bool) {
+        let api = ort::api();
+        let set = if yes { api.RunOptionsSetTerminate } else { api.RunOptionsUnsetTerminate };
+        // SAFETY: the options are alive; any thread may do this. It sets a flag, which cannot fail.
+        let _ = check(unsafe { set(self.0.as_ptr()) });
     }
 }
 
@@ -203,6 +218,7 @@ impl Value {
         let (mut info, mut value) = (null_mut(), null_mut());
         let allocator = sys::OrtAllocatorType::OrtDeviceAllocator;
         let default = sys::OrtMemType::OrtMemTypeDefault;
+        let bytes = memory.len.checked_mul(memory.size).ok_or("more bytes than there can be")?;
         // SAFETY: all pointers are valid; the description of the memory is copied by the value and released after.
         unsafe {
             check(match place {
@@ -213,7 +229,7 @@ impl Value {
             let made = check((ort::api().CreateTensorWithDataAsOrtValue)(
                 info,
                 memory.data,
-                memory.len * memory.size,
+                bytes,
                 shape.as_ptr(),
                 shape.len(),
                 memory.element,
@@ -238,8 +254,46 @@ pub(crate) fn check(status: sys::OrtStatusPtr) -> Result<(), String> {
     let Some(status) = NonNull::new(status.0) else { return Ok(()) };
     // SAFETY: the status is alive until it is released, and its message with it.
     unsafe {
-        let message = CStr::from_ptr((ort::api().GetErrorMessage)(status.as_ptr())).to_string_lossy().into_owned();
+        // It quotes names of the model's.
+        let message = printable(&CStr::from_ptr((ort::api().GetErrorMessage)(status.as_ptr())).to_string_lossy());
         (ort::api().ReleaseStatus)(status.as_ptr());
         Err(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::{Buffer, Host};
+    use crate::model::Precision;
+
+    #[test]
+    fn the_size_that_was_not_used_for_longest_goes() {
+        let (mut bindings, mut made) = (Bindings::<usize>::default(), Vec::new());
+        let mut of = |batch: usize| {
+            let make = || {
+                made.push(batch);
+                Ok(batch * 10)
+            };
+            assert_eq!(bindings.of(batch, make), Ok(&mut (batch * 10)));
+            std::mem::take(&mut made).len()
+        };
+        assert!((1..=MAX_BINDINGS).all(|batch| of(batch) == 1));
+        // The one that was made first is used again; the next to go is then the second.
+        assert_eq!([1, MAX_BINDINGS + 1, 1, 2, 1].map(&mut of), [0, 1, 0, 1, 0]);
+        assert_eq!(of(3), 1, "made room for the second");
+        assert_eq!(bindings.of(99, || Err("no".into())), Err("no".into()));
+        assert_eq!(bindings.of(1, || Err("it was lost".into())), Ok(&mut 10));
+    }
+
+    #[test]
+    fn sizes_that_no_number_holds_do_not_fit() {
+        let mut buffer = Buffer::floats(Precision::F32, 6, Host::Heap).expect("there is memory");
+        let mut bytes = |batch: usize, sample: &[usize]| Port { name: c"z", memory: buffer.raw(), sample }.bytes(batch);
+        assert_eq!((bytes(2, &[3]), bytes(1, &[])), (Ok(24), Ok(4)));
+        for (batch, sample) in [(3, &[3][..]), (2, &[usize::MAX]), (usize::MAX, &[2, 2]), (1, &[usize::MAX / 2, 3])] {
+            let error = bytes(batch, sample).expect_err("does not fit");
+            assert!(error.contains("6 elements"), "{error}");
+        }
     }
 }

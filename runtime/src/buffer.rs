@@ -7,6 +7,7 @@ use half::f16;
 use ort::sys::ONNXTensorElementDataType as Type;
 use std::ffi::c_void;
 use std::ops::{Deref, DerefMut};
+use std::ptr::{NonNull, slice_from_raw_parts_mut};
 
 /// Where a generator's memory is allocated.
 #[derive(Clone, Copy)]
@@ -18,9 +19,10 @@ pub(crate) enum Host {
     Pinned(&'static Cudart),
 }
 
-/// A slice that stays where it is.
+/// A slice that stays where it is, and that others than Rust have the address of: it is borrowed only as long as it is looked
+/// at, and its address is that of the memory, not of a borrow, which the next one would end.
 pub(crate) enum Slab<T> {
-    Heap(Box<[T]>),
+    Heap(Heap<T>),
     #[cfg(feature = "cuda")]
     Pinned(Pinned<T>),
 }
@@ -28,10 +30,19 @@ pub(crate) enum Slab<T> {
 impl<T: Copy> Slab<T> {
     fn new(value: T, len: usize, host: Host) -> Result<Self, String> {
         match host {
-            Host::Heap => Ok(Self::Heap(vec![value; len].into())),
+            Host::Heap => Ok(Self::Heap(Heap::new(value, len))),
             #[cfg(feature = "cuda")]
             Host::Pinned(cudart) => Pinned::new(cudart, value, len).map(Self::Pinned),
         }
+    }
+
+    fn raw(&mut self, element: Type) -> Raw {
+        let (data, len) = match self {
+            Self::Heap(memory) => (memory.data, memory.len),
+            #[cfg(feature = "cuda")]
+            Self::Pinned(memory) => memory.raw_parts(),
+        };
+        Raw { data: data.as_ptr().cast(), len, size: size_of::<T>(), element }
     }
 }
 
@@ -40,9 +51,9 @@ impl<T> Deref for Slab<T> {
 
     fn deref(&self) -> &[T] {
         match self {
-            Self::Heap(slice) => slice,
+            Self::Heap(memory) => memory,
             #[cfg(feature = "cuda")]
-            Self::Pinned(slice) => slice,
+            Self::Pinned(memory) => memory,
         }
     }
 }
@@ -50,10 +61,51 @@ impl<T> Deref for Slab<T> {
 impl<T> DerefMut for Slab<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         match self {
-            Self::Heap(slice) => slice,
+            Self::Heap(memory) => memory,
             #[cfg(feature = "cuda")]
-            Self::Pinned(slice) => slice,
+            Self::Pinned(memory) => memory,
         }
+    }
+}
+
+/// A boxed slice in parts.
+pub(crate) struct Heap<T> {
+    data: NonNull<T>,
+    len: usize,
+}
+
+// SAFETY: the memory belongs to this value alone, as that of a box.
+unsafe impl<T: Send> Send for Heap<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Heap<T> {}
+
+impl<T: Copy> Heap<T> {
+    fn new(value: T, len: usize) -> Self {
+        let data = NonNull::from(Box::leak(vec![value; len].into_boxed_slice()));
+        Self { data: data.cast(), len }
+    }
+}
+
+impl<T> Deref for Heap<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: so many elements are there; who else has the address does nothing with it while they are borrowed.
+        unsafe { std::slice::from_raw_parts(self.data.as_ptr(), self.len) }
+    }
+}
+
+impl<T> DerefMut for Heap<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above, and borrowed by nobody else.
+        unsafe { std::slice::from_raw_parts_mut(self.data.as_ptr(), self.len) }
+    }
+}
+
+impl<T> Drop for Heap<T> {
+    fn drop(&mut self) {
+        // SAFETY: it came from a box of this length, and is given back once.
+        drop(unsafe { Box::from_raw(slice_from_raw_parts_mut(self.data.as_ptr(), self.len)) });
     }
 }
 
@@ -87,9 +139,9 @@ impl Buffer {
     /// The whole of it, for others than Rust.
     pub(crate) fn raw(&mut self) -> Raw {
         match self {
-            Self::F16(b) => Raw::new(b.as_mut_ptr(), b.len(), Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16),
-            Self::F32(b) => Raw::new(b.as_mut_ptr(), b.len(), Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT),
-            Self::I64(b) => Raw::new(b.as_mut_ptr(), b.len(), Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64),
+            Self::F16(memory) => memory.raw(Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16),
+            Self::F32(memory) => memory.raw(Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT),
+            Self::I64(memory) => memory.raw(Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64),
         }
     }
 }
@@ -110,8 +162,26 @@ unsafe impl Send for Raw {}
 // SAFETY: as above.
 unsafe impl Sync for Raw {}
 
-impl Raw {
-    fn new<T>(data: *mut T, len: usize, element: Type) -> Self {
-        Self { data: data.cast(), len, size: size_of::<T>(), element }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What ONNX Runtime and the generator do in turns, to be run under Miri, too: `cargo +nightly miri test buffer::tests`.
+    #[test]
+    fn an_address_outlives_borrows() {
+        let mut buffer = Buffer::floats(Precision::F32, 3, Host::Heap).expect("there is memory");
+        let raw = buffer.raw();
+        assert_eq!((raw.len, raw.size), (3, 4));
+        let Buffer::F32(values) = &mut buffer else { panic!("of another type") };
+        for round in 0..3 {
+            values[1] = round as f32;
+            // SAFETY: the memory is alive, and borrowed by nobody.
+            unsafe {
+                let data = raw.data.cast::<f32>();
+                assert_eq!(data.add(1).read(), round as f32);
+                data.add(2).write(round as f32 + 0.5);
+            }
+            assert_eq!(values[..], [0., round as f32, round as f32 + 0.5]);
+        }
     }
 }

@@ -342,6 +342,11 @@ impl<T: Copy> Pinned<T> {
         }
         Ok(pinned)
     }
+
+    /// Address and number of elements, for others than Rust.
+    pub(crate) fn raw_parts(&self) -> (NonNull<T>, usize) {
+        (self.data, self.len)
+    }
 }
 
 impl<T> Deref for Pinned<T> {

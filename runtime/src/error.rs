@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// Errors of the runtime. Messages are lower-case and name the file, the shapes, the limit, and the next step.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// ONNX Runtime was not found or could not be loaded.
@@ -35,9 +35,15 @@ pub enum Error {
     /// An argument outside its range.
     #[error("{0}")]
     Argument(String),
-    /// ONNX Runtime failed while running a model that it had loaded.
-    #[error("ONNX Runtime failed: {0}")]
-    Run(String),
+    /// A model that was loaded did not run to its end: ONNX Runtime failed, or [`Options::time_limit`](crate::Options) or a
+    /// [`Canceller`](crate::Canceller) ended the call. The generator can be used again.
+    #[error("model {}: {what}", path.display())]
+    Run {
+        /// The model's file.
+        path: PathBuf,
+        /// What happened, and what to do.
+        what: String,
+    },
 }
 
 /// A result with this crate's error.

@@ -1,11 +1,12 @@
 //! A generator: opened once, checked, and sampled from.
 
-use crate::binding::{Binding, Bindings, MAX_INPUTS, Place, Port};
+use crate::binding::{Binding, Bindings, MAX_INPUTS, Place, Port, RunOptions};
 use crate::buffer::{Buffer, Host};
+use crate::control::{Canceller, Control};
 use crate::cuda::backend;
 use crate::error::{Error, Result};
 #[cfg(feature = "cuda")]
-use crate::gpu::Ports;
+use crate::gpu::{ASYNCHRONOUS, Ports};
 use crate::model::{CLASS, IMAGE, IMAGE_IN, LATENT, ModelInfo, Precision};
 use crate::options::{Options, Provider, Start};
 use crate::pixels::Pixel;
@@ -48,6 +49,7 @@ pub struct Generator {
     model: Arc<Model>,
     /// Two latents, the ends of a step of a walk.
     scratch: Box<[f32]>,
+    control: Arc<Control>,
 }
 
 impl fmt::Debug for Generator {
@@ -70,7 +72,7 @@ impl Generator {
     ///
     /// # Errors
     /// Options out of range, no ONNX Runtime, a provider that does not work, a file that is no generator or does not
-    /// reproduce its self-test.
+    /// reproduce its self-test, or not within [`Options::time_limit`].
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self> {
         options.check()?;
         let path = path.as_ref();
@@ -100,7 +102,10 @@ impl Generator {
     /// # Errors
     /// A file that is no such generator or does not reproduce its self-test. The old weights then stay.
     pub fn swap_weights(&mut self, weights: impl AsRef<Path>) -> Result<()> {
-        *self = Self::tested(self.model.with_weights(weights.as_ref())?, weights.as_ref())?;
+        let mut swapped = Self::tested(self.model.with_weights(weights.as_ref())?, weights.as_ref())?;
+        // Whoever can cancel the calls of this one still can.
+        swapped.control = self.control.clone();
+        *self = swapped;
         Ok(())
     }
 
@@ -121,7 +126,7 @@ impl Generator {
         }
         // On a GPU always: by this it is known to work.
         if generator.model.options().start == Start::Steady || on_cuda {
-            generator.self_test().map_err(|what| Error::Model { path: path.to_owned(), what })?;
+            generator.self_test(path)?;
         }
         Ok(generator)
     }
@@ -134,26 +139,28 @@ impl Generator {
             Precision::F32 => 4,
         };
         let per_image = (info.latent_dim + image_in + info.image.len()) * element + size_of::<i64>();
-        if n * per_image > MAX_BUFFER_BYTES {
+        if n.checked_mul(per_image).is_none_or(|bytes| bytes > MAX_BUFFER_BYTES) {
             let most = MAX_BUFFER_BYTES / per_image;
             let what = format!("options.max_batch is {n}, images this large allow at most {most}");
             return Err(Error::Argument(what));
         }
-        let host = match model.runner() {
-            Runner::Cpu { .. } => Host::Heap,
+        let (host, run_with): (_, &[_]) = match model.runner() {
+            Runner::Cpu { .. } => (Host::Heap, &[]),
             #[cfg(feature = "cuda")]
-            Runner::Cuda(gpu) => Host::Pinned(gpu.backend().cudart),
+            Runner::Cuda(gpu) => (Host::Pinned(gpu.backend().cudart), &[ASYNCHRONOUS]),
         };
-        let floats = |len: usize| Buffer::floats(info.precision, n * len, host).map_err(Error::Run);
+        let fail = |what: String| Error::Run { path: model.path().to_owned(), what };
+        let floats = |len: usize| Buffer::floats(info.precision, n * len, host).map_err(fail);
         Ok(Self {
             bindings: Bindings::default(),
             inputs: Inputs {
                 latent: floats(info.latent_dim)?,
-                class: (info.classes > 0).then(|| Buffer::labels(n, host)).transpose().map_err(Error::Run)?,
+                class: (info.classes > 0).then(|| Buffer::labels(n, host)).transpose().map_err(fail)?,
                 image: info.image_in.map(|image| floats(image.len())).transpose()?,
             },
             image: floats(info.image.len())?,
             scratch: vec![0.; 2 * info.latent_dim].into(),
+            control: Control::new(model.options().time_limit, run_with).map_err(fail)?,
             model,
         })
     }
@@ -209,8 +216,8 @@ impl Generator {
     /// [`Self::max_batch`]. Allocates nothing on Rust's heap.
     ///
     /// # Errors
-    /// A length that is no whole number of images or is too large, a request that does not fit the generator, or a failure
-    /// inside ONNX Runtime.
+    /// A length that is no whole number of images or is too large, a request that does not fit the generator, a failure
+    /// inside ONNX Runtime, or a call that was ended: by [`Options::time_limit`], or a [`Canceller`].
     pub fn draw<T: Pixel>(&mut self, request: &Request<'_>, out: &mut [T]) -> Result<()> {
         let len = self.info().image.len();
         let n = out.len() / len;
@@ -236,14 +243,45 @@ impl Generator {
     /// A number of images out of range, and as [`Self::draw`].
     pub fn values(&mut self, request: &Request<'_>, n: usize) -> Result<Values<'_>> {
         self.check_batch(n)?;
+        self.call(|generator, options| generator.compute(request, n, options))?;
+        self.computed(n)
+    }
+
+    /// Something that ends this generator's calls from other threads, while it is in use: [`Self::draw`], [`Self::values`] and
+    /// [`Self::warm_up`]. Clones have cancellers of their own. For a GPU see [`Options::time_limit`].
+    pub fn canceller(&self) -> Canceller {
+        self.control.canceller()
+    }
+
+    /// A call that can be ended meanwhile, if somebody could: `work` is given what to run with.
+    fn call(&mut self, work: impl FnOnce(&mut Self, Option<&RunOptions>) -> Result<()>) -> Result<()> {
+        let Some(call) = self.control.begin() else { return work(self, None) };
+        // What has succeeded all the same is no error.
+        work(self, Some(call.options())).map_err(|error| call.told().map_or(error, |told| self.failed(told)))
+    }
+
+    /// Runs the inputs that `request` asks for.
+    fn compute(&mut self, request: &Request<'_>, n: usize, options: Option<&RunOptions>) -> Result<()> {
         request.write(self.model.info(), n, &mut self.inputs, &mut self.scratch)?;
-        self.run(n)?;
+        self.run(n, options)
+    }
+
+    /// The first `n` images.
+    fn computed(&self, n: usize) -> Result<Values<'_>> {
         let len = n * self.info().image.len();
         match &self.image {
             Buffer::F16(image) => Ok(Values::F16(&image[..len])),
             Buffer::F32(image) => Ok(Values::F32(&image[..len])),
-            Buffer::I64(_) => Err(Error::Run("images are no labels".into())),
+            Buffer::I64(_) => Err(self.failed("images are no labels".into())),
         }
+    }
+
+    fn failed(&self, what: String) -> Error {
+        Error::Run { path: self.path().to_owned(), what }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.model.path()
     }
 
     fn check_batch(&self, n: usize) -> Result<()> {
@@ -262,15 +300,17 @@ impl Generator {
     /// and [`Self::why_plain`] why. Where sizes take turns, warming them up matters most: cuDNN plans anew for every change.
     ///
     /// # Errors
-    /// A batch that [`Self::sample`] would not take, or a failure inside ONNX Runtime.
+    /// A batch that [`Self::sample`] would not take, a failure inside ONNX Runtime, or a call that was ended.
     pub fn warm_up(&mut self, batch: usize) -> Result<()> {
         self.check_batch(batch)?;
         #[cfg(feature = "cuda")]
         if self.provider() == Provider::Cuda {
             return self.record(batch);
         }
-        self.run(batch)?;
-        self.run(batch)
+        self.call(|generator, options| {
+            generator.run(batch, options)?;
+            generator.run(batch, options)
+        })
     }
 
     /// Whether batches of this size are replayed as a CUDA graph: after [`Self::warm_up`] on a GPU. Never on the CPU.
@@ -293,11 +333,11 @@ impl Generator {
         }
     }
 
-    /// Runs the first `batch` samples of the inputs.
-    fn run(&mut self, batch: usize) -> Result<()> {
+    /// Runs the first `batch` samples of the inputs; without options, with the default ones.
+    fn run(&mut self, batch: usize, options: Option<&RunOptions>) -> Result<()> {
         let model = &*self.model;
         model.check_process()?;
-        match model.runner() {
+        let ran = match model.runner() {
             Runner::Cpu { session, .. } => {
                 let bind = || {
                     let (info, inputs, image) = (model.info(), &mut self.inputs, &mut self.image);
@@ -307,18 +347,19 @@ impl Generator {
                         unsafe { Binding::new(session, batch, Place::Host, inputs, image) }
                     })
                 };
-                self.bindings.of(batch, bind).and_then(|binding| binding.run(session, None)).map_err(Error::Run)
+                self.bindings.of(batch, bind).and_then(|binding| binding.run(session, options))
             }
             #[cfg(feature = "cuda")]
             Runner::Cuda(gpu) => with_ports(model.info(), &mut self.inputs, &mut self.image, |inputs, image| {
                 // SAFETY: the buffers are pinned, made for this model, and borrowed for the call.
-                unsafe { gpu.run(batch, &Ports { inputs, image }) }
-            })
-            .map_err(Error::Run),
-        }
+                unsafe { gpu.run(batch, &Ports { inputs, image }, options) }
+            }),
+        };
+        ran.map_err(|e| Error::Run { path: model.path().to_owned(), what: format!("ONNX Runtime failed: {e}") })
     }
 
-    fn self_test(&mut self) -> std::result::Result<(), String> {
+    /// Draws the sample that the file at `path` says it draws.
+    fn self_test(&mut self, path: &Path) -> Result<()> {
         let info = self.info();
         let test = info.self_test.clone();
         let grey = vec![0f32; info.image_in.map_or(0, |image| image.len())];
@@ -327,18 +368,19 @@ impl Generator {
             request = request.image(&grey);
         }
         let mut image = vec![0f32; info.image.len()];
-        self.draw(&request, &mut image).map_err(|e| e.to_string())?;
+        self.draw(&request, &mut image)?;
         for &(at, expected) in &test.points {
             // In this form a NaN fails, too.
             let close = image.get(at).is_some_and(|found| (found - expected).abs() <= test.tolerance);
             if !close {
-                return Err(format!(
+                let what = format!(
                     "fails its self-test: value {at} of seed {} is {:?}, must be {expected} within {}; the file is damaged, \
                      or this ONNX Runtime computes it wrongly",
                     test.seed,
                     image.get(at),
                     test.tolerance
-                ));
+                );
+                return Err(Error::Model { path: path.to_owned(), what });
             }
         }
         Ok(())

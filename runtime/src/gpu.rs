@@ -18,7 +18,7 @@ use std::ffi::CStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A run returns when its work is in the stream, rather than done: the copy of the image comes after it.
-const ASYNCHRONOUS: (&CStr, &CStr) = (c"disable_synchronize_execution_providers", c"1");
+pub(crate) const ASYNCHRONOUS: (&CStr, &CStr) = (c"disable_synchronize_execution_providers", c"1");
 /// No node may run on the CPU: the session is then refused.
 const NO_CPU: (&str, &str) = ("session.disable_cpu_ep_fallback", "1");
 
@@ -185,7 +185,8 @@ impl Gpu {
         self.backend
     }
 
-    /// Runs the first `batch` samples of the ports, by the recording if there is one.
+    /// Runs the first `batch` samples of the ports, by the recording if there is one, else with `options`, which have
+    /// [`ASYNCHRONOUS`] in them, if the caller has some.
     ///
     /// # Errors
     /// What CUDA or ONNX Runtime say.
@@ -193,9 +194,14 @@ impl Gpu {
     /// # Safety
     /// The ports' memory is pinned, as large as they say, laid out as that of all other calls, and nobody else uses it
     /// before this returns.
-    pub(crate) unsafe fn run(&self, batch: usize, ports: &Ports<'_>) -> Result<(), String> {
+    pub(crate) unsafe fn run(
+        &self,
+        batch: usize,
+        ports: &Ports<'_>,
+        options: Option<&RunOptions>,
+    ) -> Result<(), String> {
         // SAFETY: the caller's promise.
-        unsafe { self.state().run(batch, ports) }
+        unsafe { self.state().run(batch, ports, options) }
     }
 
     /// Records the work of a batch of this size, to be replayed by [`Self::run`] from then on. Nothing can be allocated
@@ -242,10 +248,10 @@ impl State {
     ///
     /// # Safety
     /// As [`Gpu::run`].
-    unsafe fn run(&mut self, batch: usize, ports: &Ports<'_>) -> Result<(), String> {
+    unsafe fn run(&mut self, batch: usize, ports: &Ports<'_>, options: Option<&RunOptions>) -> Result<(), String> {
         let _device = self.backend.cudart.on_device()?;
         // SAFETY: the caller's promise.
-        let queued = unsafe { self.queue(batch, ports) };
+        let queued = unsafe { self.queue(batch, ports, options) };
         // Also after an error: what is in the stream uses the caller's memory.
         let done = self.stream.synchronize();
         queued.and(done)
@@ -255,7 +261,7 @@ impl State {
     ///
     /// # Safety
     /// As [`Gpu::run`], and the memory is not used before the stream has been waited for.
-    unsafe fn queue(&mut self, batch: usize, ports: &Ports<'_>) -> Result<(), String> {
+    unsafe fn queue(&mut self, batch: usize, ports: &Ports<'_>, options: Option<&RunOptions>) -> Result<(), String> {
         let memory = match &mut self.memory {
             Some(memory) => memory,
             none => none.insert(Memory::like(ports, self.backend)?),
@@ -276,7 +282,7 @@ impl State {
                     Binding::new(&self.session, batch, place, inputs, memory.image.port())
                 };
                 let binding = self.bindings.of(batch, bind)?;
-                self.backend.provider.run(&self.session, binding, &self.options)?;
+                self.backend.provider.run(&self.session, binding, options.unwrap_or(&self.options))?;
             }
         }
         // SAFETY: the caller's promise.

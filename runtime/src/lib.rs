@@ -53,6 +53,9 @@ mod buffer;
 #[cfg(feature = "capi")]
 pub mod capi;
 mod checksums;
+mod control;
+#[cfg(test)]
+mod counting;
 mod cuda;
 #[cfg(feature = "cuda")]
 mod device;
@@ -63,6 +66,7 @@ mod generator;
 mod gpu;
 mod graph;
 mod latent;
+mod lending;
 mod model;
 mod operators;
 mod options;
@@ -74,11 +78,13 @@ mod rows;
 mod session;
 mod stream;
 mod text;
+mod watchdog;
 mod weights;
 mod wire;
 
 pub use binding::MAX_BINDINGS;
 pub use checksums::Checksums;
+pub use control::Canceller;
 pub use cuda::{MAX_GRAPHS, cuda};
 pub use engine::{EngineInfo, engine_info, environment};
 pub use error::{Error, Result};
@@ -93,3 +99,5 @@ pub use pixels::Pixel;
 pub use pool::{MAX_POOL, Pool};
 pub use request::{MAX_VALUE, Request, Walk};
 pub use stream::{MAX_FRAMES, Stream};
+#[doc(hidden)]
+pub use text::{one_line, printable};

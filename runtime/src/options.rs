@@ -1,8 +1,10 @@
 //! How a generator is opened.
 
 use crate::error::{Error, Result};
+use crate::text::shown;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Most images a call, whatever the options.
 pub const MAX_BATCH: usize = 4096;
@@ -40,7 +42,7 @@ impl FromStr for Provider {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
             "cuda" => Ok(Self::Cuda),
-            _ => Err(format!("{text:?} is no provider, allowed are auto, cpu and cuda")),
+            _ => Err(format!("{} is no provider, allowed are auto, cpu and cuda", shown(text))),
         }
     }
 }
@@ -73,6 +75,13 @@ pub struct Options {
     pub max_batch: usize,
     /// What opening is good for. Default: [`Start::Steady`].
     pub start: Start,
+    /// How long a call may take that draws or warms up, and the self-test at opening: one that takes longer is ended after
+    /// the layer at hand, with [`Error::Run`]. `None`: as long as it takes. Default: `None`.
+    ///
+    /// A thread, one a process, looks at the time. On a GPU layers are put into its queue, mostly long before they are computed:
+    /// what ends is the queueing, and what is in the queue already is waited for. A replay
+    /// ([`Generator::warm_up`](crate::Generator::warm_up)) and a warm-up there are not ended.
+    pub time_limit: Option<Duration>,
     /// Whether transposed convolutions are written as ordinary ones, where they can be; `None` for what is best where it runs.
     /// To measure what the other way is like: whether that draws the same bits each time is then for the caller to see.
     #[doc(hidden)]
@@ -87,6 +96,7 @@ impl Default for Options {
             spinning: false,
             max_batch: 64,
             start: Start::Steady,
+            time_limit: None,
             rewrite: None,
         }
     }
@@ -98,6 +108,9 @@ impl Options {
             if !(1..=most).contains(&value) {
                 return Err(Error::Argument(format!("options.{name} is {value}, allowed is 1 to {most}")));
             }
+        }
+        if self.time_limit == Some(Duration::ZERO) {
+            return Err(Error::Argument("options.time_limit is 0, allowed is a longer time, or none".into()));
         }
         Ok(())
     }

@@ -143,7 +143,7 @@ impl<'a> Request<'a> {
             (Latents::Walk(Walk { steps: 0, .. }), _) => {
                 return argument("the walk has 0 steps, allowed is 1 or more".into());
             }
-            (Latents::Given(z), _) if z.len() != n * info.latent_dim => {
+            (Latents::Given(z), _) if Some(z.len()) != n.checked_mul(info.latent_dim) => {
                 let (len, width) = (z.len(), info.latent_dim);
                 return argument(format!("there are {len} values of latents, {n} images take {n} x {width}"));
             }
@@ -172,7 +172,7 @@ impl<'a> Request<'a> {
             None if given => argument("an image is given, but the generator takes none".into()),
             None => Ok(()),
             Some(_) if !given => argument("the generator makes images from images: give one with the request".into()),
-            Some(one) if len != one && len != n * one => {
+            Some(one) if len != one && Some(len) != n.checked_mul(one) => {
                 argument(format!("the images given have {len} values, allowed are {one} or {n} x {one}"))
             }
             Some(_) => Ok(()),

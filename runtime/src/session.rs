@@ -116,7 +116,8 @@ impl Model {
             #[cfg(feature = "cuda")]
             Runner::Cuda(_) => "on a GPU".into(),
         };
-        Err(Error::Run(format!("the generator was opened {what} before this process was forked; open it in the child")))
+        let what = format!("was opened {what} before this process was forked; open it in the child");
+        Err(Error::Run { path: self.path.clone(), what })
     }
 
     pub(crate) fn is_rewritten(&self) -> bool {

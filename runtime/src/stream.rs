@@ -11,6 +11,7 @@ use crate::pixels::Pixel;
 use crate::request::Request;
 use heapless::spsc::{Consumer, Producer, Queue};
 use std::fmt;
+use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -50,8 +51,9 @@ pub struct Stream<T: Pixel> {
     producer_thread: Thread,
     missed: u64,
     info: ModelInfo,
-    // Last, and freed after the thread has ended and the ends above are no longer used.
-    queues: Queues<T>,
+    path: PathBuf,
+    // Last: freed after the thread has ended and the ends above are no longer used.
+    _queues: Queues<T>,
 }
 
 /// What both sides look at.
@@ -64,7 +66,7 @@ struct Shared {
     woken: (Mutex<()>, Condvar),
     has_ended: AtomicBool,
     /// Why the producer has ended, if an error was the reason.
-    failed: Mutex<Option<String>>,
+    failed: Mutex<Option<Error>>,
     drawn: AtomicU64,
 }
 
@@ -81,7 +83,16 @@ impl<T: Pixel> Stream<T> {
     /// # Errors
     /// A number of frames out of range; a request with an end (latents or classes given one by one) or one that the
     /// generator refuses; no thread to be had.
-    pub fn start(mut generator: Generator, request: Request<'static>, frames: usize) -> Result<Self> {
+    pub fn start(generator: Generator, request: Request<'static>, frames: usize) -> Result<Self> {
+        Self::start_on(thread::Builder::new().name("kiln stream".into()), generator, request, frames)
+    }
+
+    fn start_on(
+        thread: thread::Builder,
+        mut generator: Generator,
+        request: Request<'static>,
+        frames: usize,
+    ) -> Result<Self> {
         if !(1..=MAX_FRAMES).contains(&frames) {
             return Err(Error::Argument(format!(
                 "the stream's length is {frames} frames, allowed is 1 to {MAX_FRAMES}"
@@ -91,13 +102,16 @@ impl<T: Pixel> Stream<T> {
             let what = "a stream has no end: give it a seed or a walk, and one class for all frames";
             return Err(Error::Argument(what.into()));
         }
-        let info = generator.info().clone();
+        let (info, path) = (generator.info().clone(), generator.path().to_owned());
+        let fail = |what: String| Error::Run { path: path.clone(), what };
         let frame = || vec![T::default(); info.image.len()].into_boxed_slice();
         // What is wrong with the request is said here, not by the first frame.
         generator.draw(&request, &mut frame())?;
 
         let queues = Queues::new();
-        let ((mut to_consumer, finished), (mut used, mut to_producer)) = queues.split();
+        // SAFETY: what the ends are moved to, this side's struct and the thread, is dropped before the queues: the one as they
+        // are its last field, the other as it is waited for, if it has started.
+        let ((mut to_consumer, finished), (mut used, mut to_producer)) = unsafe { queues.split() };
         for _ in 0..frames {
             // There is room for `MAX_FRAMES`.
             let _ = used.enqueue(frame());
@@ -117,7 +131,7 @@ impl<T: Pixel> Stream<T> {
             for index in 0.. {
                 let Some(mut frame) = theirs.wait_for_room(&mut to_producer) else { return };
                 if let Err(error) = generator.draw(&request.later(index), &mut frame) {
-                    return theirs.fail(&error);
+                    return theirs.fail(error);
                 }
                 // There is room: there are no more frames than the queue is long.
                 let _ = to_consumer.enqueue(frame);
@@ -125,13 +139,10 @@ impl<T: Pixel> Stream<T> {
                 theirs.wake_consumer();
             }
         };
-        let producer = thread::Builder::new()
-            .name("kiln stream".into())
-            .spawn(produce)
-            .map_err(|e| Error::Run(format!("cannot start the stream's thread: {e}")))?;
+        let producer = thread.spawn(produce).map_err(|e| fail(format!("cannot start the stream's thread: {e}")))?;
         let producer_thread = producer.thread().clone();
         let (current, producer) = (frame(), Some(OfProcess::new(producer)));
-        Ok(Self { finished, used, current, shared, producer, producer_thread, missed: 0, info, queues })
+        Ok(Self { finished, used, current, shared, producer, producer_thread, missed: 0, info, path, _queues: queues })
     }
 }
 
@@ -206,14 +217,15 @@ impl<T: Pixel> Stream<T> {
     fn check(&self) -> Result<()> {
         if self.producer.as_ref().is_some_and(|producer| !producer.is_ours()) {
             let what = "the stream was started before this process was forked, which has not its thread; start one in the child";
-            return Err(Error::Run(what.into()));
+            return Err(Error::Run { path: self.path.clone(), what: what.into() });
         }
         // A frame that came in between is taken first.
         if !self.shared.has_ended.load(Ordering::Acquire) || self.finished.ready() {
             return Ok(());
         }
-        let failed = self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        Err(Error::Run(failed.clone().unwrap_or_else(|| "the stream's thread has ended".into())))
+        let failed = self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let panicked = || Error::Run { path: self.path.clone(), what: "the stream's thread has ended".into() };
+        Err(failed.unwrap_or_else(panicked))
     }
 }
 
@@ -225,8 +237,6 @@ impl<T: Pixel> Drop for Stream<T> {
             // A panic there has nothing that this side could still lose.
             let _ = producer.join();
         }
-        // SAFETY: the producer's thread has ended, and with it its ends of the queues; this side's are not used again.
-        unsafe { self.queues.free() }
     }
 }
 
@@ -257,8 +267,8 @@ impl Shared {
         }
     }
 
-    fn fail(&self, error: &Error) {
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+    fn fail(&self, error: Error) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 }
 
@@ -289,18 +299,20 @@ impl<T> Queues<T> {
         Self { finished: new(), used: new() }
     }
 
-    /// Both ends of both queues, to be taken once.
-    fn split(&self) -> (Ends<T>, Ends<T>) {
-        // SAFETY: nobody else refers to the queues; the ends are given up before `free`, as its caller promises.
-        unsafe { ((*self.finished.as_ptr()).split(), (*self.used.as_ptr()).split()) }
-    }
-
-    /// Frees the queues and the frames in them.
+    /// Both ends of both queues.
     ///
     /// # Safety
-    /// To be called once, when the ends are no longer used.
-    unsafe fn free(&mut self) {
-        // SAFETY: both came from boxes; the rest is the caller's promise.
+    /// To be called once; the ends are not used after `self` is dropped.
+    unsafe fn split(&self) -> (Ends<T>, Ends<T>) {
+        // SAFETY: nobody else refers to the queues, which live as long as the ends are used, as the caller promises.
+        unsafe { ((*self.finished.as_ptr()).split(), (*self.used.as_ptr()).split()) }
+    }
+}
+
+impl<T> Drop for Queues<T> {
+    /// Frees the queues and the frames in them.
+    fn drop(&mut self) {
+        // SAFETY: both came from boxes; that the ends are no longer used is the promise of who split them.
         unsafe {
             drop(Box::from_raw(self.finished.as_ptr()));
             drop(Box::from_raw(self.used.as_ptr()));
@@ -316,8 +328,9 @@ mod tests {
     #[test]
     fn frames_go_round_and_are_freed() {
         for left in 0..3 {
-            let mut queues = Queues::<u8>::new();
-            let ((mut to_consumer, mut finished), (mut used, mut to_producer)) = queues.split();
+            let queues = Queues::<u8>::new();
+            // SAFETY: the thread is waited for, and this side's ends are dropped before the queues.
+            let ((mut to_consumer, mut finished), (mut used, mut to_producer)) = unsafe { queues.split() };
             for _ in 0..2 {
                 used.enqueue(vec![0; 3].into()).expect("there is room");
             }
@@ -344,8 +357,27 @@ mod tests {
                 used.enqueue(frame).expect("there is room");
             }
             producer.join().expect("no panic");
-            // SAFETY: the thread has ended; neither end is used again.
-            unsafe { queues.free() }
         }
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    fn a_thread_that_cannot_start_leaves_nothing_behind() {
+        use crate::counting::live_allocations;
+        let model = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/trivial.onnx");
+        let generator = Generator::open(model, &crate::Options::default()).unwrap_or_else(|e| panic!("{e}"));
+        let fails = || {
+            let generator = generator.try_clone().unwrap_or_else(|e| panic!("{e}"));
+            // No address space has room for this stack.
+            let thread = thread::Builder::new().stack_size(1 << 60);
+            let error =
+                Stream::<u8>::start_on(thread, generator, Request::seed(1), 5).expect_err("no thread").to_string();
+            assert!(error.contains("cannot start") && error.contains("trivial.onnx"), "{error}");
+        };
+        // What the first time allocates once for all.
+        fails();
+        let before = live_allocations();
+        (0..3).for_each(|_| fails());
+        assert_eq!(live_allocations(), before);
     }
 }

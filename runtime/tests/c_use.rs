@@ -8,6 +8,7 @@ use half::f16;
 use runtime::capi::*;
 use runtime::{Generator, Options, Request, Walk};
 use std::ffi::{CStr, CString};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
 fn everything_that_is_right_gives_what_the_crate_gives() {
@@ -167,4 +168,39 @@ fn streams_give_the_frames_that_the_crate_gives() {
     fails(next(frames, &mut out), KilnStatus::Handle, "closed");
     fails(try_next(frames, &mut out, &mut ready), KilnStatus::Handle, "closed");
     assert_eq!(missed(frames), Err(KilnStatus::Handle));
+}
+
+#[test]
+fn calls_end_when_they_take_too_long_or_another_thread_says_so() {
+    let _turn = turn();
+    let name = "slow.onnx";
+    let (large, one) = (4096, 128);
+    let generator = open(name, &KilnOptions { max_batch: large, ..options() }).unwrap_or_else(|_| panic!("{}", text()));
+    let mut out = vec![0u8; large as usize * one];
+    ok(kiln_cancel(generator));
+    ok(sample(generator, 3, 0, &mut out[..one]));
+    assert_eq!(out[..one], expected::<u8>(name, &Request::seed(3), 1), "what is over cancels nothing");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                ok(kiln_cancel(generator));
+                std::thread::yield_now();
+            }
+        });
+        let status = sample(generator, 3, 0, &mut out);
+        done.store(true, Ordering::Relaxed);
+        fails(status, KilnStatus::Run, "slow.onnx: the call was cancelled");
+    });
+    ok(sample(generator, 3, 0, &mut out[..one]));
+    assert_eq!(out[..one], expected::<u8>(name, &Request::seed(3), 1));
+    ok(kiln_close(generator));
+    fails(kiln_cancel(generator), KilnStatus::Handle, "closed");
+
+    let limited = KilnOptions { max_batch: large, time_limit_ms: 50, ..options() };
+    // On a machine that is very busy the self-test may take so long, too.
+    let generator = (0..20).find_map(|_| open(name, &limited).ok()).unwrap_or_else(|| panic!("{}", text()));
+    fails(sample(generator, 3, 0, &mut out), KilnStatus::Run, "options.time_limit, 50ms");
+    fails(kiln_warm_up(generator, large as usize), KilnStatus::Run, "options.time_limit, 50ms");
+    ok(kiln_close(generator));
 }

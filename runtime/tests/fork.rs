@@ -22,8 +22,7 @@ fn a_child_draws_with_one_thread_and_is_refused_with_more_and_none_hangs() {
         };
         assert_eq!(told("1"), "");
         let refusals = told("2");
-        let refusal =
-            "the generator was opened with 2 threads a call before this process was forked; open it in the child";
+        let refusal = "was opened with 2 threads a call before this process was forked; open it in the child";
         assert!(refusals.lines().count() == 2 && refusals.lines().all(|line| line.ends_with(refusal)), "{refusals}");
     }
 }

@@ -49,6 +49,23 @@ fn it_describes_the_file() {
 }
 
 #[test]
+fn what_a_file_says_of_itself_cannot_pretend_to_be_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = std::fs::read(format!("{}/tests/fixtures/trivial.onnx", env!("CARGO_MANIFEST_DIR"))).expect("reads");
+    // The name of its data, of which there is no other occurrence.
+    let at = model.windows(4).position(|bytes| bytes == b"none").expect("is there");
+    for (name, shown) in
+        [(&b"a\n\x1bb"[..], "data       a\\n\\u{1b}b ("), (b"a\xe2\x80\xae", "data       a\\u{202e} (")]
+    {
+        let hostile = [&model[..at], name, &model[at + 4..]].concat();
+        std::fs::write(folder.path().join("hostile.onnx"), hostile).expect("writes");
+        let output = sample(folder.path(), &["hostile.onnx", "--info"]);
+        let said = said(&output);
+        assert!(output.status.success() && said.lines().any(|line| line.starts_with(shown)), "{said}");
+    }
+}
+
+#[test]
 fn the_doctor_tells_what_works_and_how_fast() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = sample(folder.path(), &["--doctor", "MODEL", "--batch", "4"]);
@@ -69,6 +86,52 @@ fn the_doctor_tells_what_works_and_how_fast() {
     assert!(output.status.success() && said(&output).contains("none given"), "{}", said(&output));
     let output = sample(folder.path(), &["--doctor", "nothing.onnx"]);
     assert!(output.status.code() == Some(1) && said(&output).contains("nothing.onnx"), "{}", said(&output));
+}
+
+#[test]
+fn the_doctor_replays_the_self_test_whatever_the_start() {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+    let folder = tempfile::tempdir().expect("a folder");
+    let failing = format!("{fixtures}/failing-self-test.onnx");
+    for options in [&[][..], &["--fast-start"]] {
+        let output = sample(folder.path(), &[&["--doctor", &failing], options].concat());
+        let words = said(&output);
+        assert!(output.status.code() == Some(1) && words.contains("fails its self-test"), "{words}");
+        let output = sample(folder.path(), &[&["--doctor", "MODEL", "--batch", "1"], options].concat());
+        assert!(output.status.success() && said(&output).contains("self-test passes"), "{}", said(&output));
+    }
+    // One that begins with an image is measured, too.
+    let output = sample(folder.path(), &["--doctor", &format!("{fixtures}/image-to-image.onnx"), "--batch", "1"]);
+    assert!(output.status.success() && said(&output).contains("batch 1 "), "{}", said(&output));
+}
+
+#[test]
+fn images_are_made_from_a_picture() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pixels = [0, 50, 100, 150, 200, 255];
+    let file = std::fs::File::create(folder.path().join("in.png")).expect("creates");
+    let mut encoder = png::Encoder::new(file, 3, 2);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.write_header().expect("writes").write_image_data(&pixels).expect("writes");
+    for name in ["image-to-image.onnx", "conditional-image-to-image.onnx"] {
+        let model = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
+        let draw = |options: &[&str]| {
+            let arguments = [&[&model, "--seed", "7", "--count", "5", "--raw", "out.raw"], options].concat();
+            sample(folder.path(), &arguments)
+        };
+        let output = draw(&["--input", "in.png", "--batch", "2"]);
+        assert!(output.status.success(), "{}", said(&output));
+        let mut generator = runtime::Generator::open(&model, &runtime::Options::default()).expect("opens");
+        let mut expected = [0u8; 5 * 6];
+        generator.draw(&runtime::Request::seed(7).image_bytes(&pixels), &mut expected).expect("draws");
+        assert_eq!(std::fs::read(folder.path().join("out.raw")).expect("reads"), expected, "{name}");
+        let output = draw(&[]);
+        assert!(output.status.code() == Some(1) && said(&output).contains("--input FILE"), "{}", said(&output));
+        let output = draw(&["--input", "no.png"]);
+        assert!(output.status.code() == Some(1) && said(&output).contains("no.png"), "{}", said(&output));
+    }
+    let output = sample(folder.path(), &["MODEL", "--input", "in.png", "--raw", "x.raw"]);
+    assert!(output.status.code() == Some(1) && said(&output).contains("--input"), "{}", said(&output));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::generator::Generator;
 use crate::model::{ImageShape, Precision};
 use crate::options::{Options, Provider, Start};
 use crate::request::{Request, Walk};
+use std::time::Duration;
 
 /// An error that names the values an enumeration has.
 fn unknown<T>(name: &str, value: u32, allowed: &str) -> Result<T, Failure> {
@@ -14,9 +15,6 @@ fn unknown<T>(name: &str, value: u32, allowed: &str) -> Result<T, Failure> {
 }
 
 pub(super) fn options(options: &KilnOptions) -> Result<Options, Failure> {
-    if options.reserved != 0 {
-        return unknown("options.reserved", options.reserved, "0 only");
-    }
     Ok(Options {
         provider: match options.provider {
             KILN_PROVIDER_AUTO => Provider::Auto,
@@ -36,6 +34,7 @@ pub(super) fn options(options: &KilnOptions) -> Result<Options, Failure> {
             1 => true,
             other => unknown("options.spinning", other, "0 and 1")?,
         },
+        time_limit: (options.time_limit_ms > 0).then(|| Duration::from_millis(options.time_limit_ms.into())),
         ..Options::default()
     })
 }

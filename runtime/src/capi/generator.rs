@@ -6,6 +6,7 @@ use super::memory;
 use super::status::{Failure, KilnStatus, guard};
 use super::structs::{KILN_ELEMENT_F16, KILN_ELEMENT_F32, KILN_ELEMENT_U8, KilnInfo, KilnOptions, KilnRequest};
 use super::versions;
+use crate::control::Canceller;
 use crate::generator::Generator;
 use crate::options::Options;
 use crate::pixels::Pixel;
@@ -167,6 +168,17 @@ unsafe fn draw<T: Pixel>(
 #[unsafe(no_mangle)]
 pub extern "C" fn kiln_warm_up(generator: KilnGenerator, batch: usize) -> KilnStatus {
     guard(|| GENERATORS.with(generator.id, |generator| Ok(generator.warm_up(batch)?)))
+}
+
+/// Tells the kiln_sample, kiln_draw or kiln_warm_up that another thread has called on this handle to end, if there is one: it
+/// then comes back with KILN_STATUS_RUN, after the layer at hand, unless it was about to succeed anyway. Of no effect on
+/// calls that begin later. On a GPU what is in the device's queue already is waited for, and a warm-up is not ended.
+///
+/// Threads: any, at any time: it neither waits for the call nor is KILN_STATUS_BUSY.
+/// Errors: KILN_STATUS_HANDLE.
+#[unsafe(no_mangle)]
+pub extern "C" fn kiln_cancel(generator: KilnGenerator) -> KilnStatus {
+    guard(|| GENERATORS.reach(generator.id, Canceller::cancel).map(drop))
 }
 
 /// Puts the weights of the safetensors file at `path`, a generator of the same architecture, in place of this generator's.

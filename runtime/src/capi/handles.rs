@@ -4,6 +4,7 @@
 //! a closed handle is not taken for the next object in its place.
 
 use super::status::{Failure, KilnStatus, discard};
+use crate::control::Canceller;
 use crate::generator::Generator;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,29 +34,69 @@ pub struct KilnStream {
 pub(super) static GENERATORS: Table<Generator, KILN_MAX_GENERATORS> = Table::new(1, "generator");
 pub(super) static STREAMS: Table<super::stream::Running, KILN_MAX_STREAMS> = Table::new(2, "stream");
 
+/// What a table holds.
+pub(super) trait Object {
+    /// What can be done to an object while it is in use. It must not keep the object alive.
+    type Remote;
+
+    fn remote(&self) -> Self::Remote;
+}
+
+impl Object for Generator {
+    type Remote = Canceller;
+
+    fn remote(&self) -> Canceller {
+        self.canceller()
+    }
+}
+
+impl Object for super::stream::Running {
+    type Remote = ();
+
+    fn remote(&self) {}
+}
+
 /// No object's number: a number ends in its place, and no table has so many.
 const RESERVED: u64 = u64::MAX;
 
-pub(super) struct Table<T, const N: usize> {
+pub(super) struct Table<T: Object, const N: usize> {
     slots: [Slot<T>; N],
     tag: u64,
     name: &'static str,
 }
 
-struct Slot<T> {
+struct Slot<T: Object> {
     /// The number of the object here: 0 when there is none, `RESERVED` while one is being made.
     id: AtomicU64,
     /// How many have been here.
     count: AtomicU64,
     /// Locked while it is used. In a box, so that a table without objects is all zeros and takes no room in the library.
     object: Mutex<Option<Box<T>>>,
+    /// Locked for moments only.
+    remote: Mutex<Option<T::Remote>>,
 }
 
-impl<T, const N: usize> Table<T, N> {
+impl<T: Object> Slot<T> {
+    const fn new() -> Self {
+        Self { id: AtomicU64::new(0), count: AtomicU64::new(0), object: Mutex::new(None), remote: Mutex::new(None) }
+    }
+
+    fn remote(&self) -> MutexGuard<'_, Option<T::Remote>> {
+        self.remote.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Frees the place of the object that was taken out.
+    fn free(&self) {
+        // Before somebody else can have the place.
+        *self.remote() = None;
+        self.id.store(0, Ordering::SeqCst);
+    }
+}
+
+impl<T: Object, const N: usize> Table<T, N> {
     const fn new(tag: u64, name: &'static str) -> Self {
         assert!(0 < tag && tag < 0xff && N <= 0xffff, "a number has 8 bits for the table and 16 for the place");
-        let slots = [const { Slot { id: AtomicU64::new(0), count: AtomicU64::new(0), object: Mutex::new(None) } }; N];
-        Self { slots, tag, name }
+        Self { slots: [const { Slot::new() }; N], tag, name }
     }
 
     /// Puts what `make` makes into the table, and gives its number.
@@ -73,7 +114,7 @@ impl<T, const N: usize> Table<T, N> {
         // Unwind safe: nobody looks at the object after a panic.
         catch_unwind(AssertUnwindSafe(|| body(object))).unwrap_or_else(|payload| {
             let object = guard.take();
-            slot.id.store(0, Ordering::SeqCst);
+            slot.free();
             drop(guard);
             let failure = Failure::panic(payload);
             discard(object);
@@ -85,11 +126,22 @@ impl<T, const N: usize> Table<T, N> {
     pub(super) fn close(&self, id: u64) -> Result<(), Failure> {
         let (slot, mut guard) = self.lock(id)?;
         let object = guard.take();
-        slot.id.store(0, Ordering::SeqCst);
+        slot.free();
         // The place is free for the next before this one has ended, which may take long.
         drop(guard);
         drop(object);
         Ok(())
+    }
+
+    /// Lets `body` use an object's remote, whoever uses the object meanwhile. `body` must not wait for anything.
+    pub(super) fn reach<R>(&self, id: u64, body: impl FnOnce(&T::Remote) -> R) -> Result<R, Failure> {
+        let slot = self.slot(id)?;
+        let remote = slot.remote();
+        // It may have been closed in between, and the place have another object by now.
+        match &*remote {
+            Some(remote) if slot.id.load(Ordering::SeqCst) == id => Ok(body(remote)),
+            _ => Err(self.unknown(id)),
+        }
     }
 
     fn reserve(&self) -> Result<Place<'_, T>, Failure> {
@@ -105,11 +157,15 @@ impl<T, const N: usize> Table<T, N> {
         }
     }
 
-    #[allow(clippy::type_complexity)]
-    fn lock(&self, id: u64) -> Result<(&Slot<T>, MutexGuard<'_, Option<Box<T>>>), Failure> {
+    fn slot(&self, id: u64) -> Result<&Slot<T>, Failure> {
         let slot = self.slots.get((id & 0xffff) as usize).filter(|_| id != RESERVED && id != 0);
         // A stale handle is an error even while the next object in its place is in use.
-        let slot = slot.filter(|slot| slot.id.load(Ordering::SeqCst) == id).ok_or_else(|| self.unknown(id))?;
+        slot.filter(|slot| slot.id.load(Ordering::SeqCst) == id).ok_or_else(|| self.unknown(id))
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn lock(&self, id: u64) -> Result<(&Slot<T>, MutexGuard<'_, Option<Box<T>>>), Failure> {
+        let slot = self.slot(id)?;
         let guard = match slot.object.try_lock() {
             Ok(guard) => guard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -138,16 +194,17 @@ impl<T, const N: usize> Table<T, N> {
 }
 
 /// A place in a table, kept free for an object; given back when dropped.
-struct Place<'a, T> {
+struct Place<'a, T: Object> {
     slot: &'a Slot<T>,
     tag_and_index: u64,
 }
 
-impl<T> Place<'_, T> {
+impl<T: Object> Place<'_, T> {
     fn fill(self, object: Box<T>) -> u64 {
         // It comes round after 2^40 objects in this place.
         let count = self.slot.count.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         let id = count << 24 | self.tag_and_index;
+        *self.slot.remote() = Some(object.remote());
         // Only a caller with a stale handle can hold the lock, to find out that it is stale.
         *self.slot.object.lock().unwrap_or_else(PoisonError::into_inner) = Some(object);
         self.slot.id.store(id, Ordering::SeqCst);
@@ -155,7 +212,7 @@ impl<T> Place<'_, T> {
     }
 }
 
-impl<T> Drop for Place<'_, T> {
+impl<T: Object> Drop for Place<'_, T> {
     fn drop(&mut self) {
         // After `fill` it holds a number, and this does nothing.
         let _ = self.slot.id.compare_exchange(RESERVED, 0, Ordering::SeqCst, Ordering::SeqCst);
@@ -166,6 +223,14 @@ impl<T> Drop for Place<'_, T> {
 mod tests {
     use super::*;
     use std::sync::Barrier;
+
+    impl Object for u32 {
+        type Remote = u32;
+
+        fn remote(&self) -> u32 {
+            *self + 100
+        }
+    }
 
     fn status<R>(result: Result<R, Failure>) -> KilnStatus {
         result.map_or_else(|failure| failure.status, |_| KilnStatus::Ok)
@@ -178,12 +243,15 @@ mod tests {
         assert_eq!(table.with(id, |n| Ok(*n)).expect("is open"), 5);
         for wrong in [0, 1, u64::MAX, id + 1, id ^ 1 << 16, id ^ 1 << 24, id ^ 1 << 63] {
             assert_eq!(status(table.with(wrong, |_| Ok(()))), KilnStatus::Handle, "{wrong:x}");
+            assert_eq!(status(table.reach(wrong, |_| ())), KilnStatus::Handle, "{wrong:x}");
         }
         table.close(id).expect("closes");
         assert_eq!(status(table.close(id)), KilnStatus::Handle);
         let next = table.open(|| Ok(6)).expect("opens");
         assert_ne!(id, next);
         assert_eq!(status(table.with(id, |_| Ok(()))), KilnStatus::Handle, "the place has another object");
+        assert_eq!(status(table.reach(id, |_| ())), KilnStatus::Handle, "the place has another object");
+        assert_eq!(table.reach(next, |n| *n).expect("is open"), 106);
     }
 
     #[test]
@@ -209,12 +277,18 @@ mod tests {
                 panic!("again");
             }
         }
+        impl Object for Option<Bad> {
+            type Remote = ();
+
+            fn remote(&self) {}
+        }
         let table = Table::<Option<Bad>, 1>::new(1, "object");
         for content in [None, Some(Bad)] {
             let id = table.open(|| Ok(content)).expect("opens");
             let failure = table.with(id, |_| -> Result<(), _> { panic!("once") }).expect_err("panics");
             assert_eq!((failure.status, failure.text.as_str()), (KilnStatus::Panic, "internal error: once"));
             assert_eq!(status(table.with(id, |_| Ok(()))), KilnStatus::Handle);
+            assert_eq!(status(table.reach(id, |_| ())), KilnStatus::Handle);
         }
         assert!(table.open(|| Ok(None)).is_ok(), "the place is free");
     }
@@ -238,6 +312,8 @@ mod tests {
             barrier.wait();
             assert_eq!(status(table.with(id, |_| Ok(()))), KilnStatus::Busy);
             assert_eq!(status(table.close(id)), KilnStatus::Busy);
+            assert_eq!(table.reach(id, |n| *n).expect("is open"), 101, "its remote is not busy");
+            assert_eq!(status(table.reach(old, |n| *n)), KilnStatus::Handle);
             assert_eq!(status(table.close(old)), KilnStatus::Handle);
             barrier.wait();
         });

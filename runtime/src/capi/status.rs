@@ -1,6 +1,7 @@
 //! What a call came to, and the text of the last error.
 
 use crate::error::Error;
+use crate::text::printable;
 use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
@@ -70,7 +71,7 @@ impl From<Error> for Failure {
             Error::Engine { .. } => KilnStatus::Engine,
             Error::Model { .. } => KilnStatus::Model,
             Error::Provider { .. } => KilnStatus::Provider,
-            Error::Run(_) => KilnStatus::Run,
+            Error::Run { .. } => KilnStatus::Run,
         };
         Self::new(status, error.to_string())
     }
@@ -106,14 +107,15 @@ thread_local! {
     static LAST: RefCell<Option<CString>> = const { RefCell::new(None) };
 }
 
-fn note(mut text: String) {
-    // A file may put anything into its metadata, and messages quote it.
-    text.retain(|c| c != '\0');
+fn note(text: String) {
+    // A file may put anything into its metadata, and messages quote it: NUL, too, which is an escape after this.
+    let text = printable(&text);
     // It fails while the thread ends, when nobody is left to ask.
     let _ = LAST.try_with(|last| last.replace(CString::new(text).ok()));
 }
 
-/// The text of the last error in this thread: what was wrong and what is allowed. Empty if there was none; never null.
+/// The text of the last error in this thread: what was wrong and what is allowed. Empty if there was none; never null. UTF-8
+/// of one line or a few, of bounded length, without control characters but line ends and tabs.
 ///
 /// Threads: any; each has its own text.
 /// Lifetime: the text stays until the next call in this thread that fails, or until the thread ends. It belongs to the
@@ -151,13 +153,16 @@ mod tests {
     fn panics_and_errors_become_values_with_a_text() {
         assert_eq!(last(), "");
         assert_eq!(guard(|| Err(Failure::argument("wrong\0ly"))), KilnStatus::Argument);
-        assert_eq!(last(), "wrongly");
+        assert_eq!(last(), "wrong\\0ly");
         assert_eq!(guard(|| Ok(())), KilnStatus::Ok);
-        assert_eq!(last(), "wrongly", "the text stays");
+        assert_eq!(last(), "wrong\\0ly", "the text stays");
         assert_eq!(guard(|| panic!("a {}", "word")), KilnStatus::Panic);
         assert_eq!(last(), "internal error: a word");
         assert_eq!(guard(|| std::panic::panic_any(7)), KilnStatus::Panic);
         assert_eq!(last(), "internal error: of unknown kind");
+        assert_eq!(guard(|| Err(Failure::argument("\u{1b}[2J\u{202e}".repeat(1_000_000)))), KilnStatus::Argument);
+        assert!(last().len() < 20_000 && last().starts_with("\\u{1b}[2J\\u{202e}"), "bounded, and nothing to obey");
+        assert!(!last().contains(char::is_control));
         assert_eq!(std::thread::spawn(last).join().expect("ends"), "", "each thread has its own");
     }
 }

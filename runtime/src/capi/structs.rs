@@ -63,8 +63,10 @@ pub struct KilnOptions {
     /// 1: idle threads spin while they wait, which saves microseconds a call and burns a core for a while; of no effect
     /// with one thread. 0: they do not. Default: 0.
     pub spinning: u32,
-    /// 0.
-    pub reserved: u32,
+    /// Milliseconds that a call which draws or warms up may take, and the self-test at opening: one that takes longer is ended
+    /// with KILN_STATUS_RUN, after the layer at hand. Drawn ahead, it holds for each frame. On a GPU what is in the device's
+    /// queue already is waited for, and a warm-up is not ended. 0: as long as it takes. Default: 0.
+    pub time_limit_ms: u32,
 }
 
 /// The shape of one image.
@@ -151,7 +153,8 @@ pub struct KilnRequest {
 // SAFETY: `repr(C)`, the size comes first, integers.
 unsafe impl Versioned for KilnOptions {
     const NAME: &'static str = "KilnOptions";
-    const LEAST: usize = offset_of!(Self, reserved) + 4;
+    // The last field was one that had to be 0 before it had a name.
+    const LEAST: usize = offset_of!(Self, time_limit_ms) + 4;
     const DEFAULT: Self = Self {
         struct_size: size_of::<Self>(),
         provider: KILN_PROVIDER_AUTO,
@@ -159,7 +162,7 @@ unsafe impl Versioned for KilnOptions {
         threads: 1,
         max_batch: 64,
         spinning: 0,
-        reserved: 0,
+        time_limit_ms: 0,
     };
 }
 

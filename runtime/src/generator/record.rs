@@ -44,9 +44,9 @@ impl Generator {
     /// What fails in a plain run.
     pub(super) fn record(&mut self, batch: usize) -> Result<()> {
         let model = self.model.clone();
-        let Runner::Cuda(gpu) = model.runner() else { return self.run(batch) };
+        let Runner::Cuda(gpu) = model.runner() else { return self.run(batch, None) };
         if gpu.replays(batch) || gpu.why_plain(batch).is_some() {
-            return self.run(batch);
+            return self.run(batch, None);
         }
         // Two, so that a replay that does nothing is not taken for one that draws the image already there.
         let plain = [self.ends(0, batch)?, self.ends(1, batch)?];
@@ -60,14 +60,16 @@ impl Generator {
         if let Err(why) = proved {
             gpu.refuse(batch, why);
         }
-        self.run(batch)
+        self.run(batch, None)
     }
 
     /// A batch of the seed.
     fn seeded(&mut self, seed: u64, batch: usize) -> Result<Values<'_>> {
         let grey = self.info().image_in.map(|image| vec![0f32; image.len()]);
         let request = Request::seed(seed);
-        self.values(&grey.as_ref().map_or(request, |grey| request.image(grey)), batch)
+        // Not as a call that could be ended: it is about what comes after.
+        self.compute(&grey.as_ref().map_or(request, |grey| request.image(grey)), batch, None)?;
+        self.computed(batch)
     }
 
     /// The first and the last image of a batch of the seed.

@@ -1,34 +1,9 @@
 //! Generators on a GPU, without one: ONNX Runtime's CPU provider computes, on memory of a library that stands in for CUDA's.
 
 use super::*;
+use crate::counting::allocations;
 use crate::cuda::MAX_GRAPHS;
 use crate::device::standin::StandIn;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-/// An allocator that counts for each thread.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes on to the system's allocator as it came; the counter has no destructor and allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn fixture(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -265,7 +240,7 @@ fn failures_are_told_and_leave_a_generator_that_works() {
     for function in ["cudaMemcpyAsync", "cudaStreamSynchronize"] {
         stand_in.fail(function, 2);
         let error = draw(&mut generator, 0, 5).expect_err(function);
-        assert!(matches!(&error, Error::Run(what) if what.contains(function)), "{error}");
+        assert!(matches!(&error, Error::Run { what, .. } if what.contains(function)), "{error}");
         stand_in.fail("", 0);
         assert!(draw(&mut generator, 0, 5).expect("draws") == expected, "{function}");
     }
@@ -282,6 +257,30 @@ fn failures_are_told_and_leave_a_generator_that_works() {
 }
 
 #[test]
+fn plain_runs_are_cancelled_and_what_comes_after_is_right() {
+    let stand_in = StandIn::new();
+    let options = Options { max_batch: 256, ..Options::default() };
+    let mut generator = open_with(&stand_in, "slow.onnx", &options).expect("opens");
+    let expected = draw(&mut generator, 0, 256).expect("draws");
+    let canceller = generator.canceller();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let drawn = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                canceller.cancel();
+                std::thread::yield_now();
+            }
+        });
+        let drawn = draw(&mut generator, 0, 256);
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        drawn
+    });
+    let error = drawn.expect_err("is cancelled");
+    assert!(matches!(&error, Error::Run { path, what } if path.ends_with("slow.onnx") && what.contains("cancelled")));
+    assert!(draw(&mut generator, 0, 256).expect("draws") == expected);
+}
+
+#[test]
 fn sampling_allocates_nothing() {
     let stand_in = StandIn::new();
     let mut generator = open(&stand_in, "dcgan-f16.onnx");
@@ -290,11 +289,11 @@ fn sampling_allocates_nothing() {
         generator.warm_up(batch).expect("records");
     }
     generator.sample(0, 0, &mut out).expect("draws");
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     for i in 0..100 {
         let n = if i % 2 == 0 { 7 } else { 3 };
         let len = n * generator.info().image.len();
         generator.sample(7, i, &mut out[..len]).expect("draws");
     }
-    assert_eq!(ALLOCATIONS.get(), before);
+    assert_eq!(allocations(), before);
 }

@@ -1,7 +1,7 @@
 //! What works on this machine and what does not, in plain words.
 
 use crate::say::print;
-use runtime::{Error, Generator, Options, Provider, cuda, engine_info};
+use runtime::{Error, Generator, Options, Provider, Request, Start, cuda, engine_info};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,10 @@ fn probe(model: &Path, options: &Options) -> Result<(), Error> {
     let start = Instant::now();
     let mut generator = Generator::open(model, options)?;
     let opened = start.elapsed();
+    if options.start == Start::Fast {
+        // That left the self-test out.
+        Generator::open(model, &Options { start: Start::Steady, ..options.clone() })?;
+    }
     let runs_on = match (options.provider, generator.provider()) {
         (Provider::Auto, found) => format!("{found}, which auto found"),
         (_, found) => found.to_string(),
@@ -47,13 +51,15 @@ fn probe(model: &Path, options: &Options) -> Result<(), Error> {
         print!("           not on cuda: {why}");
     }
     print!("opened     in {:.1} ms", opened.as_secs_f64() * 1e3);
+    let grey = generator.info().image_in.map(|image| vec![0f32; image.len()]);
+    let request = grey.as_ref().map_or(Request::seed(0), |grey| Request::seed(0).image(grey));
     for batch in [1, options.max_batch] {
         let mut pixels = vec![0u8; batch * generator.info().image.len()];
         generator.warm_up(batch)?;
         let (began, mut calls) = (Instant::now(), Vec::with_capacity(PROBE.1));
         while calls.is_empty() || (began.elapsed() < PROBE.0 && calls.len() < PROBE.1) {
             let call = Instant::now();
-            generator.sample(0, calls.len() as u64, &mut pixels)?;
+            generator.draw(&request.first(calls.len() as u64), &mut pixels)?;
             calls.push(call.elapsed().as_secs_f64() * 1e3);
         }
         calls.sort_by(f64::total_cmp);

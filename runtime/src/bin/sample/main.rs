@@ -2,12 +2,13 @@
 
 mod doctor;
 mod grid;
+mod input;
 mod say;
 mod unfinished;
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use grid::Grid;
-use runtime::{Error, Generator, ImageShape, Options, Provider, Request, Start, Walk, engine_info};
+use runtime::{Error, Generator, ImageShape, Options, Provider, Request, Start, Walk, engine_info, one_line};
 use say::{print, say};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,6 +47,10 @@ struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     walk: Option<u32>,
 
+    /// Begin with this picture (PNG), for image-to-image generators; size and colours are those that --info tells
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+
     /// Take the weights of this .safetensors file, for the same graph
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
@@ -67,7 +72,7 @@ struct Args {
     info: bool,
 
     /// Say what works here and what does not: ONNX Runtime, providers, and the generator's latency and memory, if one is given
-    #[arg(long, conflicts_with_all = ["grid", "raw", "info"])]
+    #[arg(long, conflicts_with_all = ["grid", "raw", "info", "input"])]
     doctor: bool,
 
     /// Images a call
@@ -92,6 +97,7 @@ Examples:
   sample gen.onnx --seed 7 --grid out.png              64 images as one picture
   sample gen.onnx --count 10000 --raw images.bin       as bytes, for a program
   sample gen.onnx --walk 8 --count 64 --grid walk.png  eight images, and seven steps after each
+  sample gen.onnx --input in.png --grid out.png        images made from another one
   sample gen.onnx --info                               what is in the file
   sample --doctor gen.onnx                             what works here, and how fast";
 
@@ -145,6 +151,21 @@ fn draw(args: &Args, generator: &mut Generator, batch: usize) -> Result<(), Box<
     if let Some(class) = args.class {
         request = request.class(class);
     }
+    let image = match (&args.input, generator.info().image_in) {
+        (None, None) => None,
+        (Some(path), Some(shape)) => Some(input::read(path, shape)?),
+        (Some(_), None) => {
+            return Err("--input is given, but the generator makes images from nothing but latents".into());
+        }
+        (None, Some(ImageShape { height, width, .. })) => {
+            let what =
+                format!("the generator begins with a picture of {width} x {height} pixels: give one with --input FILE");
+            return Err(what.into());
+        }
+    };
+    if let Some(image) = &image {
+        request = request.image_bytes(image);
+    }
     let mut grid = args.grid.as_deref().map(|path| Grid::new(path, shape, args.count, args.columns)).transpose()?;
     let mut raw = args.raw.as_deref().map(Unfinished::create).transpose()?;
     let mut pixels = vec![0u8; batch * shape.len()];
@@ -191,13 +212,14 @@ fn print_info(generator: &Generator) -> Result<(), Error> {
     if let Some(ImageShape { channels, height, width }) = info.image_in {
         print!("made from  an image of {channels} x {height} x {width}");
     }
-    print!("data       {} ({})", info.data, info.data_sha256);
-    print!("trained    on {} images, by {}", info.images_seen, info.trainer);
+    // None of these can pretend to be a line of its own.
+    print!("data       {} ({})", one_line(&info.data), one_line(&info.data_sha256));
+    print!("trained    on {} images, by {}", info.images_seen, one_line(&info.trainer));
     if !info.quality.is_empty() {
-        print!("quality    {}", info.quality);
+        print!("quality    {}", one_line(&info.quality));
     }
     print!("runs on    {}, {}", generator.provider(), engine.path.display());
     print!("           {}", engine.build);
-    print!("recipe     ({})\n{}", info.recipe_sha256, info.recipe.trim_end());
+    print!("recipe     ({})\n{}", one_line(&info.recipe_sha256), info.recipe.trim_end());
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What is said on the terminal. It cannot fail or panic: whoever listened may be gone (`sample --info | head`).
 
+use runtime::printable;
 use std::fmt::Arguments;
 use std::io::Write;
 
@@ -15,22 +16,20 @@ macro_rules! say {
 
 pub(crate) use {print, say};
 
-/// Writes a line in which control characters, such as those in the words of a hostile file, are shown and not obeyed.
+/// Writes a line, in which what a hostile file says is of bounded length, and is shown, not obeyed.
 pub fn line(mut to: impl Write, text: Arguments<'_>) {
-    let show = |c: char| match c {
-        '\n' | '\t' => c.to_string(),
-        c if c.is_control() => c.escape_default().to_string(),
-        c => c.to_string(),
-    };
-    let _ = writeln!(to, "{}", text.to_string().chars().map(show).collect::<String>());
+    let _ = writeln!(to, "{}", printable(&text.to_string()));
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn what_a_terminal_would_obey_is_shown() {
+    fn what_a_terminal_would_obey_is_shown_and_what_is_long_is_cut() {
         let mut said = Vec::new();
-        super::line(&mut said, format_args!("a\u{1b}[2J{}\r", "é\n\u{7f}"));
-        assert_eq!(String::from_utf8_lossy(&said), "a\\u{1b}[2Jé\n\\u{7f}\\r\n");
+        super::line(&mut said, format_args!("a\u{1b}[2J{}\r", "é\n\u{7f}\u{202e}"));
+        assert_eq!(String::from_utf8_lossy(&said), "a\\u{1b}[2Jé\n\\u{7f}\\u{202e}\\r\n");
+        said.clear();
+        super::line(&mut said, format_args!("{}", "x".repeat(3_000_000)));
+        assert!(said.len() < 2100 && said.ends_with(b"... (2998000 more)\n"));
     }
 }

@@ -1,0 +1,185 @@
+//! Ending a call that is running: because somebody says so, or because it takes too long.
+
+use crate::binding::RunOptions;
+use crate::watchdog;
+use std::ffi::CStr;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Ends a generator's calls from other threads: see [`Generator::canceller`](crate::Generator::canceller).
+#[derive(Clone)]
+pub struct Canceller(Arc<Control>);
+
+impl fmt::Debug for Canceller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Canceller").finish_non_exhaustive()
+    }
+}
+
+impl Canceller {
+    /// Tells the generator's call to end, if one is running, and says whether there was one. Returns at once and never waits
+    /// for the call, which fails with [`Error::Run`](crate::Error::Run) after the layer at hand, unless it was about to
+    /// succeed anyway. Of no effect on calls that begin later.
+    pub fn cancel(&self) -> bool {
+        let mut state = self.0.state();
+        let is_running = matches!(*state, State::Running { .. });
+        if is_running {
+            self.0.end(&mut state, Why::Cancelled);
+        }
+        is_running
+    }
+}
+
+/// What one generator's calls are ended by.
+pub(crate) struct Control {
+    options: RunOptions,
+    limit: Option<Duration>,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    Idle,
+    Running {
+        deadline: Option<Instant>,
+    },
+    /// Told to end, and still running.
+    Ended(Why),
+}
+
+#[derive(Clone, Copy)]
+enum Why {
+    Cancelled,
+    TooLong,
+}
+
+impl Control {
+    /// For calls of at most `limit`; `entries` are what a session is to be run with.
+    ///
+    /// # Errors
+    /// No thread to be had that looks at the time.
+    pub(crate) fn new(limit: Option<Duration>, entries: &[(&CStr, &CStr)]) -> Result<Arc<Self>, String> {
+        let (options, state) = (RunOptions::new(entries)?, Mutex::new(State::Idle));
+        let control = Arc::new(Self { options, limit, state });
+        if limit.is_some() {
+            watchdog::watch(&control)?;
+        }
+        Ok(control)
+    }
+
+    pub(crate) fn canceller(self: &Arc<Self>) -> Canceller {
+        Canceller(self.clone())
+    }
+
+    /// Begins a call; `None` if nobody can end it: there is no limit, and no canceller.
+    pub(crate) fn begin(self: &Arc<Self>) -> Option<Call> {
+        if self.limit.is_none() && Arc::strong_count(self) == 1 {
+            return None;
+        }
+        // One that the clock does not reach is none.
+        let deadline = self.limit.and_then(|limit| Instant::now().checked_add(limit));
+        *self.state() = State::Running { deadline };
+        if let Some(deadline) = deadline {
+            watchdog::wake_before(deadline);
+        }
+        Some(Call(self.clone()))
+    }
+
+    /// Ends the call that is running, if it should have ended by now; the deadline of one that goes on.
+    pub(crate) fn look(&self, now: Instant) -> Option<Instant> {
+        let mut state = self.state();
+        let State::Running { deadline: Some(deadline) } = *state else { return None };
+        if now < deadline {
+            return Some(deadline);
+        }
+        self.end(&mut state, Why::TooLong);
+        None
+    }
+
+    fn end(&self, state: &mut State, why: Why) {
+        // Under the lock, so that the flag is that of this call.
+        self.options.terminate(true);
+        *state = State::Ended(why);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call that is running and can be ended, until this is dropped.
+pub(crate) struct Call(Arc<Control>);
+
+impl Call {
+    /// What to run with.
+    pub(crate) fn options(&self) -> &RunOptions {
+        &self.0.options
+    }
+
+    /// Why it was told to end, if it was.
+    pub(crate) fn told(&self) -> Option<String> {
+        let State::Ended(why) = *self.0.state() else { return None };
+        Some(match (why, self.0.limit) {
+            (Why::TooLong, Some(limit)) => format!(
+                "the call was ended as it took longer than options.time_limit, {limit:?}; raise that, or draw fewer images a \
+                 call"
+            ),
+            _ => "the call was cancelled".into(),
+        })
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        if matches!(*state, State::Ended(_)) {
+            self.0.options.terminate(false);
+        }
+        *state = State::Idle;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn control(limit: Option<Duration>) -> Arc<Control> {
+        crate::engine_info().unwrap_or_else(|e| panic!("{e}"));
+        Control::new(limit, &[]).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[test]
+    fn cancelling_is_for_the_call_that_runs() {
+        let control = control(None);
+        assert!(control.begin().is_none(), "nobody could end it");
+        let canceller = control.canceller();
+        for _ in 0..2 {
+            assert!(!canceller.cancel(), "nothing runs");
+            let call = control.begin().expect("can be ended");
+            assert_eq!(call.told(), None);
+            assert!(canceller.clone().cancel());
+            assert!(!canceller.cancel(), "it was told");
+            assert_eq!(call.told().as_deref(), Some("the call was cancelled"));
+        }
+        drop(canceller);
+        assert!(control.begin().is_none(), "nobody is left who could end it");
+    }
+
+    #[test]
+    fn the_watchdog_ends_what_is_overdue_and_nothing_else() {
+        let long = control(Some(Duration::from_secs(100_000)));
+        let short = control(Some(Duration::from_millis(1)));
+        let endless = control(Some(Duration::MAX));
+        let [of_long, of_endless] = [&long, &endless].map(|control| control.begin().expect("has a limit"));
+        for _ in 0..3 {
+            // One call after the other, in no step with the thread that looks.
+            let call = short.begin().expect("has a limit");
+            while call.told().is_none() {
+                std::thread::yield_now();
+            }
+            assert!(call.told().is_some_and(|why| why.contains("options.time_limit, 1ms")), "{:?}", call.told());
+        }
+        assert_eq!((of_long.told(), of_endless.told()), (None, None));
+    }
+}
