@@ -13,7 +13,7 @@ use crate::operators::{self, Checked};
 use crate::options::{Options, Start};
 use crate::rewrite::{self, Form};
 use crate::rows;
-use crate::text::shown;
+use crate::text::{one_line, shown};
 use crate::weights::{Tensors, beside, map};
 use memmap2::Mmap;
 use ort::session::Session;
@@ -238,7 +238,7 @@ unsafe fn runner(
             let session = builder(options, !alike)
                 // SAFETY: the caller's promise.
                 .and_then(|builder| unsafe { graph::build::session(&graph, &builder) });
-            let session = session.map_err(|e| fail(format!("is refused by ONNX Runtime: {}", shown(&e))))?;
+            let session = session.map_err(|e| fail(format!("is refused by ONNX Runtime: {}", one_line(&e))))?;
             Runner::Cpu { session: OfProcess::new(session), why }
         }
         #[cfg(feature = "cuda")]

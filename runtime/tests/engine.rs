@@ -116,10 +116,10 @@ fn what_onnx_runtime_refuses_is_said_once_and_its_log_is_not_printed() {
     };
     // No such operator when it is opened; no such row of a table when it runs, of which ONNX Runtime writes into its log.
     let said = says("trivial.onnx", b"Tanh", b"Gelu", &[]);
-    assert!(said.starts_with("error: model odd.onnx: ONNX Runtime refuses it: ") && said.contains("Gelu"), "{said}");
+    assert!(said.starts_with("error: model odd.onnx: is refused by ONNX Runtime: ") && said.contains("Gelu"), "{said}");
     let (ten, many) = (b"kiln.classes\x12\x0210", b"kiln.classes\x12\x0299");
     let said = says("conditional.onnx", ten, many, &["--fast-start", "--class", "50"]);
-    assert!(said.starts_with("error: ONNX Runtime failed: ") && said.contains("idx=50"), "{said}");
+    assert!(said.starts_with("error: model odd.onnx: ") && said.contains("idx=50"), "{said}");
 }
 
 /// Everything below a folder.

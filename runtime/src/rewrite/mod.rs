@@ -22,7 +22,6 @@ pub(crate) enum Form {
     /// below it are of the same place; pixels are shuffled, and the border is cut off. For GPUs, where few large operations
     /// are the fastest, and where cuDNN computes transposed convolutions as it does gradients: the algorithm that it prefers
     /// for single precision adds up in another order each time.
-    #[cfg_attr(not(any(test, feature = "cuda")), expect(dead_code, reason = "for GPUs"))]
     Together,
 }
 
