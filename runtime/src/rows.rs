@@ -1,32 +1,92 @@
-//! Products of matrices that give a row the same bits, however many rows there are.
+//! The same bits for a sample, however many there are in a batch and however many threads compute them.
 //!
-//! A product of one row with weights as they lie in the file has a kernel of its own in ONNX Runtime, which adds up in another
-//! order than the one for several: a batch of one image would differ in its last bits. It takes that kernel only where the
-//! factor `alpha` of the product is 1. So that one is written as 2, and the row halved: both are exact.
+//! ONNX Runtime's products of matrices do not all keep to that (MLAS, `sgemm.cpp`):
+//!
+//! - One row has a kernel of its own, which adds up in another order than the one for several, where the right matrix lies as in
+//!   the file and the factor `alpha` is 1. So products are written with 2 for `alpha`, and their rows halved: both are exact.
+//! - Sums over more than 128 numbers are made in parts, whose length depends on the number of columns that a thread has, where
+//!   these are few. Right matrices that are arranged beforehand have parts of one length; for convolutions, whose right matrix is
+//!   the image, one thread is used where it matters.
 
 use crate::graph::{Element, Graph, Node, OWN, Setting, Text, Weight};
-use crate::operators::Checked;
+use crate::operators::{Checked, Typed};
 
-/// `graph` with its products so written, and whether all of them could be; the others need their weights arranged beforehand.
-pub(crate) fn alike<'a>(mut graph: Graph<'a>, checked: &Checked) -> (Graph<'a>, bool) {
+/// Columns of a matrix that are computed together at least: a thread has a multiple of them.
+const COLUMNS: usize = 16;
+/// Channels that convolutions can be blocked by on all processors that block them: these are no products of matrices.
+const BLOCK: usize = 16;
+
+/// Whether the bits of sums over `inner` numbers may depend on how many of so many threads share the `columns`.
+fn is_shared(inner: usize, columns: usize, threads: usize) -> bool {
+    // Numbers that are added up at a time.
+    let part = |columns: usize| match columns {
+        65.. => 128,
+        33..=64 => 256,
+        17..=32 => 512,
+        _ => 1024,
+    };
+    threads > 1 && columns > COLUMNS && inner > part(columns) && columns / threads <= 64 + COLUMNS
+}
+
+/// Of `threads`, how many give each convolution's sums the bits that one gives: all or one.
+pub(crate) fn threads(graph: &Graph<'_>, checked: &Checked, threads: usize) -> usize {
+    let volume = |sizes: &[usize]| sizes.iter().product::<usize>();
+    let depends = |node: &Node<'_>| {
+        let value = |name: Option<&Text<'_>>| name.and_then(|name| checked.value(name));
+        let (Some(x), Some(w), Some(y)) =
+            (value(node.inputs.first()), value(node.inputs.get(1)), value(node.outputs.first()))
+        else {
+            return false;
+        };
+        match &*node.op {
+            "Conv" => {
+                let is_blocked = cfg!(target_arch = "x86_64")
+                    && x.sizes.len() == 3
+                    && w.sizes[0].is_multiple_of(BLOCK)
+                    && w.sizes[1].is_multiple_of(BLOCK);
+                !is_blocked && is_shared(volume(&w.sizes[1..]), volume(&y.sizes[1..]), threads)
+            }
+            "ConvTranspose" => {
+                let (rows, columns) = (volume(&w.sizes[1..]), volume(&x.sizes[1..]));
+                columns > rows && is_shared(w.sizes[0], columns, threads)
+            }
+            // Both sides computed: nothing can be arranged beforehand.
+            "MatMul" if w.per_sample || !x.per_sample => match (x.sizes.last(), w.sizes.last()) {
+                (Some(&inner), Some(&columns)) => is_shared(inner, columns, threads),
+                _ => false,
+            },
+            _ => false,
+        }
+    };
+    if graph.nodes.iter().any(depends) { 1 } else { threads }
+}
+
+/// `graph` with its products written so that a row has the same bits among any number of rows, and whether that is enough for
+/// all of them with so many threads; else their right matrices must be arranged beforehand.
+pub(crate) fn alike<'a>(mut graph: Graph<'a>, checked: &Checked, threads: usize) -> (Graph<'a>, bool) {
     let half: Text<'a> = format!("{OWN}half").into();
     let (mut nodes, mut used, mut all) = (Vec::new(), false, true);
     for (i, mut node) in std::mem::take(&mut graph.nodes).into_iter().enumerate() {
         let input = |at: usize| node.inputs.get(at).and_then(|name: &Text<'_>| checked.value(name));
-        let is_product = match (&*node.op, input(0), input(1)) {
-            ("Gemm", Some(rows), _) => rows.per_sample,
-            ("MatMul", Some(rows), Some(weight)) if rows.per_sample && !weight.per_sample => {
-                // Where samples are the rows, it is written as the other kind of product.
-                if rows.sizes.len() == 1 && weight.sizes.len() == 2 {
-                    node.op = "Gemm".into();
-                    true
-                } else {
-                    all &= rows.sizes.iter().rev().skip(1).product::<usize>() > 1;
-                    false
-                }
+        let (is_product, inner, columns) = match (&*node.op, input(0), input(1)) {
+            ("Gemm", Some(rows), Some(weight)) if rows.per_sample => {
+                let columns = weight.sizes[usize::from(node.int("transB") != Some(1))];
+                (true, rows.sizes[0], columns)
             }
-            _ => false,
+            ("MatMul", Some(Typed { per_sample: true, sizes, .. }), Some(weight)) if !weight.per_sample => {
+                let (inner, columns) = (sizes[sizes.len() - 1], weight.sizes[weight.sizes.len() - 1]);
+                // Where samples are the rows, it is written as the other kind of product.
+                let is_plain = sizes.len() == 1 && weight.sizes.len() == 2;
+                if is_plain {
+                    node.op = "Gemm".into();
+                }
+                // One row for each sample is one row where there is one sample.
+                all &= is_plain || sizes.iter().rev().skip(1).product::<usize>() > 1;
+                (is_plain, inner, columns)
+            }
+            _ => (false, 0, 0),
         };
+        all &= !is_shared(inner, columns, threads);
         if is_product {
             let alpha = match node.attribute("alpha") {
                 Some(Setting::Float(alpha)) => *alpha,
@@ -46,4 +106,146 @@ pub(crate) fn alike<'a>(mut graph: Graph<'a>, checked: &Checked) -> (Graph<'a>, 
         graph.weights.push(Weight { shape: Vec::new(), ..Weight::floats(half, Element::F32, &[1], &[0.5]) });
     }
     (graph, all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::environment;
+    use crate::graph::{Port, build};
+    use crate::model::{INPUT_LATENT, ModelInfo, OUTPUT_IMAGE};
+    use crate::operators::check;
+    use ort::session::Session;
+    use ort::value::Tensor;
+    use proptest::prelude::*;
+
+    /// z [N, inner] -> products with weights -> image [N, 1, 1, outputs].
+    fn graph(inner: usize, outputs: usize, gemm: bool, bias: bool) -> Graph<'static> {
+        let port = |name: &'static str, sizes: &[usize]| Port {
+            name: name.into(),
+            element: Element::F32 as u64,
+            shape: std::iter::once(None).chain(sizes.iter().map(|&n| Some(n))).collect(),
+        };
+        let numbers = |name: &'static str, shape: &[usize]| {
+            let len = shape.iter().product::<usize>();
+            let values: Vec<f32> = (0..len).map(|i| (i as f32 * 1.618).sin() * 3. / (inner as f32).sqrt()).collect();
+            Weight::floats(name, Element::F32, shape, &values)
+        };
+        let mut weights = vec![numbers("w", &[inner, outputs]), Weight::sizes("out", &[-1, 1, 1, outputs as i64])];
+        let mut inputs: Vec<Text<'static>> = vec!["z".into(), "w".into()];
+        if bias {
+            weights.push(numbers("b", &[outputs]));
+        }
+        if gemm && bias {
+            inputs.push("b".into());
+        }
+        let mut nodes = vec![Node::new(if gemm { "Gemm" } else { "MatMul" }, inputs, "h".into())];
+        if bias && !gemm {
+            nodes.push(Node::new("Add", vec!["h".into(), "b".into()], "sum".into()));
+        }
+        let last = nodes[nodes.len() - 1].outputs[0].clone();
+        nodes.push(Node::new("Reshape", vec![last, "out".into()], OUTPUT_IMAGE.into()));
+        let ports = (vec![port(INPUT_LATENT, &[inner])], vec![port(OUTPUT_IMAGE, &[1, 1, outputs])]);
+        Graph { opset: 17, inputs: ports.0, outputs: ports.1, weights, nodes }
+    }
+
+    fn checked(graph: &Graph<'_>, inner: usize, outputs: usize) -> Checked {
+        let value = |key: &str| match key {
+            "kiln.format" => Some("1".to_owned()),
+            "kiln.precision" => Some("f32".into()),
+            "kiln.latent_dim" => Some(inner.to_string()),
+            "kiln.latent_distribution" => Some("normal".into()),
+            "kiln.image_shape" => Some(format!("1 1 {outputs}")),
+            "kiln.value_range" => Some("-1 1".into()),
+            "kiln.classes" | "kiln.images_seen" => Some("0".into()),
+            "kiln.self_test" => Some("seed=0 index=0 tolerance=2 points=0:0".into()),
+            key => Some(String::new()).filter(|_| !key.contains("crc32c") && key != "kiln.image_in_shape"),
+        };
+        check(graph, &ModelInfo::from_metadata(value).expect("metadata")).expect("is a generator")
+    }
+
+    /// The bits of the images of batches of these sizes, from the first latent on.
+    fn drawn(graph: &Graph<'_>, inner: usize, threads: usize, arranged: bool, batches: &[usize]) -> Vec<Vec<u32>> {
+        let builder = Session::builder(environment().expect("a library")).expect("a builder");
+        let builder =
+            builder.with_intra_threads(threads).expect("threads").with_prepacking(arranged).expect("an option");
+        // SAFETY: all weights are the graph's own, and copied.
+        let mut session = unsafe { build::session(graph, &builder) }.expect("loads");
+        let run = |&n: &usize| {
+            let z: Vec<f32> = (0..n * inner).map(|i| (i as f32 * 0.7).sin() * 2.).collect();
+            let outputs =
+                session.run(ort::inputs!["z" => Tensor::from_array(([n, inner], z)).expect("fits")]).expect("runs");
+            outputs[OUTPUT_IMAGE].try_extract_tensor::<f32>().expect("numbers").1.iter().map(|x| x.to_bits()).collect()
+        };
+        batches.iter().map(run).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_row_has_the_same_bits_among_any_number_of_rows(
+            inner in 1usize..600, outputs in 1usize..300, gemm: bool, bias: bool,
+        ) {
+            let graph = graph(inner, outputs, gemm, bias);
+            let checked = checked(&graph, inner, outputs);
+            for arranged in [false, true] {
+                let mut whole = Vec::new();
+                for threads in [1, 2, 3] {
+                    let (graph, all) = if arranged { (graph.clone(), true) } else { alike(graph.clone(), &checked, threads) };
+                    prop_assert!(all || threads > 1);
+                    let parts = drawn(&graph, inner, threads, arranged, &[16, 1, 2, 3, 5]);
+                    whole = if threads == 1 { parts[0].clone() } else { whole };
+                    for part in parts.iter().filter(|_| all) {
+                        prop_assert!(part == &whole[..part.len()], "{} rows, {threads} threads", part.len() / outputs);
+                    }
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 60, max_global_rejects: 100_000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_convolution_has_the_same_bits_in_any_batch_and_with_any_threads(
+            inputs in 1usize..400, outputs in 1usize..20, sides in prop::array::uniform2(1usize..14), transposed: bool,
+            kernel in 1usize..5, arranged: bool,
+        ) {
+            let [h, w] = sides;
+            let (inner, kernel) = (inputs * h * w, kernel.min(h).min(w));
+            let shape = if transposed { [inputs, outputs, kernel, kernel] } else { [outputs, inputs, kernel, kernel] };
+            let side = |n: usize| if transposed { n + kernel - 1 } else { n + 1 - kernel };
+            let len = outputs * side(h) * side(w);
+            prop_assume!(len <= 4096 && inner <= 4096);
+            let mut graph = graph(inner, len, false, false);
+            let values = (0..shape.iter().product()).map(|i: usize| (i as f32 * 1.618).sin() * 0.1).collect::<Vec<_>>();
+            graph.weights[0] = Weight::floats("w", Element::F32, &shape, &values);
+            graph.weights.push(Weight::sizes("in", &[-1, inputs as i64, h as i64, w as i64]));
+            graph.nodes[0] = Node::new("Reshape", vec!["z".into(), "in".into()], "x".into());
+            let op = if transposed { "ConvTranspose" } else { "Conv" };
+            graph.nodes.insert(1, Node::new(op, vec!["x".into(), "w".into()], "y".into()));
+            graph.nodes[2].inputs[0] = "y".into();
+            let checked = checked(&graph, inner, len);
+            let whole = drawn(&graph, inner, 1, arranged, &[3]).remove(0);
+            for wanted in [2, 3, 4] {
+                let threads = threads(&graph, &checked, wanted);
+                for part in drawn(&graph, inner, threads, arranged, &[1, 2, 3]) {
+                    prop_assert!(part == whole[..part.len()], "{} images, {threads} threads of {wanted}", part.len() / len);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn products_that_cannot_be_so_written_are_told() {
+        let mut graph = graph(4, 6, false, false);
+        let three = |name: &'static str, sizes: &[i64]| Weight::sizes(name, sizes);
+        graph.weights.push(three("one", &[-1, 1, 4]));
+        let reshape = Node::new("Reshape", vec!["z".into(), "one".into()], "x".into());
+        graph.nodes[0].inputs[0] = "x".into();
+        graph.nodes.insert(0, reshape);
+        let checked = checked(&graph, 4, 6);
+        assert!(!alike(graph, &checked, 1).1, "a row for each sample, of which there may be one");
+    }
 }

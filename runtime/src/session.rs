@@ -231,11 +231,12 @@ unsafe fn runner(
     };
     let runner = match target {
         Target::Cpu { why } => {
+            let threads = rows::threads(&graph, checked, options.threads);
             let (graph, alike) = match options.start {
                 Start::Steady => (graph, false),
-                Start::Fast => rows::alike(graph, checked),
+                Start::Fast => rows::alike(graph, checked, threads),
             };
-            let session = builder(options, !alike)
+            let session = builder(options, threads, !alike)
                 // SAFETY: the caller's promise.
                 .and_then(|builder| unsafe { graph::build::session(&graph, &builder) });
             let session = session.map_err(|e| fail(format!("is refused by ONNX Runtime: {}", one_line(&e))))?;
@@ -243,7 +244,7 @@ unsafe fn runner(
         }
         #[cfg(feature = "cuda")]
         Target::Cuda(backend) => {
-            let opened = builder(options, options.start == Start::Steady)
+            let opened = builder(options, options.threads, options.start == Start::Steady)
                 // SAFETY: the caller's promise.
                 .and_then(|builder| unsafe { Gpu::open(backend, builder, &graph, exact) });
             opened.map(|gpu| Runner::Cuda(OfProcess::new(Box::new(gpu)))).map_err(|e| {
@@ -259,14 +260,14 @@ unsafe fn runner(
 const MAX_WORKING_BYTES: u64 = 16 << 30;
 
 /// What all sessions have in common.
-fn builder(options: &Options, prepack: bool) -> std::result::Result<SessionBuilder, String> {
+fn builder(options: &Options, threads: usize, prepack: bool) -> std::result::Result<SessionBuilder, String> {
     let text = |e: ort::Error<SessionBuilder>| e.to_string();
     let environment = environment().map_err(|e| e.to_string())?;
     Session::builder(environment)
         .map_err(|e| e.to_string())?
         .with_optimization_level(GraphOptimizationLevel::All)
         .map_err(text)?
-        .with_intra_threads(options.threads)
+        .with_intra_threads(threads)
         .map_err(text)?
         .with_inter_threads(1)
         .map_err(text)?
