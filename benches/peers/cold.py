@@ -17,7 +17,7 @@ PRECISIONS = {
     "onnxruntime": ["f16", "f32"],
     "openvino": ["f16", "f32"],
     "torch-eager": ["f32"],
-    "tract": ["f32"],
+    "tract": ["f16", "f32"],
     "numpy": ["f16"],
 }
 OURS = "kiln"

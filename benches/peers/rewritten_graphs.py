@@ -40,8 +40,11 @@ def network(name, digits):
         return Network((normal(rows, 100, inputs=100), normal(rows, inputs=200)), (channels[0], 4, 4), layers)
     graph = onnx.load(digits).graph
     held = {w.name: numpy_helper.to_array(w) for w in graph.initializer}
-    nodes = [n for n in graph.node if n.op_type in ("Gemm", "ConvTranspose")]
-    pairs = [tuple(held[name].astype(np.float32) for name in n.input[1:]) for n in nodes]
+    held = {name: value.astype(np.float32) if value.dtype == np.float16 else value for name, value in held.items()}
+    product, bias = graph.node[:2]
+    assert (product.op_type, bias.op_type) == ("MatMul", "Add"), "the file's first layer is not a dense one"
+    pairs = [(held[product.input[1]].T, held[bias.input[1]])]
+    pairs += [tuple(held[name] for name in n.input[1:]) for n in graph.node if n.op_type == "ConvTranspose"]
     start = next(held[n.input[1]] for n in graph.node if n.op_type == "Reshape")
     return Network(pairs[0], tuple(int(d) for d in start[1:]), pairs[1:])
 

@@ -131,9 +131,10 @@ class Tract:
 
         assert threads == 1, "tract's Python package has one thread"
         model = tract.onnx().load(path)
-        self.latent = int(model.input_fact(0).dump().split(",")[1])
-        self.element = "float32"
-        model.set_input_fact(0, f"{batch},{self.latent},f32")
+        _, latent, element = model.input_fact(0).dump().lower().split(",")
+        self.latent = int(latent)
+        self.element = {"f16": "float16", "f32": "float32"}[element]
+        model.set_input_fact(0, f"{batch},{latent},{element}")
         self.state = model.into_model().into_runnable().spawn_state()
         self.tensor = tract.Tensor.from_numpy
         self.versions = {"tract": tract.version()}

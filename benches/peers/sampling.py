@@ -44,8 +44,7 @@ PRECISIONS = {
     "openvino": ["f16", "f32"],
     "torch-eager": ["f32"],
     "torch-channels-last": ["f32"],
-    # It refuses Gemm in half precision.
-    "tract": ["f32"],
+    "tract": ["f16", "f32"],
 }
 ONLY_ONE_THREAD, ONLY_MORE = ("tract",), ("kiln-spinning",)
 # By what is measured.

@@ -16,13 +16,18 @@ from onnx import numpy_helper
 def layers(graph):
     """Name in `torch.nn`, options and weights of each layer; an error for what is not known."""
     tensors = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
+    product = None
     for node in graph.node:
         options = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
         held = [tensors[name] for name in node.input if name in tensors]
         weights = dict(zip(("weight", "bias"), held))
-        if node.op_type == "Gemm" and options == {"transB": 1}:
-            outputs, inputs = held[0].shape
-            yield "Linear", {"in_features": inputs, "out_features": outputs, "bias": len(held) > 1}, weights
+        if node.op_type == "MatMul" and held:
+            product = held[0]
+        elif node.op_type == "Add" and product is not None and held:
+            inputs, outputs = product.shape
+            weights = {"weight": product.T.contiguous(), "bias": held[0]}
+            product = None
+            yield "Linear", {"in_features": inputs, "out_features": outputs}, weights
         elif node.op_type == "ConvTranspose" and options["group"] == 1 and len(set(options["pads"])) == 1:
             inputs, outputs = held[0].shape[:2]
             yield "ConvTranspose2d", {

@@ -185,7 +185,14 @@ fn with_tensors<'a>(
             weight.data = Data::Bytes(tensors.get(weight)?.into());
         }
     }
-    checksums.map_or(Ok(()), |sums| sums.check_weights(&graph))?;
+    match checksums {
+        Some(sums) => sums.check_weights(&graph)?,
+        None => {
+            if let Some(weight) = graph.weights.iter().find(|weight| !weight.is_finite()) {
+                return Err(format!("is damaged: not all numbers of the weight {weight} are finite"));
+            }
+        }
+    }
     Ok(graph)
 }
 

@@ -73,6 +73,52 @@ fn what_is_no_regular_file_is_refused_without_waiting() {
     }
 }
 
+/// An open file by its number, which has no name any more.
+#[cfg(target_os = "linux")]
+#[test]
+fn open_files_without_a_name_are_generators_like_others() {
+    use std::os::fd::AsRawFd;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("model.onnx");
+    std::fs::copy(fixture("dcgan-f32.onnx"), &path).expect("copies");
+    let file = std::fs::File::open(&path).expect("opens");
+    std::fs::remove_file(&path).expect("removes");
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Generator::open(path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// Whoever replaces a file by renaming another one over it never gives the weights of one to the graph of the other.
+#[test]
+fn files_may_be_replaced_while_they_are_opened() {
+    use common::{draw, open};
+    use runtime::Request;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    // The same generator twice, with weights at other places in the file.
+    let names = ["dcgan-f32.onnx", "dcgan-leaky.onnx"];
+    let expected = names.map(|name| draw::<f32>(&mut open(name, &Options::default()), &Request::seed(1), 2));
+    assert_ne!(expected[0], expected[1]);
+    std::fs::copy(fixture(names[0]), at("model.onnx")).expect("copies");
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for name in names.iter().cycle().take_while(|_| !stop.load(Ordering::Relaxed)) {
+                std::fs::copy(fixture(name), at("next")).expect("copies");
+                std::fs::rename(at("next"), at("model.onnx")).expect("renames");
+            }
+        });
+        for i in 0..60 {
+            let start = if i % 2 == 0 { Start::Fast } else { Start::Steady };
+            let mut generator = Generator::open(at("model.onnx"), &Options { start, ..Options::default() });
+            let drawn = draw::<f32>(generator.as_mut().expect("opens"), &Request::seed(1), 2);
+            let far = |other: &[f32]| drawn.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+            assert!(far(&expected[0]) < 1e-5 || far(&expected[1]) < 1e-5, "images of neither file");
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
 #[test]
 fn pointers_of_git_lfs_are_called_so() {
     let folder = tempfile::tempdir().expect("a folder");

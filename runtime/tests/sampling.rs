@@ -4,26 +4,43 @@ mod common;
 
 use common::{fixture, open};
 use half::f16;
-use runtime::{Error, Generator, Options, Pixel, Provider, Request, Values};
+use runtime::{Error, Generator, Options, Pixel, Provider, Request, Start, Values};
 
 fn draw<T: Pixel>(generator: &mut Generator, seed: u64, first: u64, n: usize) -> Vec<T> {
     common::draw(generator, &Request::seed(seed).first(first), n)
 }
 
+/// The fixtures that open.
+const GENERATORS: [&str; 9] = [
+    "trivial.onnx",
+    "dcgan-f16.onnx",
+    "dcgan-f32.onnx",
+    "dcgan-leaky.onnx",
+    "pair.onnx",
+    "conditional.onnx",
+    "image-to-image.onnx",
+    "conditional-image-to-image.onnx",
+    "../../../models/digits/gen.onnx",
+];
+
 /// One image is the same bits in whatever batch, order and number of threads it is drawn.
-fn independent<T: Pixel + PartialEq>(model: &str) {
-    let mut reference = open(model, &Options { max_batch: 100, ..Options::default() });
-    let len = reference.info().image.len();
-    let whole: Vec<T> = draw(&mut reference, 7, 0, 100);
+fn independent<T: Pixel + PartialEq>(model: &str, start: Start) {
+    let options = |threads: usize, max_batch: usize| Options { start, threads, max_batch, ..Options::default() };
+    let mut reference = open(model, &options(1, 100));
+    let (len, given) = (reference.info().image.len(), reference.info().image_in.map_or(0, |image| image.len()));
+    let image: Vec<f32> = (0..given).map(|i| (i as f32).sin()).collect();
+    let draw = |generator: &mut Generator, first: u64, n: usize| -> Vec<T> {
+        let request = Request::seed(7).first(first);
+        common::draw(generator, &if given > 0 { request.image(&image) } else { request }, n)
+    };
+    let whole = draw(&mut reference, 0, 100);
     for threads in [1, 2, 3] {
-        let mut generator = open(model, &Options { threads, ..Options::default() });
-        for batch in [1, 2, 3, 7, 16, 64] {
+        let mut generator = open(model, &options(threads, 64));
+        for batch in [1, 2, 3, 5, 16, 64] {
             for first in (0..100 - batch).rev().step_by(17) {
-                let part: Vec<T> = draw(&mut generator, 7, first as u64, batch);
-                assert!(
-                    part == whole[first * len..][..batch * len],
-                    "{model}: batch {batch} at {first}, {threads} threads"
-                );
+                let part = draw(&mut generator, first as u64, batch);
+                let same = part == whole[first * len..][..batch * len];
+                assert!(same, "{model}: batch {batch} at {first}, {threads} threads, {start:?}");
             }
         }
     }
@@ -31,10 +48,12 @@ fn independent<T: Pixel + PartialEq>(model: &str) {
 
 #[test]
 fn images_do_not_depend_on_batch_order_or_threads() {
-    for model in ["dcgan-f16.onnx", "dcgan-f32.onnx"] {
-        independent::<u8>(model);
-        independent::<f32>(model);
-        independent::<f16>(model);
+    for model in GENERATORS {
+        for start in [Start::Steady, Start::Fast] {
+            independent::<u8>(model, start);
+            independent::<f32>(model, start);
+            independent::<f16>(model, start);
+        }
     }
 }
 

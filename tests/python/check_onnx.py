@@ -2,7 +2,7 @@
 
 usage: check_onnx.py FILE.onnx
 
-Runs the ONNX checker (full check), Python's onnxruntime and OpenVINO, as far as they are installed, on the same latents,
+Runs the ONNX checker (full check), Python's onnxruntime, OpenVINO and tract, as far as they are installed, on the same latents,
 and compares their images. What is missing is skipped with a word; a failure ends with exit code 1.
 """
 
@@ -23,7 +23,8 @@ def module(name):
 
 
 def main(path):
-    onnx, numpy, onnxruntime, openvino = map(module, ["onnx", "numpy", "onnxruntime", "openvino"])
+    names = ["onnx", "numpy", "onnxruntime", "openvino", "tract"]
+    onnx, numpy, onnxruntime, openvino, tract = map(module, names)
     if onnx:
         onnx.checker.check_model(path, full_check=True)
         model = onnx.load(path)
@@ -51,6 +52,13 @@ def main(path):
             far = numpy.abs(other.astype(numpy.float32) - images.astype(numpy.float32)).max()
             assert far < 0.02, f"OpenVINO differs by {far}"
             print(f"openvino agrees within {far:.1e}")
+        if tract:
+            model = tract.onnx().load(path)
+            model.set_input_fact(0, f"{batch},{z.shape[1]},{'f16' if element is numpy.float16 else 'f32'}")
+            other = model.into_model().into_runnable().run([tract.Tensor.from_numpy(latents)])[0].to_numpy()
+            far = numpy.abs(other.astype(numpy.float32) - images.astype(numpy.float32)).max()
+            assert far < 0.02, f"tract differs by {far}"
+            print(f"tract agrees within {far:.1e}")
 
 
 if __name__ == "__main__":

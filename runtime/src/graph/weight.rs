@@ -99,6 +99,18 @@ impl<'a> Weight<'a> {
         Self { name: name.into(), element, shape: shape.to_vec(), data: Data::Bytes(bytes.into()) }
     }
 
+    /// Whether all of its numbers are finite.
+    pub(crate) fn is_finite(&self) -> bool {
+        // Not so are those whose exponent has all bits set.
+        let halves = |bytes: &[u8]| bytes.as_chunks().0.iter().all(|b| !u16::from_le_bytes(*b) & 0x7c00 != 0);
+        let singles = |bytes: &[u8]| bytes.as_chunks().0.iter().all(|b| !u32::from_le_bytes(*b) & 0x7f80_0000 != 0);
+        match (&self.data, self.element) {
+            (Data::Outside(_), _) | (_, Element::I64) => true,
+            (Data::Halves(bytes), _) | (Data::Bytes(bytes), Element::F16) => halves(bytes),
+            (Data::Bytes(bytes), Element::F32) => singles(bytes),
+        }
+    }
+
     /// Its integers.
     pub(crate) fn as_sizes(&self) -> Option<Vec<i64>> {
         let bytes = self.bytes().filter(|_| self.element == Element::I64)?;
@@ -127,5 +139,32 @@ pub(super) fn widen(bytes: &[u8], out: &mut [f32]) {
         let halves = &mut block[..out.len()];
         halves.iter_mut().zip(bytes.as_chunks().0).for_each(|(half, b)| *half = f16::from_le_bytes(*b));
         halves.convert_to_f32_slice(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn numbers_are_widened_and_found_finite_as_they_are(bits in prop::collection::vec(any::<u16>(), 1..700)) {
+            let bytes: Vec<u8> = bits.iter().flat_map(|n| n.to_le_bytes()).collect();
+            let mut weight = Weight {
+                name: "w".into(),
+                element: Element::F16,
+                shape: vec![bits.len()],
+                data: Data::Halves(bytes.into()),
+            };
+            let expected: Vec<f32> = bits.iter().map(|&n| f16::from_bits(n).to_f32()).collect();
+            let finite = expected.iter().all(|x| x.is_finite());
+            let wide = weight.as_floats().expect("numbers");
+            prop_assert!(wide.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())));
+            prop_assert_eq!(weight.is_finite(), finite);
+            weight = Weight::floats("w", Element::F32, &[bits.len()], &expected);
+            prop_assert_eq!(weight.is_finite(), finite);
+            prop_assert_eq!(Weight::floats("w", Element::F32, &[1], &[1., f32::MAX, -0.]).is_finite(), true);
+        }
     }
 }

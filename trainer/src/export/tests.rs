@@ -84,3 +84,25 @@ fn weights_that_a_file_cannot_hold_are_refused() -> Result<()> {
     }
     Ok(())
 }
+
+/// Of images with a background that is the same in all, a gradient that varies little, and a figure.
+#[test]
+fn the_self_test_looks_where_images_differ() {
+    let (len, count) = (400, 8);
+    let image = |i: usize| {
+        (0..len).map(move |at| match at {
+            // A quarter of all: the figure.
+            100..200 => (i as f32 * 1.7 + at as f32).sin(),
+            200..300 => 0.01 * (i as f32 + at as f32).sin(),
+            _ => -1.,
+        })
+    };
+    let images: Vec<f32> = (0..count).flat_map(image).collect();
+    let points = telling(&images, len);
+    assert_eq!(points.len(), SELF_TEST_POINTS);
+    assert!(points.iter().all(|at| (100..200).contains(at)), "{points:?}");
+    assert!(points.windows(2).all(|pair| pair[0] < pair[1]), "each once: {points:?}");
+    assert!(points[0] < 104 && points[SELF_TEST_POINTS - 1] >= 195, "spread: {points:?}");
+    // Fewer values than points: each once.
+    assert_eq!(telling(&[0., 1., 2., 0., 3., 2.], 3), [0, 1, 2]);
+}
