@@ -11,6 +11,9 @@
 // kiln_cancel(), which ends the call that another thread is in.
 // Memory: what is passed in stays the caller's and is copied, or used during the call alone. Images are written to
 // memory of the caller's. A null or misaligned pointer and a wrong length are KILN_STATUS_ARGUMENT.
+// Images: for one file, one machine, one build of ONNX Runtime and one kind of start, a seed and an index give the same
+// bytes, in any batch, in any order, with any number of threads; else the same within the tolerance of the file's
+// self-test. Files may come from anybody: what is wrong with one is an error.
 // Versions: structs begin with their size, so that later versions can add fields at the end; a program that was
 // compiled with an older header stays right. Fields called `reserved` are 0.
 // Environment: before the first call that opens a generator loads ONNX Runtime, it sets ORT_DISABLE_TELEMETRY=1, by which

@@ -55,7 +55,8 @@ pub enum Start {
     #[default]
     Steady,
     /// A few samples, soon, by a program that then ends: everything is used as it lies in the file, which makes every sample
-    /// slower, and the self-test is left out. Values may differ from the other kind's in their last bits. On the CPU, unless
+    /// slower, and the self-test is left out; checksums are not. Values may differ from the other kind's in their last bits. On
+    /// the CPU, unless
     /// [`Provider::Cuda`] is asked for, where none of this makes a difference.
     Fast,
 }
@@ -66,7 +67,7 @@ pub struct Options {
     /// Where it runs. Default: [`Provider::Auto`].
     pub provider: Provider,
     /// Threads of one call, 1 to [`MAX_THREADS`]. Default: 1, which has the steadiest latency; more pay for large images or
-    /// batches.
+    /// batches. A generator with layers to which several threads would give other bits than one is computed by one.
     pub threads: usize,
     /// Whether idle threads spin while they wait, which saves microseconds a call and burns a core for tens of
     /// milliseconds after the last one; of no effect with one thread. Default: no.
