@@ -1,8 +1,9 @@
 """Whether releases of ONNX Runtime draw the same images: each one's library, from its wheel, under the program `sample`.
 
-    python3 benches/peers/wheels.py [--versions 1.24.4,1.32.0] [--model models/digits/gen.onnx]
+    python3 benches/peers/wheels.py [--versions 1.24.4,1.32.0] [--python 1.15.1,1.32.0] [--model models/digits/gen.onnx]
 
-Prints a table. Wheels are fetched through pip and kept in target/wheels; what cannot be had is skipped with the reason.
+Prints two tables: the libraries under `sample`, and Python's packages, back to what this Python can have, as anybody would use
+the file without Kiln. Wheels are fetched through pip and kept in target/wheels; what cannot be had is skipped with the reason.
 """
 
 import argparse
@@ -20,6 +21,17 @@ import common
 ROOT = common.FOLDER.parents[1]
 # The last of each minor release that is accepted.
 VERSIONS = ["1.24.4", "1.25.1", "1.26.0", "1.27.0", "1.28.0", "1.29.0", "1.30.0", "1.31.1", "1.32.0"]
+PYTHON = ["1.15.1", "1.16.3", "1.17.3", "1.18.1", "1.19.2", "1.20.1", "1.21.1", "1.22.1", "1.23.2", "1.24.4", "1.32.0"]
+# Sixteen images of latents that are the same everywhere, as f32 bytes.
+IN_PYTHON = """
+import numpy, onnxruntime, sys
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+z = session.get_inputs()[0]
+element = {"tensor(float16)": "float16", "tensor(float)": "float32"}[z.type]
+latents = numpy.sin(numpy.arange(16 * z.shape[1]) * 0.7).reshape(16, -1).astype(element)
+images = session.run(["image"], {"z": latents})[0].astype("float32")
+sys.stdout.buffer.write(((images.clip(-1, 1) + 1) * 127.5).round().astype("uint8").tobytes())
+"""
 LIBRARIES = ("libonnxruntime.so", "libonnxruntime.1", "onnxruntime.dll")
 
 
@@ -58,6 +70,22 @@ def draw(program, path, args, options):
         return raw.read_bytes() if run.returncode == 0 else " ".join(run.stderr.split())
 
 
+def in_python(version, cache, model):
+    """The images that Python's package of this version draws, or why there are none."""
+    folder = cache / f"python-{version}"
+    if not (folder / "onnxruntime").is_dir():
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--timeout", "20"]
+        # Packages of old want the numpy of their time.
+        command += ["--target", str(folder), f"onnxruntime=={version}", "numpy<2"]
+        run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if run.returncode:
+            return (run.stdout.strip().splitlines() or ["pip failed without a word"])[-1]
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    command = [sys.executable, "-c", IN_PYTHON, str(model)]
+    run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return run.stdout if run.returncode == 0 else " ".join(run.stderr.decode().split())[-300:]
+
+
 def cell(images, reference):
     if isinstance(images, str):
         return images.replace("|", "/")
@@ -71,6 +99,7 @@ def cell(images, reference):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--versions", type=common.names, default=VERSIONS, help="releases, the last one compared with")
+    parser.add_argument("--python", type=common.names, default=PYTHON, help="Python's packages, the last one compared with")
     parser.add_argument("--model", type=pathlib.Path, default=ROOT / "models/digits/gen.onnx", help="the generator")
     parser.add_argument("--count", type=int, default=256, help="images (256)")
     args = parser.parse_args()
@@ -90,6 +119,10 @@ def main():
     print("| ONNX Runtime | " + " | ".join(modes) + " |\n| --- |" + " --- |" * len(modes))
     for version, images in rows.items():
         print(f"| {version} | " + " | ".join(cell(images[m], reference[m]) for m in modes) + " |")
+    drawn = {version: in_python(version, cache, args.model) for version in args.python}
+    print("\n| Python's onnxruntime | images |\n| --- | --- |")
+    for version, images in drawn.items():
+        print(f"| {version} | {cell(images, drawn[args.python[-1]])} |")
 
 
 if __name__ == "__main__":
