@@ -79,6 +79,7 @@ mod pool;
 mod request;
 mod rewrite;
 mod rows;
+mod self_test;
 mod session;
 mod stream;
 mod text;
@@ -96,12 +97,13 @@ pub use generator::{Generator, MAX_BUFFER_BYTES, Values};
 pub use latent::{Element, fill_latent, walk};
 pub use model::{
     FORMAT_VERSION, INPUT_CLASS, INPUT_IMAGE, INPUT_LATENT, ImageShape, InfoError, LatentDistribution, MAX_CHANNELS,
-    MAX_CLASSES, MAX_LATENT_DIM, MAX_SIDE, ModelInfo, OUTPUT_IMAGE, Precision, SelfTest,
+    MAX_CLASSES, MAX_LATENT_DIM, MAX_SIDE, ModelInfo, OUTPUT_IMAGE, Precision,
 };
 pub use options::{MAX_BATCH, MAX_THREADS, Options, Provider, Start};
 pub use pixels::Pixel;
 pub use pool::{MAX_POOL, Pool};
 pub use request::{MAX_VALUE, Request, Walk};
+pub use self_test::SelfTest;
 pub use stream::{MAX_FRAMES, Stream};
 #[doc(hidden)]
 pub use text::{one_line, printable};

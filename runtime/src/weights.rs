@@ -11,6 +11,8 @@ use std::path::{Component, Path, PathBuf};
 
 /// Largest model or weights file.
 pub(crate) const MAX_FILE_BYTES: u64 = 2 << 30;
+/// Longest description of the tensors in a file.
+const MAX_HEADER_BYTES: u64 = 4 << 20;
 
 /// Maps the file at `path`.
 ///
@@ -82,6 +84,10 @@ impl Tensors {
         let fail = |what: String| Error::Model { path: path.to_owned(), what };
         let file = map(path).map_err(fail)?;
         check_is_no_pointer(&file).map_err(fail)?;
+        let length = file.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        if (MAX_HEADER_BYTES..MAX_FILE_BYTES).contains(&length) {
+            return Err(fail(format!("has a header of {length} bytes, allowed are {MAX_HEADER_BYTES}")));
+        }
         let (length, header) = SafeTensors::read_metadata(&file).map_err(|e| fail(explain(&e)))?;
         Ok(Self { path: path.to_owned(), start: size_of::<u64>() + length, file, header })
     }

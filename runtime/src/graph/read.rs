@@ -15,12 +15,16 @@ use std::borrow::Cow;
 const OPSETS: std::ops::RangeInclusive<i64> = 13..=22;
 /// Most entries of the metadata.
 const MAX_ENTRIES: usize = 1024;
-/// Most inputs, outputs or attributes of a node, and inputs or outputs of a graph.
+/// Most bytes of a name, or of a text of the metadata.
+const MAX_TEXT: usize = 1 << 20;
+/// Most inputs or outputs of a node, and of a graph.
 const MAX_OF_NODE: usize = 256;
-/// Most numbers of an attribute.
-const MAX_INTS: usize = 1024;
-/// Most elements of a tensor that are given as numbers, not as bytes: they take more room in memory than in the file.
-const MAX_NUMBERS: usize = 1 << 16;
+/// Most attributes of a node.
+const MAX_ATTRIBUTES: usize = 32;
+/// Most numbers of an attribute. They take more room in memory than in the file, as do those of the next line.
+const MAX_INTS: usize = 64;
+/// Most elements of a tensor that are given as numbers, not as bytes.
+const MAX_NUMBERS: usize = 1024;
 
 /// The model in `bytes`.
 ///
@@ -83,8 +87,8 @@ fn put<T>(list: &mut Vec<T>, item: T, most: usize, what: &str) -> Result<(), Str
 
 fn text(bytes: &[u8]) -> Result<&str, String> {
     match std::str::from_utf8(bytes) {
-        Ok(text) if !text.contains('\0') => Ok(text),
-        _ => Err("has a name that is no text".into()),
+        Ok(text) if text.len() <= MAX_TEXT && !text.contains('\0') => Ok(text),
+        _ => Err(format!("has a name or a value that is no text of at most {MAX_TEXT} bytes")),
     }
 }
 
@@ -155,7 +159,7 @@ fn node(message: &[u8]) -> Result<Read<'_>, String> {
             (4, Value::Bytes(name)) => node.op = text(name)?.into(),
             (5, Value::Bytes(message)) => match attribute(message)? {
                 Found::Attribute(attribute) => {
-                    put(&mut node.attributes, attribute, MAX_OF_NODE, "attributes of a node")?
+                    put(&mut node.attributes, attribute, MAX_ATTRIBUTES, "attributes of a node")?
                 }
                 Found::Tensor(tensor) if value.is_none() => value = Some(tensor),
                 Found::Tensor(_) => return Err("has a node with two tensors".into()),

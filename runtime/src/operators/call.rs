@@ -20,10 +20,10 @@ impl Made {
         Ok(Self::all(vec![value]))
     }
 
-    /// Values that are made with little work.
+    /// Values that are made with little work for each element: counted as what a few multiplications take.
     pub(super) fn all(outputs: Vec<Typed>) -> Self {
         let products = outputs.iter().map(|value| volume(&value.sizes).unwrap_or(usize::MAX) as u64);
-        Self { products: products.fold(0, u64::saturating_add), scratch: 0, outputs }
+        Self { products: products.fold(0, u64::saturating_add).saturating_mul(EACH), scratch: 0, outputs }
     }
 
     /// One value, each of whose elements takes so many multiplications.
@@ -33,6 +33,9 @@ impl Made {
         Ok(Self { outputs: vec![value], products, scratch })
     }
 }
+
+/// Multiplications that a function of an element, or its way from memory and back, takes the time of.
+const EACH: u64 = 16;
 
 /// Number of elements, if it can be counted.
 pub(super) fn volume(sizes: &[usize]) -> Option<usize> {

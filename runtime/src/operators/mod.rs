@@ -20,7 +20,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 /// Most multiplications for a sample.
-const MAX_PRODUCTS: u64 = 1 << 40;
+const MAX_PRODUCTS: u64 = 1 << 38;
 /// Most elements of a constant that is computed, unless one that it is computed from has more.
 const MAX_CONSTANT: usize = 1 << 20;
 /// Elements that a value may always have for each sample.
