@@ -103,6 +103,14 @@ fn lengths_and_options_out_of_range_are_refused() {
 }
 
 #[test]
+fn a_batch_that_would_take_too_much_memory_is_refused_with_the_largest_that_does_not() {
+    let error = Generator::open(fixture("wide.onnx"), &Options { max_batch: 4096, ..Options::default() });
+    let Err(Error::Argument(what)) = error else { panic!("{error:?}") };
+    assert!(what.contains("max_batch is 4096") && what.contains("allowed here is 1023"), "{what}");
+    open("wide.onnx", &Options { max_batch: 1023, ..Options::default() });
+}
+
+#[test]
 fn more_batch_sizes_than_are_kept_still_work() {
     let mut generator = open("dcgan-f32.onnx", &Options::default());
     let whole: Vec<u8> = draw(&mut generator, 9, 0, 40);

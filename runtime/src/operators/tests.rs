@@ -395,4 +395,23 @@ fn work_and_memory_are_counted() {
     let most = (MAX_PRODUCTS / each) as usize;
     wide(most - 1).expect("few enough");
     assert!(wide(most + 1).expect_err("too many").contains("multiplications"));
+    // Values of 16 MiB each that are all needed at the end.
+    let kept = |count: usize| {
+        let mut graph = self::graph(&[1], node("Expand", &["to"], &[]), vec![sizes("to", &[1, 1 << 22])]);
+        graph.nodes[1].outputs[0] = "c0".into();
+        let name = |letter: &str, i: usize| -> Text<'static> { format!("{letter}{i}").into() };
+        let values = (1..count).map(|i| Node::new("Tanh", vec![name("c", i - 1)], name("c", i)));
+        let first = Node::new("Tanh", vec!["c0".into()], "s0".into());
+        let sums = (1..count).map(|i| Node::new("Add", vec![name("s", i - 1), name("c", i)], name("s", i)));
+        let mut last = node("ReduceMean", &[], &[("axes", ints(&[1]))]);
+        (last.inputs, last.outputs) = (vec![name("s", count - 1)], vec!["y".into()]);
+        graph.nodes.splice(2..2, values.chain([first]).chain(sums).chain([last]));
+        graph.outputs[0].shape = vec![None, Some(1), Some(1), Some(1)];
+        graph.weights.retain(|weight| weight.name != "out");
+        graph.weights.push(sizes("out", &[-1, 1, 1, 1]));
+        checked(&graph).map(|checked| checked.live)
+    };
+    let live = kept(200).expect("3 GB");
+    assert!((200 << 24..203 << 24).contains(&live), "{live}");
+    assert!(kept(257).expect_err("more than 4 GB").contains("bytes of memory"));
 }
