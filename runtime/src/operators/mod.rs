@@ -13,7 +13,7 @@ mod reductions;
 mod windows;
 
 use crate::graph::{Element, Graph, MAX_RANK, Node, OWN, Weight, in_file};
-use crate::model::{ImageShape, ModelInfo, OUTPUT_IMAGE};
+use crate::model::{INPUT_CLASS, ImageShape, ModelInfo, OUTPUT_IMAGE};
 use crate::text::shown;
 use call::{Call, Made, volume};
 use std::collections::{HashMap, HashSet};
@@ -130,6 +130,7 @@ pub(crate) fn check(graph: &Graph<'_>, info: &ModelInfo) -> Result<Checked, Stri
             values.define(name, value)?;
         }
     }
+    classes(graph, &values, info.classes)?;
     if products > MAX_PRODUCTS {
         return Err(format!("takes {products} multiplications for an image, allowed are {MAX_PRODUCTS}"));
     }
@@ -144,6 +145,18 @@ pub(crate) fn check(graph: &Graph<'_>, info: &ModelInfo) -> Result<Checked, Stri
         return Err(format!("takes {live} bytes of memory for an image, allowed are {MAX_LIVE}"));
     }
     Ok(Checked { values, live })
+}
+
+/// Checks that tables whose rows are taken by the class have one for each.
+fn classes(graph: &Graph<'_>, values: &Values, classes: usize) -> Result<(), String> {
+    for node in graph.nodes.iter().filter(|node| node.op == "Gather" && node.inputs[1] == INPUT_CLASS) {
+        let rows = values.0.get(&*node.inputs[0]).map_or(0, |table| table.sizes[0]);
+        if rows < classes {
+            let table = shown(&node.inputs[0]);
+            return Err(format!("has {classes} classes by its metadata, and {rows} rows for them in {table}"));
+        }
+    }
+    Ok(())
 }
 
 /// What a node makes, of at most `most` elements for each sample.
