@@ -95,7 +95,7 @@ impl FromStr for Precision {
         match text {
             "f16" => Ok(Self::F16),
             "f32" => Ok(Self::F32),
-            _ => Err(format!("{text:?} is no precision, allowed are f16 and f32")),
+            _ => Err(format!("{} is no precision, allowed are f16 and f32", shown(text))),
         }
     }
 }
@@ -304,7 +304,7 @@ impl fmt::Display for SelfTest {
 impl SelfTest {
     /// Reads what `Display` writes, for an image of `len` values.
     fn parse(text: &str, len: usize) -> Result<Self, String> {
-        let form = || format!("is {:.80?}, expected seed=S index=I tolerance=T points=P:V,...", text);
+        let form = || format!("is {}, expected seed=S index=I tolerance=T points=P:V,...", shown(text));
         let mut fields = text.split(' ');
         let mut field = |name: &str| fields.next()?.strip_prefix(name)?.strip_prefix('=');
         let seed = field("seed").and_then(|v| v.parse().ok()).ok_or_else(form)?;
