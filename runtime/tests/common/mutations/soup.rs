@@ -276,8 +276,12 @@ impl Soup<'_> {
                 self.sizes(&all)
             }
             'd' => {
-                let (a, b) = (self.dice.extreme(), self.dice.pick(&[0, u64::MAX, 2, 1 << 63]));
-                let (a, b) = (self.integers(&[a]), self.integers(&[b]));
+                let (a, b) = (self.dice.pick(&[7, 1 << 63]), self.dice.pick(&[0, 2, u64::MAX]));
+                let (a, mut b) = (self.integers(&[a]), self.integers(&[b]));
+                // A divisor that is seen to be 0 is noticed.
+                if self.dice.once_in(2) {
+                    b = self.node("Identity", &[&b], &[]);
+                }
                 let op = self.dice.pick(&["Div", "Pow", "Mul"]);
                 let made = self.node(op, &[&a, &b], &[]);
                 let to =
