@@ -2,7 +2,7 @@
 //!
 //! A product of one row with weights as they lie in the file has a kernel of its own in ONNX Runtime, which adds up in another
 //! order than the one for several: a batch of one image would differ in its last bits. It takes that kernel only where the
-//! factor `alpha` of the product is 1. So that one is written as 2, and the row halved: both are exact.
+//! factor `alpha` of the product is 1. So that one is written as 2, and the row halved: both are exact. Others stay.
 
 use crate::graph::{Element, Graph, Node, OWN, Setting, Text, Weight};
 use crate::operators::Checked;
@@ -27,16 +27,13 @@ pub(crate) fn alike<'a>(mut graph: Graph<'a>, checked: &Checked) -> (Graph<'a>, 
             }
             _ => false,
         };
-        if is_product {
-            let alpha = match node.attribute("alpha") {
-                Some(Setting::Float(alpha)) => *alpha,
-                _ => 1.,
-            };
+        let is_plain = node.attribute("alpha").is_none_or(|alpha| *alpha == Setting::Float(1.));
+        if is_product && is_plain {
             node.attributes.retain(|attribute| attribute.name != "alpha");
             let name: Text<'a> = format!("{OWN}half of {i}").into();
             nodes.push(Node::new("Mul", vec![node.inputs[0].clone(), half.clone()], name.clone()));
             node.inputs[0] = name;
-            node = node.with("alpha", Setting::Float(2. * alpha));
+            node = node.with("alpha", Setting::Float(2.));
             used = true;
         }
         nodes.push(node);
@@ -46,4 +43,31 @@ pub(crate) fn alike<'a>(mut graph: Graph<'a>, checked: &Checked) -> (Graph<'a>, 
         graph.weights.push(Weight { shape: Vec::new(), ..Weight::floats(half, Element::F32, &[1], &[0.5]) });
     }
     (graph, all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::read;
+    use crate::model::ModelInfo;
+    use crate::operators::check;
+
+    #[test]
+    fn no_factor_is_1_afterwards() {
+        let path = format!("{}/tests/fixtures/dcgan-f32.onnx", env!("CARGO_MANIFEST_DIR"));
+        let bytes = std::fs::read(path).expect("reads");
+        for (alpha, expected) in [(None, 2.), (Some(1.), 2.), (Some(0.5), 0.5), (Some(3.), 3.)] {
+            let mut model = read(&bytes).expect("reads");
+            let info = ModelInfo::from_metadata(|key| model.metadata(key)).expect("has metadata");
+            let node = model.graph.nodes.iter_mut().find(|node| node.op == "Gemm").expect("has one");
+            node.attributes.retain(|attribute| attribute.name != "alpha");
+            if let Some(alpha) = alpha {
+                *node = node.clone().with("alpha", Setting::Float(alpha));
+            }
+            let checked = check(&model.graph, &info).expect("is a generator");
+            let (graph, all) = alike(model.graph, &checked);
+            let node = graph.nodes.iter().find(|node| node.op == "Gemm").expect("has one");
+            assert_eq!((node.attribute("alpha"), all), (Some(&Setting::Float(expected)), true), "{alpha:?}");
+        }
+    }
 }
