@@ -2,7 +2,7 @@
 //! Rust's heap, and is the quickest of the ways to call.
 
 use crate::buffer::Raw;
-use crate::text::printable;
+use crate::text::one_line;
 use ort::session::Session;
 use ort::{AsPointer, sys};
 use std::ffi::{CStr, c_int};
@@ -255,7 +255,7 @@ pub(crate) fn check(status: sys::OrtStatusPtr) -> Result<(), String> {
     // SAFETY: the status is alive until it is released, and its message with it.
     unsafe {
         // It quotes names of the model's.
-        let message = printable(&CStr::from_ptr((ort::api().GetErrorMessage)(status.as_ptr())).to_string_lossy());
+        let message = one_line(&CStr::from_ptr((ort::api().GetErrorMessage)(status.as_ptr())).to_string_lossy());
         (ort::api().ReleaseStatus)(status.as_ptr());
         Err(message)
     }

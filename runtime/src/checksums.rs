@@ -22,7 +22,7 @@ pub struct Checksums {
 }
 
 impl Checksums {
-    /// The checksums of an ONNX file with its weights inside, for its metadata.
+    /// The checksums of an ONNX file with its weights inside, to be added to the metadata that it has.
     ///
     /// # Errors
     /// A file that this crate does not read, or with weights elsewhere.
@@ -32,7 +32,8 @@ impl Checksums {
             let bytes = weight.bytes().ok_or_else(|| format!("has {weight} in another file"))?;
             Ok((weight.name.clone().into_owned(), crc32c::crc32c(bytes)))
         });
-        Ok(Self { graph: graph(&model.graph), weights: weights.collect::<Result<_, String>>()? })
+        let classes = model.metadata("kiln.classes").and_then(|n| n.parse().ok()).unwrap_or(0);
+        Ok(Self { graph: graph(&model.graph, classes), weights: weights.collect::<Result<_, String>>()? })
     }
 
     pub(crate) fn to_metadata(&self) -> [(&'static str, String); 2] {
@@ -65,9 +66,9 @@ impl Checksums {
         Ok(Some(Self { graph, weights }))
     }
 
-    /// Checks a graph without its weights' elements.
-    pub(crate) fn check_graph(&self, found: &Graph<'_>) -> Result<(), String> {
-        match graph(found) == self.graph {
+    /// Checks a graph without its weights' elements, of a generator with so many classes.
+    pub(crate) fn check_graph(&self, found: &Graph<'_>, classes: usize) -> Result<(), String> {
+        match graph(found, classes) == self.graph {
             true => Ok(()),
             false => Err("is damaged: its graph is not the one that was written".into()),
         }
@@ -92,8 +93,9 @@ impl Checksums {
 
 /// The checksum of everything that decides what is computed, but for the numbers of the weights: version of the operators,
 /// inputs and outputs, nodes in their order, shapes of weights, and integers, which are sizes and axes. What a file may have
-/// in any order is sorted; texts are given with their lengths, so that none runs into the next.
-fn graph(graph: &Graph<'_>) -> u32 {
+/// in any order is sorted; texts are given with their lengths, so that none runs into the next. Of the description it has
+/// the number of classes, on which it depends which one an index draws, and which no shape shows.
+fn graph(graph: &Graph<'_>, classes: usize) -> u32 {
     let mut sum = Sum(0);
     sum.number(graph.opset);
     for ports in [&graph.inputs, &graph.outputs] {
@@ -135,6 +137,9 @@ fn graph(graph: &Graph<'_>) -> u32 {
             },
         );
     }
+    if classes > 0 {
+        sum.number(classes as i64);
+    }
     sum.0
 }
 
@@ -164,5 +169,23 @@ impl Sum {
             self.bytes(name(item).as_bytes());
             each(self, item);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_classes_is_part_of_the_graph() {
+        let path = format!("{}/tests/fixtures/conditional.onnx", env!("CARGO_MANIFEST_DIR"));
+        let mut file = std::fs::read(path).expect("reads");
+        let before = Checksums::of(&file).expect("has its weights inside");
+        let entry = b"kiln.classes\x12\x0210";
+        let at = file.windows(entry.len()).position(|window| window == entry).expect("has ten classes");
+        file[at + entry.len() - 2..][..2].copy_from_slice(b"03");
+        let after = Checksums::of(&file).expect("has its weights inside");
+        assert_ne!(after.graph, before.graph);
+        assert_eq!(after.weights, before.weights);
     }
 }

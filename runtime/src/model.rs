@@ -94,7 +94,7 @@ impl FromStr for Precision {
         match text {
             "f16" => Ok(Self::F16),
             "f32" => Ok(Self::F32),
-            _ => Err(format!("{text:?} is no precision, allowed are f16 and f32")),
+            _ => Err(format!("{} is no precision, allowed are f16 and f32", shown(text))),
         }
     }
 }

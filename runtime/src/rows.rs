@@ -3,7 +3,7 @@
 //! ONNX Runtime's products of matrices do not all keep to that (MLAS, `sgemm.cpp`):
 //!
 //! - One row has a kernel of its own, which adds up in another order than the one for several, where the right matrix lies as in
-//!   the file and the factor `alpha` is 1. So products are written with 2 for `alpha`, and their rows halved: both are exact.
+//!   the file and the factor `alpha` is 1. So those are written with 2 for `alpha`, and their rows halved: both are exact.
 //! - Sums over more than 128 numbers are made in parts, whose length depends on the number of columns that a thread has, where
 //!   these are few. Right matrices that are arranged beforehand have parts of one length; for convolutions, whose right matrix is
 //!   the image, one thread is used where it matters.
@@ -87,16 +87,13 @@ pub(crate) fn alike<'a>(mut graph: Graph<'a>, checked: &Checked, threads: usize)
             _ => (false, 0, 0),
         };
         all &= !is_shared(inner, columns, threads);
-        if is_product {
-            let alpha = match node.attribute("alpha") {
-                Some(Setting::Float(alpha)) => *alpha,
-                _ => 1.,
-            };
+        let is_plain = node.attribute("alpha").is_none_or(|alpha| *alpha == Setting::Float(1.));
+        if is_product && is_plain {
             node.attributes.retain(|attribute| attribute.name != "alpha");
             let name: Text<'a> = format!("{OWN}half of {i}").into();
             nodes.push(Node::new("Mul", vec![node.inputs[0].clone(), half.clone()], name.clone()));
             node.inputs[0] = name;
-            node = node.with("alpha", Setting::Float(2. * alpha));
+            node = node.with("alpha", Setting::Float(2.));
             used = true;
         }
         nodes.push(node);
@@ -234,6 +231,20 @@ mod tests {
                     prop_assert!(part == whole[..part.len()], "{} images, {threads} threads of {wanted}", part.len() / len);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn no_factor_is_1_afterwards() {
+        for (alpha, expected) in [(None, 2.), (Some(1.), 2.), (Some(0.5), 0.5), (Some(3.), 3.)] {
+            let mut graph = graph(4, 6, true, true);
+            if let Some(alpha) = alpha {
+                graph.nodes[0] = graph.nodes[0].clone().with("alpha", Setting::Float(alpha));
+            }
+            let checked = checked(&graph, 4, 6);
+            let (graph, all) = alike(graph, &checked, 1);
+            let node = graph.nodes.iter().find(|node| node.op == "Gemm").expect("has one");
+            assert_eq!((node.attribute("alpha"), all), (Some(&Setting::Float(expected)), true), "{alpha:?}");
         }
     }
 

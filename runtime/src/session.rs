@@ -150,7 +150,7 @@ impl Runner {
 /// Checks a graph as the file has it.
 fn checked(graph: &Graph<'_>, info: &ModelInfo) -> std::result::Result<Checked, String> {
     let checked = operators::check(graph, info)?;
-    info.checksums.as_ref().map_or(Ok(()), |sums| sums.check_graph(graph))?;
+    info.checksums.as_ref().map_or(Ok(()), |sums| sums.check_graph(graph, info.classes))?;
     Ok(checked)
 }
 

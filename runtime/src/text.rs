@@ -3,6 +3,8 @@
 
 /// Characters that are shown of a name in a message.
 const WORD: usize = 80;
+/// Characters that are shown of a sentence in a message.
+const SENTENCE: usize = 300;
 /// Characters that are shown of a line.
 const LINE: usize = 2000;
 /// Lines that are shown of a text.
@@ -14,12 +16,18 @@ pub(crate) fn shown(text: &str) -> String {
     format!("{text:?}{more}")
 }
 
+/// What a library says of a foreign text, and may repeat of it, as part of a message.
+pub(crate) fn sentence(text: &str) -> String {
+    escaped(text, SENTENCE, &['"', '\'', '\\'])
+}
+
 /// A text of many lines: all that is not plainly visible is an escape, but for line ends and tabs; long lines are cut, and so
 /// are lines without end.
 #[doc(hidden)]
 pub fn printable(text: &str) -> String {
     let mut lines = text.split('\n');
-    let mut out: Vec<String> = lines.by_ref().take(LINES).map(|line| escaped(line, &['"', '\'', '\\', '\t'])).collect();
+    let mut out: Vec<String> =
+        lines.by_ref().take(LINES).map(|line| escaped(line, LINE, &['"', '\'', '\\', '\t'])).collect();
     let more = lines.count();
     if more > 0 {
         out.push(format!("... ({more} more lines)"));
@@ -30,12 +38,12 @@ pub fn printable(text: &str) -> String {
 /// As [`printable`], on one line: of a value that could otherwise pretend to be the line that follows.
 #[doc(hidden)]
 pub fn one_line(text: &str) -> String {
-    escaped(text, &['"', '\'', '\\'])
+    escaped(text, LINE, &['"', '\'', '\\'])
 }
 
-/// The line with escapes for everything that is not visible, nor among those that are `kept`.
-fn escaped(line: &str, kept: &[char]) -> String {
-    let (line, more) = cut(line, LINE);
+/// The first `most` characters of a line, with escapes for everything that is not visible, nor among those that are `kept`.
+fn escaped(line: &str, most: usize, kept: &[char]) -> String {
+    let (line, more) = cut(line, most);
     let mut out = String::with_capacity(line.len());
     for piece in line.split_inclusive(kept) {
         let body = piece.trim_end_matches(kept);
@@ -89,6 +97,7 @@ mod tests {
     fn what_is_long_is_cut_and_says_so() {
         let long = "ä".repeat(3_000_000);
         assert_eq!(shown(&long), format!("\"{}\"... (2999920 more)", &long[..160]));
+        assert_eq!(sentence(&long), format!("{}... (2999700 more)", &long[..600]));
         assert_eq!(one_line(&long), format!("{}... (2998000 more)", &long[..4000]));
         assert_eq!(printable(&format!("a\n{long}\nb")), format!("a\n{}... (2998000 more)\nb", &long[..4000]));
         assert_eq!(printable(&"\n".repeat(700)), format!("{}... (201 more lines)", "\n".repeat(500)));

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::graph::{Element, Weight};
-use crate::text::shown;
+use crate::text::{sentence, shown};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata};
 use safetensors::{SafeTensorError, SafeTensors};
@@ -130,7 +130,7 @@ fn element(dtype: Dtype) -> Option<Element> {
 }
 
 fn explain(error: &SafeTensorError) -> String {
-    format!("is no safetensors file, or damaged: {}", error.to_string().escape_debug())
+    format!("is no safetensors file, or damaged: {}", sentence(&error.to_string()))
 }
 
 #[cfg(test)]
