@@ -136,6 +136,19 @@ impl Buffer {
         Slab::new(0, len, host).map(Self::I64)
     }
 
+    /// Exchanges the first `len` elements with the ones of sample `i`.
+    pub(crate) fn exchange(&mut self, i: usize, len: usize) {
+        fn with_first<T>(all: &mut [T], i: usize, len: usize) {
+            let (first, rest) = all.split_at_mut(i * len);
+            first[..len].swap_with_slice(&mut rest[..len]);
+        }
+        match self {
+            Self::F16(all) => with_first(all, i, len),
+            Self::F32(all) => with_first(all, i, len),
+            Self::I64(all) => with_first(all, i, len),
+        }
+    }
+
     /// The whole of it, for others than Rust.
     pub(crate) fn raw(&mut self) -> Raw {
         match self {

@@ -67,7 +67,8 @@ pub struct Options {
     /// Where it runs. Default: [`Provider::Auto`].
     pub provider: Provider,
     /// Threads of one call, 1 to [`MAX_THREADS`]. Default: 1, which has the steadiest latency; more pay for large images or
-    /// batches. A generator with layers to which several threads would give other bits than one is computed by one.
+    /// batches. A generator with layers to which several threads would give other bits than one is computed by one; with layers
+    /// that have other bits in a batch, image by image.
     pub threads: usize,
     /// Whether idle threads spin while they wait, which saves microseconds a call and burns a core for tens of
     /// milliseconds after the last one; of no effect with one thread. Default: no.

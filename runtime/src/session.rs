@@ -9,7 +9,7 @@ use crate::gpu::{Backend, Gpu};
 use crate::graph::Element;
 use crate::graph::{self, Data, Graph, Weight};
 use crate::model::ModelInfo;
-use crate::operators::{self, Checked};
+use crate::operators::{self, Alike, Checked};
 use crate::options::{Options, Start};
 use crate::rewrite::{self, Form};
 use crate::rows;
@@ -40,6 +40,8 @@ pub(crate) struct Model {
 pub(crate) enum Runner {
     Cpu {
         session: OfProcess<Session>,
+        /// Whether samples are computed one by one: in a batch they would have other bits.
+        alone: bool,
         /// Why not CUDA, if that was tried.
         why: Option<String>,
     },
@@ -91,6 +93,9 @@ impl Model {
         let model = graph::read(&self.file).map_err(fail)?;
         let (runner, rewritten) = {
             let checked = operators::check(&model.graph, &info).map_err(fail)?;
+            if info.checksums.as_ref().is_some_and(|sums| sums.check_graph(&model.graph, info.classes).is_err()) {
+                return Err(fail("has the weights of another graph than the open one".into()));
+            }
             let graph = with_tensors(model.graph, Some(&tensors), info.checksums.as_ref()).map_err(fail)?;
             // SAFETY: both files stay mapped after the session has ended.
             unsafe { runner(graph, &checked, path, &self.options, self.runner.target()) }?
@@ -214,7 +219,8 @@ unsafe fn runner(
     target: Target,
 ) -> Result<(Runner, bool)> {
     let fail = |what: String| Error::Model { path: path.to_owned(), what };
-    let memory = checked.live.saturating_mul(options.max_batch as u64);
+    let alone = checked.alike == Alike::Alone && matches!(target, Target::Cpu { .. });
+    let memory = checked.live.saturating_mul(if alone { 1 } else { options.max_batch as u64 });
     if memory > MAX_WORKING_BYTES {
         let most = MAX_WORKING_BYTES / checked.live.max(1);
         let what =
@@ -238,7 +244,10 @@ unsafe fn runner(
     };
     let runner = match target {
         Target::Cpu { why } => {
-            let threads = rows::threads(&graph, checked, options.threads);
+            let threads = match checked.alike {
+                Alike::Always => rows::threads(&graph, checked, options.threads),
+                Alike::OneThread | Alike::Alone => 1,
+            };
             let (graph, alike) = match options.start {
                 Start::Steady => (graph, false),
                 Start::Fast => rows::alike(graph, checked, threads),
@@ -247,7 +256,7 @@ unsafe fn runner(
                 // SAFETY: the caller's promise.
                 .and_then(|builder| unsafe { graph::build::session(&graph, &builder) });
             let session = session.map_err(|e| fail(format!("is refused by ONNX Runtime: {}", one_line(&e))))?;
-            Runner::Cpu { session: OfProcess::new(session), why }
+            Runner::Cpu { session: OfProcess::new(session), alone, why }
         }
         #[cfg(feature = "cuda")]
         Target::Cuda(backend) => {

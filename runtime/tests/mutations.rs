@@ -44,7 +44,7 @@ const IMAGES: usize = 3;
 struct Drawn {
     checksums: Option<Checksums>,
     bits: Vec<u32>,
-    /// The second of them, drawn alone.
+    /// The second of them, drawn alone with two threads.
     alone: Vec<u32>,
 }
 
@@ -60,11 +60,15 @@ enum End {
 
 /// Puts the files into `folder`, opens them there, and draws.
 fn draw(files: &Files, folder: &Path, start: Start) -> Result<Drawn, Error> {
-    let options = Options { start, max_batch: IMAGES, time_limit: Some(LIMIT / 4), ..Options::default() };
-    let mut generator = Generator::open(folder.join("model.onnx"), &options)?;
-    if let Some(Tensors::Swapped(_)) = files.tensors {
-        generator.swap_weights(folder.join(BESIDE))?;
-    }
+    let opened = |threads: usize| {
+        let options = Options { start, threads, max_batch: IMAGES, time_limit: Some(LIMIT / 4), ..Options::default() };
+        let mut generator = Generator::open(folder.join("model.onnx"), &options)?;
+        if let Some(Tensors::Swapped(_)) = files.tensors {
+            generator.swap_weights(folder.join(BESIDE))?;
+        }
+        Ok::<_, Error>(generator)
+    };
+    let mut generator = opened(1)?;
     let (len, grey) =
         (generator.info().image.len(), vec![0.; generator.info().image_in.map_or(0, |image| image.len())]);
     let request = |first: u64| {
@@ -77,7 +81,8 @@ fn draw(files: &Files, folder: &Path, start: Start) -> Result<Drawn, Error> {
     let bits =
         |images: &[f32]| images.iter().map(|x| if x.is_nan() { u32::MAX } else { x.to_bits() }).collect::<Vec<_>>();
     let mut image = vec![0f32; len];
-    generator.draw(&request(FIRST + 1), &mut image)?;
+    // With other threads, too.
+    opened(2)?.draw(&request(FIRST + 1), &mut image)?;
     Ok(Drawn { checksums: generator.info().checksums.clone(), bits: bits(&images), alone: bits(&image) })
 }
 
@@ -91,6 +96,10 @@ fn put(files: &Files, folder: &Path) {
 /// Tries a file, which came from the healthy one that drew `origin`.
 fn tried(files: &Files, folder: &Path, start: Start, healthy: &[Drawn], origin: Option<&Drawn>) -> End {
     match draw(files, folder, start) {
+        // What fails then should have been refused before.
+        Err(error @ Error::Run { .. }) if error.to_string().contains("ONNX Runtime failed") => {
+            End::Fault(format!("is opened and cannot be drawn: {error}"))
+        }
         Err(error) => {
             let text = error.to_string();
             match text.len() < 4000 && !text.contains(char::is_control) {
@@ -98,10 +107,10 @@ fn tried(files: &Files, folder: &Path, start: Start, healthy: &[Drawn], origin: 
                 false => End::Fault(format!("an error of {} bytes: {text:.2000?}", text.len())),
             }
         }
-        Ok(Drawn { checksums: None, .. }) => End::Unsealed,
         Ok(Drawn { bits, alone, .. }) if bits[alone.len()..2 * alone.len()] != alone => {
             End::Fault("draws another image alone than among others".into())
         }
+        Ok(Drawn { checksums: None, .. }) => End::Unsealed,
         // Two files put together may have become the other one.
         Ok(drawn) => match healthy.iter().find(|one| one.checksums == drawn.checksums).or(origin) {
             Some(one) if one.bits != drawn.bits => End::Fault("draws other images than it did".into()),

@@ -1,9 +1,12 @@
 //! A node that is being checked: what it is given, and the rules that many operators share.
 
-use super::{Typed, Values};
+use super::{Alike, Typed, Values};
 use crate::graph::{Element, Node, Setting, Weight};
 use crate::text::shown;
 use std::collections::HashMap;
+
+/// Elements that a processor computes at a time, at most: of what is no multiple of them the last ones are computed otherwise.
+const TOGETHER: usize = 16;
 
 /// What a node makes.
 pub(super) struct Made {
@@ -12,6 +15,8 @@ pub(super) struct Made {
     pub(super) products: u64,
     /// Elements of working memory for a sample.
     pub(super) scratch: u64,
+    /// When a sample has the same bits as alone.
+    pub(super) alike: Alike,
 }
 
 impl Made {
@@ -23,14 +28,27 @@ impl Made {
     /// Values that are made with little work for each element: counted as what a few multiplications take.
     pub(super) fn all(outputs: Vec<Typed>) -> Self {
         let products = outputs.iter().map(|value| volume(&value.sizes).unwrap_or(usize::MAX) as u64);
-        Self { products: products.fold(0, u64::saturating_add).saturating_mul(EACH), scratch: 0, outputs }
+        let products = products.fold(0, u64::saturating_add).saturating_mul(EACH);
+        Self { products, scratch: 0, outputs, alike: Alike::Always }
     }
 
     /// One value, each of whose elements takes so many multiplications.
     pub(super) fn product(value: Typed, each: Option<usize>, scratch: u64) -> Result<Self, String> {
         let products = volume(&value.sizes).and_then(|len| (len as u64).checked_mul(each? as u64));
         let products = products.ok_or("takes more work than can be counted")?;
-        Ok(Self { outputs: vec![value], products, scratch })
+        Ok(Self { outputs: vec![value], products, scratch, alike: Alike::Always })
+    }
+
+    /// What ONNX Runtime computes in runs of several elements from where a thread's part or a channel begins, and what is left
+    /// over in another way: `run` is the length after which the next one begins.
+    pub(super) fn in_runs(self, run: usize) -> Self {
+        let alike = if run.is_multiple_of(TOGETHER) { Alike::OneThread } else { Alike::Alone };
+        Self { alike, ..self }
+    }
+
+    /// What has other bits in another batch for other reasons.
+    pub(super) fn alone(self) -> Self {
+        Self { alike: Alike::Alone, ..self }
     }
 }
 
@@ -45,6 +63,8 @@ pub(super) fn volume(sizes: &[usize]) -> Option<usize> {
 /// A node with what it takes.
 pub(super) struct Call<'c> {
     node: &'c Node<'c>,
+    /// Version of the operators.
+    pub(super) opset: i64,
     inputs: Vec<Option<&'c Typed>>,
     weights: &'c HashMap<&'c str, &'c Weight<'c>>,
 }
@@ -52,6 +72,7 @@ pub(super) struct Call<'c> {
 impl<'c> Call<'c> {
     pub(super) fn new(
         node: &'c Node<'c>,
+        opset: i64,
         values: &'c Values,
         weights: &'c HashMap<&'c str, &'c Weight<'c>>,
     ) -> Result<Self, String> {
@@ -61,7 +82,7 @@ impl<'c> Call<'c> {
             None => Err(format!("takes {}, which nothing before it makes", shown(name))),
         };
         let inputs = node.inputs.iter().map(input).collect::<Result<_, _>>()?;
-        Ok(Self { node, inputs, weights })
+        Ok(Self { node, opset, inputs, weights })
     }
 
     /// Input `i`, which must be there.
@@ -85,6 +106,11 @@ impl<'c> Call<'c> {
     /// How many inputs there are.
     pub(super) fn len(&self) -> usize {
         self.inputs.len()
+    }
+
+    /// Whether it is this operator.
+    pub(super) fn is(&self, op: &str) -> bool {
+        self.node.op == op
     }
 
     /// How many values it gives.

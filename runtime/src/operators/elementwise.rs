@@ -10,10 +10,10 @@ pub(super) const ALL: &[Operator] = &[
     Operator { name: "Cast", attributes: &["to"], infer: cast },
     Operator { name: "Ceil", attributes: &[], infer: same },
     Operator { name: "Clip", attributes: &[], infer: clip },
-    Operator { name: "Cos", attributes: &[], infer: same },
+    Operator { name: "Cos", attributes: &[], infer: in_runs },
     Operator { name: "Div", attributes: &[], infer: two },
     Operator { name: "Dropout", attributes: &["seed"], infer: same },
-    Operator { name: "Elu", attributes: &["alpha"], infer: same },
+    Operator { name: "Elu", attributes: &["alpha"], infer: in_runs },
     Operator { name: "Erf", attributes: &[], infer: same },
     Operator { name: "Exp", attributes: &[], infer: same },
     Operator { name: "Floor", attributes: &[], infer: same },
@@ -22,7 +22,7 @@ pub(super) const ALL: &[Operator] = &[
     Operator { name: "HardSwish", attributes: &[], infer: same },
     Operator { name: "Identity", attributes: &[], infer: identity },
     Operator { name: "LeakyRelu", attributes: &["alpha"], infer: same },
-    Operator { name: "Log", attributes: &[], infer: same },
+    Operator { name: "Log", attributes: &[], infer: in_runs },
     Operator { name: "Max", attributes: &[], infer: several },
     Operator { name: "Mean", attributes: &[], infer: several },
     Operator { name: "Min", attributes: &[], infer: several },
@@ -32,11 +32,11 @@ pub(super) const ALL: &[Operator] = &[
     Operator { name: "Pow", attributes: &[], infer: two },
     Operator { name: "Reciprocal", attributes: &[], infer: same },
     Operator { name: "Relu", attributes: &[], infer: same },
-    Operator { name: "Selu", attributes: &["alpha", "gamma"], infer: same },
+    Operator { name: "Selu", attributes: &["alpha", "gamma"], infer: in_runs },
     Operator { name: "Sigmoid", attributes: &[], infer: same },
     Operator { name: "Sign", attributes: &[], infer: same },
-    Operator { name: "Sin", attributes: &[], infer: same },
-    Operator { name: "Softplus", attributes: &[], infer: same },
+    Operator { name: "Sin", attributes: &[], infer: in_runs },
+    Operator { name: "Softplus", attributes: &[], infer: in_runs },
     Operator { name: "Softsign", attributes: &[], infer: same },
     Operator { name: "Sqrt", attributes: &[], infer: same },
     Operator { name: "Sub", attributes: &[], infer: two },
@@ -61,6 +61,13 @@ fn identity(call: &Call<'_>) -> Result<Made, String> {
 fn gelu(call: &Call<'_>) -> Result<Made, String> {
     call.word("approximate", &["none", "tanh"])?;
     same(call)
+}
+
+/// As [`same`], by a function that ONNX Runtime has two forms of: for several elements, and for the last ones.
+fn in_runs(call: &Call<'_>) -> Result<Made, String> {
+    let made = same(call)?;
+    let len = made.outputs[0].sizes.iter().product();
+    Ok(made.in_runs(len))
 }
 
 /// Two values of numbers. Of integers none are computed: they overflow and divide by 0.

@@ -40,6 +40,17 @@ pub(crate) struct Typed {
     pub(crate) sizes: Vec<usize>,
 }
 
+/// When a sample has the same bits as when it is computed alone by one thread: each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Alike {
+    /// In any batch, with any number of threads, but for what `rows` says of products.
+    Always,
+    /// In any batch, with one thread.
+    OneThread,
+    /// Only alone.
+    Alone,
+}
+
 impl Typed {
     /// Number of sizes, the number of samples included.
     fn rank(&self) -> usize {
@@ -63,6 +74,9 @@ struct Operator {
     /// Checks a node, and says what it makes.
     infer: fn(&Call<'_>) -> Result<Made, String>,
 }
+
+/// The version that an operator came with, if it is newer than what every file has.
+const SINCE: [(&str, i64); 3] = [("Gelu", 20), ("HardSwish", 14), ("LayerNormalization", 17)];
 
 /// All of them: adding one is a function and a row in its family.
 const FAMILIES: [&[Operator]; 5] = [elementwise::ALL, moves::ALL, products::ALL, reductions::ALL, windows::ALL];
@@ -89,6 +103,8 @@ pub(crate) struct Checked {
     values: Values,
     /// Bytes that a sample takes at most while it is computed.
     pub(crate) live: u64,
+    /// When samples have the same bits.
+    pub(crate) alike: Alike,
 }
 
 impl Checked {
@@ -121,11 +137,18 @@ pub(crate) fn check(graph: &Graph<'_>, info: &ModelInfo) -> Result<Checked, Stri
     let pixels = |image: ImageShape| image.height * image.width;
     let most = info.image_in.map_or(0, pixels).max(pixels(info.image)).saturating_mul(MOST_CHANNELS);
     let most = most.clamp(LEAST_MOST, MOST);
-    let (mut products, mut scratch) = (0u64, Vec::new());
+    let (mut products, mut scratch, mut alike) = (0u64, Vec::new(), Alike::Always);
     for node in &graph.nodes {
-        let made = made_by(node, &values, &weights, most)?;
+        if let Some((op, since)) = SINCE.into_iter().find(|(op, since)| *op == node.op && graph.opset < *since) {
+            return Err(format!("has {op}, which came with version {since}, and operators of version {}", graph.opset));
+        }
+        let made = made_by(node, graph.opset, &values, &weights, most)?;
         products = products.saturating_add(made.products);
         scratch.push(made.scratch);
+        // What is computed from constants is the same for all samples.
+        if made.outputs.iter().any(|value| value.per_sample) {
+            alike = alike.max(made.alike);
+        }
         for (name, value) in node.outputs.iter().zip(made.outputs) {
             values.define(name, value)?;
         }
@@ -144,7 +167,7 @@ pub(crate) fn check(graph: &Graph<'_>, info: &ModelInfo) -> Result<Checked, Stri
     if live > MAX_LIVE {
         return Err(format!("takes {live} bytes of memory for an image, allowed are {MAX_LIVE}"));
     }
-    Ok(Checked { values, live })
+    Ok(Checked { values, live, alike })
 }
 
 /// Checks that tables whose rows are taken by the class have one for each.
@@ -162,6 +185,7 @@ fn classes(graph: &Graph<'_>, values: &Values, classes: usize) -> Result<(), Str
 /// What a node makes, of at most `most` elements for each sample.
 fn made_by(
     node: &Node<'_>,
+    opset: i64,
     values: &Values,
     weights: &HashMap<&str, &Weight<'_>>,
     most: usize,
@@ -174,7 +198,7 @@ fn made_by(
     if let Some(attribute) = node.attributes.iter().find(|a| !operator.attributes.contains(&&*a.name)) {
         return Err(at(format!("has the attribute {}, which is not known of it", shown(&attribute.name))));
     }
-    let call = Call::new(node, values, weights).map_err(at)?;
+    let call = Call::new(node, opset, values, weights).map_err(at)?;
     let made = (operator.infer)(&call).map_err(at)?;
     if made.outputs.len() != node.outputs.len() {
         return Err(at(format!("gives {} values and not {}", made.outputs.len(), node.outputs.len())));

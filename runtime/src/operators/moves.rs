@@ -28,7 +28,10 @@ fn of(value: &Typed, sizes: Vec<usize>) -> Result<Made, String> {
 
 /// A list of integers that must be in the file.
 fn needed(call: &Call<'_>, i: usize) -> Result<Vec<i64>, String> {
-    call.numbers(i)?.ok_or_else(|| format!("lacks its input {i}"))
+    match call.input(i)?.sizes.len() {
+        1 => call.numbers(i)?.ok_or_else(|| format!("lacks its input {i}")),
+        _ => Err(format!("takes {} as input {i}, which must be a list", call.input(i)?)),
+    }
 }
 
 /// A list with a number for each axis of `value`, of which the one for the samples, where there are any, must be `first`.
@@ -150,6 +153,11 @@ fn split(call: &Call<'_>) -> Result<Made, String> {
     let value = call.input(0)?;
     let axis = call.axis(value, call.int("axis", 0)?)?;
     let (whole, parts) = (value.sizes[axis], call.gives());
+    // Until one version sizes may simply be left out, after it the number of parts takes their place.
+    let counted = call.int("num_outputs", 0)? != 0;
+    if counted != (call.opset >= 18 && call.optional(1).is_none()) {
+        return Err(format!("says how it splits {value} as operators of version {} do not", call.opset));
+    }
     let sizes = match call.numbers(1)? {
         Some(sizes) => sizes.iter().map(|&n| usize::try_from(n).unwrap_or(0)).collect(),
         None if whole.is_multiple_of(parts.max(1)) => vec![whole / parts.max(1); parts],
@@ -205,7 +213,7 @@ fn gather(call: &Call<'_>) -> Result<Made, String> {
         }
         (_, true) => (),
         (_, false) => {
-            let (n, all) = (data.sizes[axis] as i64, needed(call, 1)?);
+            let (n, all) = (data.sizes[axis] as i64, call.numbers(1)?.unwrap_or_default());
             if let Some(wrong) = all.iter().find(|index| !(-n..n).contains(*index)) {
                 return Err(format!("takes row {wrong} of {n}"));
             }

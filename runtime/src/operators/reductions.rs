@@ -1,7 +1,7 @@
 //! Sums over axes, and what is divided by them.
 
 use super::call::{Call, Made};
-use super::{Operator, Typed};
+use super::{Alike, Operator, Typed};
 
 pub(super) const ALL: &[Operator] = &[
     Operator { name: "BatchNormalization", attributes: &["epsilon", "momentum", "training_mode"], infer: batch_norm },
@@ -26,11 +26,13 @@ fn reduce(call: &Call<'_>) -> Result<Made, String> {
     let value = call.floats(0)?;
     let keep = call.choice("keepdims", 1, &[0, 1])? == 1;
     call.choice("noop_with_empty_axes", 0, &[0])?;
-    // An attribute until one version, an input after it, which differs between the operators: ONNX Runtime checks which.
+    // An attribute until one version of each, an input after it.
+    let as_input = call.opset >= if call.is("ReduceSum") { 13 } else { 18 };
     let axes = match (call.numbers(1)?, call.ints("axes")?) {
-        (Some(axes), None) => axes,
-        (None, Some(axes)) => axes.to_vec(),
-        _ => Vec::new(),
+        (Some(axes), None) if as_input => axes,
+        (None, Some(axes)) if !as_input => axes.to_vec(),
+        (None, None) => Vec::new(),
+        _ => return Err(format!("has its axes as operators of version {} have not", call.opset)),
     };
     let axes = match axes.is_empty() {
         true if value.per_sample => return Err("works along all axes, which would mix samples".into()),
@@ -44,7 +46,7 @@ fn reduce(call: &Call<'_>) -> Result<Made, String> {
     });
     let made = Typed { sizes: left.collect(), ..value.clone() };
     let work = super::call::volume(&value.sizes).unwrap_or(usize::MAX) as u64;
-    Ok(Made { outputs: vec![made], products: work, scratch: 0 })
+    Ok(Made { outputs: vec![made], products: work, scratch: 0, alike: Alike::Alone })
 }
 
 fn softmax(call: &Call<'_>) -> Result<Made, String> {
@@ -56,7 +58,7 @@ fn softmax(call: &Call<'_>) -> Result<Made, String> {
 
 fn lp_norm(call: &Call<'_>) -> Result<Made, String> {
     call.choice("p", 2, &[1, 2])?;
-    softmax(call)
+    softmax(call).map(Made::alone)
 }
 
 /// The channels of a value that has a place for each, and its shape.
@@ -89,7 +91,7 @@ fn instance_norm(call: &Call<'_>) -> Result<Made, String> {
         call.input(i)?;
         call.constant(i, value.element, &[channels])?;
     }
-    Made::one(value.clone())
+    Ok(Made::one(value.clone())?.in_runs(value.sizes[1..].iter().product()))
 }
 
 fn layer_norm(call: &Call<'_>) -> Result<Made, String> {

@@ -1,10 +1,14 @@
 //! Convolutions, pools and what else goes over positions.
 
 use super::call::{Call, Made, volume};
-use super::{Operator, Typed};
+use super::{Alike, Operator, Typed};
 
 pub(super) const ALL: &[Operator] = &[
-    Operator { name: "AveragePool", attributes: POOL, infer: pool },
+    Operator {
+        name: "AveragePool",
+        attributes: &["auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides"],
+        infer: pool,
+    },
     Operator {
         name: "Conv",
         attributes: &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"],
@@ -17,7 +21,11 @@ pub(super) const ALL: &[Operator] = &[
     },
     Operator { name: "GlobalAveragePool", attributes: &[], infer: global },
     Operator { name: "GlobalMaxPool", attributes: &[], infer: global },
-    Operator { name: "MaxPool", attributes: POOL, infer: pool },
+    Operator {
+        name: "MaxPool",
+        attributes: &["auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides"],
+        infer: pool,
+    },
     Operator {
         name: "Resize",
         attributes: &["coordinate_transformation_mode", "cubic_coeff_a", "exclude_outside", "mode", "nearest_mode"],
@@ -25,8 +33,6 @@ pub(super) const ALL: &[Operator] = &[
     },
 ];
 
-const POOL: &[&str] =
-    &["auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides", "storage_order"];
 /// Most positions of a kernel, a stride or a pad along an axis.
 const MOST: i64 = 1 << 12;
 
@@ -93,7 +99,7 @@ impl Window {
 /// Whether pads are such that positions stay; no other pads may then be given, and no dilations, which ONNX Runtime lacks there.
 fn same(call: &Call<'_>) -> Result<bool, String> {
     let mode = call.word("auto_pad", &["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"])?;
-    if mode != "NOTSET" && call.ints("pads")?.is_some_and(|pads| pads.iter().any(|n| *n != 0)) {
+    if mode != "NOTSET" && call.ints("pads")?.is_some() {
         return Err(format!("has pads beside auto_pad {mode}"));
     }
     let same = mode.starts_with("SAME");
@@ -169,7 +175,7 @@ fn transposed(call: &Call<'_>) -> Result<Made, String> {
         volume(positions).zip(taps).and_then(|(a, b)| (a as u64).checked_mul(b as u64)?.checked_mul(made as u64));
     let columns = columns.ok_or("takes too much memory to be counted")?;
     let products = columns.checked_mul((channels / groups) as u64).ok_or("takes more work than can be counted")?;
-    Ok(Made { outputs: vec![Typed { sizes, ..value.clone() }], products, scratch: columns })
+    Ok(Made { outputs: vec![Typed { sizes, ..value.clone() }], products, scratch: columns, alike: Alike::Always })
 }
 
 fn pool(call: &Call<'_>) -> Result<Made, String> {
@@ -183,7 +189,11 @@ fn pool(call: &Call<'_>) -> Result<Made, String> {
     if (0..positions.len()).any(|axis| window.pads[axis].iter().any(|pad| *pad >= window.kernel[axis])) {
         return Err("has pads as large as its kernel".into());
     }
-    let stops = window.over(positions, same(call)?)?;
+    let same = same(call)?;
+    if same && window.strides.iter().zip(&window.kernel).any(|(stride, kernel)| stride > kernel) {
+        return Err("has strides larger than its kernel beside auto_pad".into());
+    }
+    let stops = window.over(positions, same)?;
     let sizes = std::iter::once(channels).chain(stops).collect();
     Made::product(Typed { sizes, ..value.clone() }, volume(&window.kernel), 0)
 }
@@ -197,7 +207,7 @@ fn global(call: &Call<'_>) -> Result<Made, String> {
 
 fn resize(call: &Call<'_>) -> Result<Made, String> {
     call.takes(3, 3)?;
-    call.word("mode", &["nearest", "linear", "cubic"])?;
+    let mode = call.word("mode", &["nearest", "linear", "cubic"])?;
     call.word("coordinate_transformation_mode", &["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"])?;
     call.word("nearest_mode", &["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"])?;
     call.choice("exclude_outside", 0, &[0, 1])?;
@@ -217,5 +227,6 @@ fn resize(call: &Call<'_>) -> Result<Made, String> {
         // As ONNX has it, in single precision.
         sizes.push((n as f32 * scale).floor() as usize);
     }
-    Made::product(Typed { sizes, ..value.clone() }, Some(16), 0)
+    let made = Made::product(Typed { sizes, ..value.clone() }, Some(16), 0)?;
+    Ok(if mode == "nearest" { made } else { made.alone() })
 }
