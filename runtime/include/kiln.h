@@ -149,9 +149,9 @@ typedef struct KilnOptions {
     // 1: idle threads spin while they wait, which saves microseconds a call and burns a core for a while; of no effect
     // with one thread. 0: they do not. Default: 0.
     uint32_t spinning;
-    // Milliseconds that a call which draws or warms up may take, and the self-test at opening: one that takes longer is ended
-    // with KILN_STATUS_RUN, after the layer at hand. Drawn ahead, it holds for each frame. On a GPU what is in the device's
-    // queue already is waited for, and a warm-up is not ended. 0: as long as it takes. Default: 0.
+    // Milliseconds that a call which draws or warms up may take, and the self-test at opening: one that takes longer is
+    // ended with KILN_STATUS_RUN, after the layer at hand. Drawn ahead, it holds for each frame. On a GPU what is in the
+    // device's queue already is waited for, and a warm-up is not ended. 0: as long as it takes. Default: 0.
     uint32_t time_limit_ms;
 } KilnOptions;
 
@@ -302,10 +302,9 @@ KilnStatus kiln_open(const char *path, const struct KilnOptions *options, struct
 // `out` must be null or point to `struct_size` writable bytes.
 KilnStatus kiln_info(struct KilnGenerator generator, struct KilnInfo *out, size_t struct_size);
 
-// Fills `out` with the images `first_index`, `first_index + 1`, ... of `seed`: [n, channels, height, width], 0 to 255. `len`
-// is the number of bytes, n x image_len with n from 1 to max_batch. Each image is the same in whatever call it is drawn;
-// on a GPU, but for the last bits in batches of another size.
-// Allocates nothing on Rust's heap unless it fails.
+// Fills `out` with the images `first_index`, `first_index + 1`, ... of `seed`: [n, channels, height, width], 0 to 255.
+// `len` is the number of bytes, n x image_len with n from 1 to max_batch. Each image is the same in whatever call it is
+// drawn; on a GPU, but for the last bits in batches of another size. Allocates nothing on Rust's heap unless it fails.
 //
 // Threads: any, but one call on a handle at a time; clones draw at the same time.
 // Ownership: `out` stays the caller's, and is not used after the call.
@@ -346,8 +345,8 @@ KilnStatus kiln_draw(struct KilnGenerator generator,
 KilnStatus kiln_warm_up(struct KilnGenerator generator,
                         size_t batch);
 
-// Tells the kiln_sample, kiln_draw or kiln_warm_up that another thread has called on this handle to end, if there is one: it
-// then comes back with KILN_STATUS_RUN, after the layer at hand, unless it was about to succeed anyway. Of no effect on
+// Tells the kiln_sample, kiln_draw or kiln_warm_up that another thread has called on this handle to end, if there is one:
+// it then comes back with KILN_STATUS_RUN, after the layer at hand, unless it was about to succeed anyway. Of no effect on
 // calls that begin later. On a GPU what is in the device's queue already is waited for, and a warm-up is not ended.
 //
 // Threads: any, at any time: it neither waits for the call nor is KILN_STATUS_BUSY.
@@ -468,10 +467,9 @@ KilnStatus kiln_open(const char *path, const struct KilnOptions *options, struct
 // `out` must be null or point to `struct_size` writable bytes.
 KilnStatus kiln_info(struct KilnGenerator generator, struct KilnInfo *out, size_t struct_size);
 
-// Fills `out` with the images `first_index`, `first_index + 1`, ... of `seed`: [n, channels, height, width], 0 to 255. `len`
-// is the number of bytes, n x image_len with n from 1 to max_batch. Each image is the same in whatever call it is drawn;
-// on a GPU, but for the last bits in batches of another size.
-// Allocates nothing on Rust's heap unless it fails.
+// Fills `out` with the images `first_index`, `first_index + 1`, ... of `seed`: [n, channels, height, width], 0 to 255.
+// `len` is the number of bytes, n x image_len with n from 1 to max_batch. Each image is the same in whatever call it is
+// drawn; on a GPU, but for the last bits in batches of another size. Allocates nothing on Rust's heap unless it fails.
 //
 // Threads: any, but one call on a handle at a time; clones draw at the same time.
 // Ownership: `out` stays the caller's, and is not used after the call.
@@ -512,8 +510,8 @@ KilnStatus kiln_draw(struct KilnGenerator generator,
 KilnStatus kiln_warm_up(struct KilnGenerator generator,
                         size_t batch);
 
-// Tells the kiln_sample, kiln_draw or kiln_warm_up that another thread has called on this handle to end, if there is one: it
-// then comes back with KILN_STATUS_RUN, after the layer at hand, unless it was about to succeed anyway. Of no effect on
+// Tells the kiln_sample, kiln_draw or kiln_warm_up that another thread has called on this handle to end, if there is one:
+// it then comes back with KILN_STATUS_RUN, after the layer at hand, unless it was about to succeed anyway. Of no effect on
 // calls that begin later. On a GPU what is in the device's queue already is waited for, and a warm-up is not ended.
 //
 // Threads: any, at any time: it neither waits for the call nor is KILN_STATUS_BUSY.

@@ -19,8 +19,8 @@ pub(crate) enum Host {
     Pinned(&'static Cudart),
 }
 
-/// A slice that stays where it is, and that others than Rust have the address of: it is borrowed only as long as it is looked
-/// at, and its address is that of the memory, not of a borrow, which the next one would end.
+/// A slice that stays where it is, and that others than Rust have the address of: it is borrowed only as long as it is
+/// looked at, and its address is that of the memory, not of a borrow, which the next one would end.
 pub(crate) enum Slab<T> {
     Heap(Heap<T>),
     #[cfg(feature = "cuda")]

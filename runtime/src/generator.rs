@@ -236,9 +236,10 @@ impl Generator {
         Ok(())
     }
 
-    /// Draws the `n` images that `request` asks for, 1 to [`Self::max_batch`], and leaves them where they are: [n, C, H, W], in
-    /// the file's precision, nominally in [-1, 1]. Saves the copy and the conversion of [`Self::draw`], and allocates nothing
-    /// on Rust's heap either. On a GPU this is pinned memory, from which an application may copy to a device by itself.
+    /// Draws the `n` images that `request` asks for, 1 to [`Self::max_batch`], and leaves them where they are: [n, C, H, W],
+    /// in the file's precision, nominally in [-1, 1]. Saves the copy and the conversion of [`Self::draw`], and allocates
+    /// nothing on Rust's heap either. On a GPU this is pinned memory, from which an application may copy to a device by
+    /// itself.
     ///
     /// # Errors
     /// A number of images out of range, and as [`Self::draw`].
@@ -248,8 +249,8 @@ impl Generator {
         self.computed(n)
     }
 
-    /// Something that ends this generator's calls from other threads, while it is in use: [`Self::draw`], [`Self::values`] and
-    /// [`Self::warm_up`]. Clones have cancellers of their own. For a GPU see [`Options::time_limit`].
+    /// Something that ends this generator's calls from other threads, while it is in use: [`Self::draw`], [`Self::values`]
+    /// and [`Self::warm_up`]. Clones have cancellers of their own. For a GPU see [`Options::time_limit`].
     pub fn canceller(&self) -> Canceller {
         self.control.canceller()
     }

@@ -60,8 +60,8 @@ impl Provide for Cuda {
 
     unsafe fn add(&self, builder: SessionBuilder, stream: &Stream, exact: bool) -> Result<SessionBuilder, String> {
         // Algorithms are chosen by shapes: the default tries them out, which stalls at the first batch of every size and may
-        // choose others, with other last bits, the next time. TF32 would round f32 to 10 bits; without it ONNX Runtime
-        // has convolutions of f16, too, do without tensor cores. The arena grows by what a batch takes, not to twice its size.
+        // choose others, with other last bits, the next time. TF32 would round f32 to 10 bits; without it ONNX Runtime has
+        // convolutions of f16, too, do without tensor cores. The arena grows by what a batch takes, not to twice its size.
         let provider = ep::CUDA::default()
             .with_conv_algorithm_search(ConvAlgorithmSearch::Heuristic)
             .with_tf32(!exact)
@@ -205,11 +205,12 @@ impl Gpu {
     }
 
     /// Records the work of a batch of this size, to be replayed by [`Self::run`] from then on. Nothing can be allocated
-    /// meanwhile: it must have been run twice, the first time to find out what it needs, the second to have that in one piece.
+    /// meanwhile: it must have been run twice, the first time to find out what it needs, the second to have that in one
+    /// piece.
     ///
     /// # Errors
-    /// Why it is not recorded: a size that was not run, [`MAX_GRAPHS`] that are there already, what CUDA or ONNX Runtime say.
-    /// The size is then run plainly.
+    /// Why it is not recorded: a size that was not run, [`MAX_GRAPHS`] that are there already, what CUDA or ONNX Runtime
+    /// say. The size is then run plainly.
     pub(crate) fn record(&self, batch: usize) -> Result<(), String> {
         self.state().record(batch)
     }

@@ -55,9 +55,8 @@ pub enum Start {
     #[default]
     Steady,
     /// A few samples, soon, by a program that then ends: everything is used as it lies in the file, which makes every sample
-    /// slower, and the self-test is left out; checksums are not. Values may differ from the other kind's in their last bits. On
-    /// the CPU, unless
-    /// [`Provider::Cuda`] is asked for, where none of this makes a difference.
+    /// slower, and the self-test is left out; checksums are not. Values may differ from the other kind's in their last bits.
+    /// On the CPU, unless [`Provider::Cuda`] is asked for, where none of this makes a difference.
     Fast,
 }
 
@@ -67,8 +66,8 @@ pub struct Options {
     /// Where it runs. Default: [`Provider::Auto`].
     pub provider: Provider,
     /// Threads of one call, 1 to [`MAX_THREADS`]. Default: 1, which has the steadiest latency; more pay for large images or
-    /// batches. A generator with layers to which several threads would give other bits than one is computed by one; with layers
-    /// that have other bits in a batch, image by image.
+    /// batches. A generator with layers to which several threads would give other bits than one is computed by one; with
+    /// layers that have other bits in a batch, image by image.
     pub threads: usize,
     /// Whether idle threads spin while they wait, which saves microseconds a call and burns a core for tens of
     /// milliseconds after the last one; of no effect with one thread. Default: no.
@@ -80,12 +79,13 @@ pub struct Options {
     /// How long a call may take that draws or warms up, and the self-test at opening: one that takes longer is ended after
     /// the layer at hand, with [`Error::Run`]. `None`: as long as it takes. Default: `None`.
     ///
-    /// A thread, one a process, looks at the time. On a GPU layers are put into its queue, mostly long before they are computed:
-    /// what ends is the queueing, and what is in the queue already is waited for. A replay
+    /// A thread, one a process, looks at the time. On a GPU layers are put into its queue, mostly long before they are
+    /// computed: what ends is the queueing, and what is in the queue already is waited for. A replay
     /// ([`Generator::warm_up`](crate::Generator::warm_up)) and a warm-up there are not ended.
     pub time_limit: Option<Duration>,
-    /// Whether transposed convolutions are written as ordinary ones, where they can be; `None` for what is best where it runs.
-    /// To measure what the other way is like: whether that draws the same bits each time is then for the caller to see.
+    /// Whether transposed convolutions are written as ordinary ones, where they can be; `None` for what is best where it
+    /// runs. To measure what the other way is like: whether that draws the same bits each time is then for the caller to
+    /// see.
     #[doc(hidden)]
     pub rewrite: Option<bool>,
 }

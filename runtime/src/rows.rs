@@ -2,11 +2,12 @@
 //!
 //! ONNX Runtime's products of matrices do not all keep to that (MLAS, `sgemm.cpp`):
 //!
-//! - One row has a kernel of its own, which adds up in another order than the one for several, where the right matrix lies as in
-//!   the file and the factor `alpha` is 1. So those are written with 2 for `alpha`, and their rows halved: both are exact.
-//! - Sums over more than 128 numbers are made in parts, whose length depends on the number of columns that a thread has, where
-//!   these are few. Right matrices that are arranged beforehand have parts of one length; for convolutions, whose right matrix is
-//!   the image, one thread is used where it matters.
+//! - One row has a kernel of its own, which adds up in another order than the one for several, where the right matrix lies
+//!   as in the file and the factor `alpha` is 1. So those are written with 2 for `alpha`, and their rows halved: both are
+//!   exact.
+//! - Sums over more than 128 numbers are made in parts, whose length depends on the number of columns that a thread has,
+//!   where these are few. Right matrices that are arranged beforehand have parts of one length; for convolutions, whose
+//!   right matrix is the image, one thread is used where it matters.
 
 use crate::graph::{Element, Graph, Node, OWN, Setting, Text, Weight};
 use crate::operators::{Checked, Typed};
@@ -61,8 +62,8 @@ pub(crate) fn threads(graph: &Graph<'_>, checked: &Checked, threads: usize) -> u
     if graph.nodes.iter().any(depends) { 1 } else { threads }
 }
 
-/// `graph` with its products written so that a row has the same bits among any number of rows, and whether that is enough for
-/// all of them with so many threads; else their right matrices must be arranged beforehand.
+/// `graph` with its products written so that a row has the same bits among any number of rows, and whether that is enough
+/// for all of them with so many threads; else their right matrices must be arranged beforehand.
 pub(crate) fn alike<'a>(mut graph: Graph<'a>, checked: &Checked, threads: usize) -> (Graph<'a>, bool) {
     let half: Text<'a> = format!("{OWN}half").into();
     let (mut nodes, mut used, mut all) = (Vec::new(), false, true);

@@ -77,8 +77,8 @@ impl<T: Pixel> fmt::Debug for Stream<T> {
 }
 
 impl<T: Pixel> Stream<T> {
-    /// Starts to draw `request` with `generator`, an image at a time, at most `frames` ahead, 1 to [`MAX_FRAMES`]. Frame i is
-    /// what `generator` draws of the request i images later.
+    /// Starts to draw `request` with `generator`, an image at a time, at most `frames` ahead, 1 to [`MAX_FRAMES`]. Frame i
+    /// is what `generator` draws of the request i images later.
     ///
     /// # Errors
     /// A number of frames out of range; a request with an end (latents or classes given one by one) or one that the
@@ -109,8 +109,8 @@ impl<T: Pixel> Stream<T> {
         generator.draw(&request, &mut frame())?;
 
         let queues = Queues::new();
-        // SAFETY: what the ends are moved to, this side's struct and the thread, is dropped before the queues: the one as they
-        // are its last field, the other as it is waited for, if it has started.
+        // SAFETY: what the ends are moved to, this side's struct and the thread, is dropped before the queues: the one as
+        // they are its last field, the other as it is waited for, if it has started.
         let ((mut to_consumer, finished), (mut used, mut to_producer)) = unsafe { queues.split() };
         for _ in 0..frames {
             // There is room for `MAX_FRAMES`.

@@ -1,5 +1,5 @@
-//! Foreign text made fit to be shown: what files, ONNX Runtime and the system say may be long without end, and hold characters
-//! that a terminal obeys, that turn the direction of writing, or that cannot be seen.
+//! Foreign text made fit to be shown: what files, ONNX Runtime and the system say may be long without end, and hold
+//! characters that a terminal obeys, that turn the direction of writing, or that cannot be seen.
 
 /// Characters that are shown of a name in a message.
 const WORD: usize = 80;
@@ -21,8 +21,8 @@ pub(crate) fn sentence(text: &str) -> String {
     escaped(text, SENTENCE, &['"', '\'', '\\'])
 }
 
-/// A text of many lines: all that is not plainly visible is an escape, but for line ends and tabs; long lines are cut, and so
-/// are lines without end.
+/// A text of many lines: all that is not plainly visible is an escape, but for line ends and tabs; long lines are cut, and
+/// so are lines without end.
 #[doc(hidden)]
 pub fn printable(text: &str) -> String {
     let mut lines = text.split('\n');

@@ -44,7 +44,8 @@ pub(crate) fn check_is_no_pointer(bytes: &[u8]) -> std::result::Result<(), Strin
 }
 
 /// The file that the model at `path` names as the place of its weights: beside it, or, where `path` is a link and nothing of
-/// that name is beside it, beside what it leads to. The file may be a link itself, as where files are laid out by their hashes.
+/// that name is beside it, beside what it leads to. The file may be a link itself, as where files are laid out by their
+/// hashes.
 ///
 /// # Errors
 /// Names that lead out of the folder.

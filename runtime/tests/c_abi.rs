@@ -1,4 +1,5 @@
-//! The programs of examples/c, compiled with the system's compilers against both kinds of library, draw what the crate draws.
+//! The programs of examples/c, compiled with the system's compilers against both kinds of library, draw what the crate
+//! draws.
 
 #[path = "common/c_programs.rs"]
 mod c_programs;

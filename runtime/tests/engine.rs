@@ -116,7 +116,10 @@ fn what_onnx_runtime_refuses_is_said_once_and_its_log_is_not_printed() {
     };
     // What only ONNX Runtime knows that it has not; no such row of a table, which is found out before it could.
     let said = says("cubic.onnx", b"cubic", b"cubic", &[]);
-    assert!(said.starts_with("error: model odd.onnx: is refused by ONNX Runtime: ") && said.contains("Cubic"), "{said}");
+    assert!(
+        said.starts_with("error: model odd.onnx: is refused by ONNX Runtime: ") && said.contains("Cubic"),
+        "{said}"
+    );
     let (ten, many) = (b"kiln.classes\x12\x0210", b"kiln.classes\x12\x0299");
     let said = says("conditional.onnx", ten, many, &["--fast-start", "--class", "50"]);
     assert!(

@@ -67,10 +67,9 @@ pub unsafe extern "C" fn kiln_info(generator: KilnGenerator, out: *mut KilnInfo,
     })
 }
 
-/// Fills `out` with the images `first_index`, `first_index + 1`, ... of `seed`: [n, channels, height, width], 0 to 255. `len`
-/// is the number of bytes, n x image_len with n from 1 to max_batch. Each image is the same in whatever call it is drawn;
-/// on a GPU, but for the last bits in batches of another size.
-/// Allocates nothing on Rust's heap unless it fails.
+/// Fills `out` with the images `first_index`, `first_index + 1`, ... of `seed`: [n, channels, height, width], 0 to 255.
+/// `len` is the number of bytes, n x image_len with n from 1 to max_batch. Each image is the same in whatever call it is
+/// drawn; on a GPU, but for the last bits in batches of another size. Allocates nothing on Rust's heap unless it fails.
 ///
 /// Threads: any, but one call on a handle at a time; clones draw at the same time.
 /// Ownership: `out` stays the caller's, and is not used after the call.
@@ -170,8 +169,8 @@ pub extern "C" fn kiln_warm_up(generator: KilnGenerator, batch: usize) -> KilnSt
     guard(|| GENERATORS.with(generator.id, |generator| Ok(generator.warm_up(batch)?)))
 }
 
-/// Tells the kiln_sample, kiln_draw or kiln_warm_up that another thread has called on this handle to end, if there is one: it
-/// then comes back with KILN_STATUS_RUN, after the layer at hand, unless it was about to succeed anyway. Of no effect on
+/// Tells the kiln_sample, kiln_draw or kiln_warm_up that another thread has called on this handle to end, if there is one:
+/// it then comes back with KILN_STATUS_RUN, after the layer at hand, unless it was about to succeed anyway. Of no effect on
 /// calls that begin later. On a GPU what is in the device's queue already is waited for, and a warm-up is not ended.
 ///
 /// Threads: any, at any time: it neither waits for the call nor is KILN_STATUS_BUSY.

@@ -63,9 +63,9 @@ pub struct KilnOptions {
     /// 1: idle threads spin while they wait, which saves microseconds a call and burns a core for a while; of no effect
     /// with one thread. 0: they do not. Default: 0.
     pub spinning: u32,
-    /// Milliseconds that a call which draws or warms up may take, and the self-test at opening: one that takes longer is ended
-    /// with KILN_STATUS_RUN, after the layer at hand. Drawn ahead, it holds for each frame. On a GPU what is in the device's
-    /// queue already is waited for, and a warm-up is not ended. 0: as long as it takes. Default: 0.
+    /// Milliseconds that a call which draws or warms up may take, and the self-test at opening: one that takes longer is
+    /// ended with KILN_STATUS_RUN, after the layer at hand. Drawn ahead, it holds for each frame. On a GPU what is in the
+    /// device's queue already is waited for, and a warm-up is not ended. 0: as long as it takes. Default: 0.
     pub time_limit_ms: u32,
 }
 

@@ -6,8 +6,8 @@ use std::ptr::{NonNull, null_mut};
 
 /// `cudaStreamCaptureModeThreadLocal`: what other threads do meanwhile is of no concern.
 const THREAD_LOCAL: c_int = 1;
-/// `cudaGraphNodeTypeKernel`, `Memcpy`, `Memset`, `Empty`, `MemAlloc` and `MemFree`: what can be done again. Of a call back to
-/// the host that is not known: ONNX Runtime has some that free what the recorded run has allocated.
+/// `cudaGraphNodeTypeKernel`, `Memcpy`, `Memset`, `Empty`, `MemAlloc` and `MemFree`: what can be done again. Of a call back
+/// to the host that is not known: ONNX Runtime has some that free what the recorded run has allocated.
 const REPEATABLE: [c_int; 6] = [0, 1, 2, 5, 10, 11];
 
 impl Stream {

@@ -1,5 +1,5 @@
-//! What is proved on a GPU before it is relied on: that images are the same when they are drawn again, and that the replay of
-//! what was recorded as a CUDA graph draws them, too.
+//! What is proved on a GPU before it is relied on: that images are the same when they are drawn again, and that the replay
+//! of what was recorded as a CUDA graph draws them, too.
 
 use super::{Generator, Values};
 use crate::error::{Error, Result};

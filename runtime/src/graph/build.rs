@@ -1,5 +1,5 @@
-//! Gives a graph to ONNX Runtime, by its interface for building models: weights stay where they lie in mapped files, nothing is
-//! written as protobuf, and nothing is read again.
+//! Gives a graph to ONNX Runtime, by its interface for building models: weights stay where they lie in mapped files, nothing
+//! is written as protobuf, and nothing is read again.
 
 use super::weight::widen;
 use super::{Data, Element, Graph, Port, Setting, Text, Weight};
@@ -93,8 +93,8 @@ unsafe fn add(graph: &editor::Graph, weight: &Weight<'_>) -> Result<(), String> 
 unsafe fn in_place(bytes: &[u8], shape: &[i64], element: Element) -> Result<NonNull<sys::OrtValue>, String> {
     let (mut info, mut value) = (null_mut(), null_mut());
     let (allocator, default) = (sys::OrtAllocatorType::OrtDeviceAllocator, sys::OrtMemType::OrtMemTypeDefault);
-    // SAFETY: all pointers are valid; ONNX Runtime only reads what is an initialiser; the description of the memory is copied
-    // by the value and released after.
+    // SAFETY: all pointers are valid; ONNX Runtime only reads what is an initialiser; the description of the memory is
+    // copied by the value and released after.
     unsafe {
         check((ort::api().CreateCpuMemoryInfo)(allocator, default, &mut info))?;
         let made = check((ort::api().CreateTensorWithDataAsOrtValue)(
@@ -115,8 +115,8 @@ unsafe fn in_place(bytes: &[u8], shape: &[i64], element: Element) -> Result<NonN
 /// The elements of a weight in memory of ONNX Runtime's, which gives it back when it has arranged them otherwise.
 fn own(weight: &Weight<'_>, bytes: &[u8], shape: &[i64], len: usize) -> Result<NonNull<sys::OrtValue>, String> {
     let (mut allocator, mut value, mut data) = (null_mut(), null_mut(), null_mut());
-    // SAFETY: all pointers are valid for writing; the allocator is ONNX Runtime's own and never released; the value is new, and
-    // has room for `len` elements of its type, which nobody else knows of.
+    // SAFETY: all pointers are valid for writing; the allocator is ONNX Runtime's own and never released; the value is new,
+    // and has room for `len` elements of its type, which nobody else knows of.
     unsafe {
         check((ort::api().GetAllocatorWithDefaultOptions)(&mut allocator))?;
         let element = kind(weight.element);

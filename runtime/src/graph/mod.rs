@@ -1,5 +1,5 @@
-//! A generator's graph as this crate knows it: read from a file by its own reader, checked operator by operator, and given to
-//! ONNX Runtime piece by piece. ONNX Runtime never sees the file.
+//! A generator's graph as this crate knows it: read from a file by its own reader, checked operator by operator, and given
+//! to ONNX Runtime piece by piece. ONNX Runtime never sees the file.
 //!
 //! Of a hostile file nothing gets past this: what is not understood is refused ([`read`]), what an operator makes is known
 //! before it is made ([`check`](crate::operators)), and no other file is opened in the graph's name.

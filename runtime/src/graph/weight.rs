@@ -101,7 +101,8 @@ impl<'a> Weight<'a> {
 
     /// Whether all of its numbers are finite.
     pub(crate) fn is_finite(&self) -> bool {
-        // Not so are those whose exponent has all bits set: where it is the largest, in a form that is computed several at a time.
+        // Not so are those whose exponent has all bits set: where it is the largest, in a form that is computed several at a
+        // time.
         let half = |most: u16, b: &[u8; 2]| most.max(u16::from_le_bytes(*b) & 0x7c00);
         let single = |most: u32, b: &[u8; 4]| most.max(u32::from_le_bytes(*b) & 0x7f80_0000);
         let halves = |bytes: &[u8]| bytes.as_chunks().0.iter().fold(0, half) < 0x7c00;

@@ -5,7 +5,8 @@ use crate::graph::{Element, Node, Setting, Weight};
 use crate::text::shown;
 use std::collections::HashMap;
 
-/// Elements that a processor computes at a time, at most: of what is no multiple of them the last ones are computed otherwise.
+/// Elements that a processor computes at a time, at most: of what is no multiple of them the last ones are computed
+/// otherwise.
 const TOGETHER: usize = 16;
 
 /// What a node makes.
@@ -39,8 +40,8 @@ impl Made {
         Ok(Self { outputs: vec![value], products, scratch, alike: Alike::Always })
     }
 
-    /// What ONNX Runtime computes in runs of several elements from where a thread's part or a channel begins, and what is left
-    /// over in another way: `run` is the length after which the next one begins.
+    /// What ONNX Runtime computes in runs of several elements from where a thread's part or a channel begins, and what is
+    /// left over in another way: `run` is the length after which the next one begins.
     pub(super) fn in_runs(self, run: usize) -> Self {
         let alike = if run.is_multiple_of(TOGETHER) { Alike::OneThread } else { Alike::Alone };
         Self { alike, ..self }

@@ -96,7 +96,8 @@ impl Window {
     }
 }
 
-/// Whether pads are such that positions stay; no other pads may then be given, and no dilations, which ONNX Runtime lacks there.
+/// Whether pads are such that positions stay; no other pads may then be given, and no dilations, which ONNX Runtime lacks
+/// there.
 fn same(call: &Call<'_>) -> Result<bool, String> {
     let mode = call.word("auto_pad", &["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"])?;
     if mode != "NOTSET" && call.ints("pads")?.is_some() {

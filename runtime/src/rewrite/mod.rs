@@ -1,7 +1,7 @@
 //! The same generator, its transposed convolutions written as ordinary ones.
 //!
-//! A transposed convolution of kernel 4, stride 2 and padding 1, the one that every DCGAN is made of, is four convolutions of
-//! kernel 2, one for each parity of the output's row and column, whose results are interleaved. How that is best written
+//! A transposed convolution of kernel 4, stride 2 and padding 1, the one that every DCGAN is made of, is four convolutions
+//! of kernel 2, one for each parity of the output's row and column, whose results are interleaved. How that is best written
 //! depends on what computes it, see [`Form`]. What is not of this kind is left as it is.
 
 mod writer;
@@ -15,8 +15,8 @@ use writer::Writer;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// Four convolutions, their results interleaved by copies of whole pixels and rows: ONNX Runtime's blocked convolutions
-    /// (x86-64) come nearer to the processor's peak than its transposed ones. What it is worth, and where it loses, is measured:
-    /// `benches/RESULTS.md`.
+    /// (x86-64) come nearer to the processor's peak than its transposed ones. What it is worth, and where it loses, is
+    /// measured: `benches/RESULTS.md`.
     Apart,
     /// One convolution that makes all four, on an input padded by one on every side, so that an odd row and the even row
     /// below it are of the same place; pixels are shuffled, and the border is cut off. For GPUs, where few large operations

@@ -128,8 +128,8 @@ fn files_of(path: &Path, weights: Weights) -> Result<Vec<PathBuf>> {
 /// beside each ONNX file its weights, if that is where they are to be.
 ///
 /// # Errors
-/// Weights that are not finite, or not in `precision`; what [`check`] refuses, layers that ONNX cannot have, a file that ONNX
-/// Runtime does not run to the same images.
+/// Weights that are not finite, or not in `precision`; what [`check`] refuses, layers that ONNX cannot have, a file that
+/// ONNX Runtime does not run to the same images.
 pub fn export(
     network: &Network,
     precision: Precision,

@@ -71,7 +71,8 @@ struct Args {
     #[arg(long)]
     info: bool,
 
-    /// Say what works here and what does not: ONNX Runtime, providers, and the generator's latency and memory, if one is given
+    /// Say what works here and what does not: ONNX Runtime, providers, and the generator's latency and memory, if one is
+    /// given
     #[arg(long, conflicts_with_all = ["grid", "raw", "info", "input"])]
     doctor: bool,
 
