@@ -188,3 +188,32 @@ fn the_self_test_alone_notices_swapped_channels_and_large_changes() {
     println!("{noticed} of {tried} noticed");
     assert!(noticed * 10 >= tried * 9, "{noticed} of {tried}");
 }
+
+/// Weights of the same shapes that another function goes with are no weights of this graph.
+#[test]
+fn weights_of_another_graph_are_not_swapped_in() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("other.safetensors");
+    let whole = std::fs::read(fixture("pair.safetensors")).expect("reads");
+    let header = 8 + u64::from_le_bytes(*whole.first_chunk().expect("a length")) as usize;
+    let text = std::str::from_utf8(&whole[8..header]).expect("text");
+    for start in [Start::Steady, Start::Fast] {
+        let options = Options { start, ..Options::default() };
+        let mut generator = Generator::open(fixture("dcgan-f32.onnx"), &options).unwrap_or_else(|e| panic!("{e}"));
+        // Both have the same weights.
+        for (name, fits) in [("dcgan-f32.onnx", true), ("dcgan-leaky.onnx", false)] {
+            let sums = Checksums::of(&std::fs::read(fixture(name)).expect("reads")).expect("has weights");
+            let lines: String = sums.weights.iter().map(|(name, sum)| format!("{sum:08x} {name}\\n")).collect();
+            let added =
+                format!(r#""kiln.graph_crc32c": "{:08x}", "kiln.weights_crc32c": "{lines}", "kiln."#, sums.graph);
+            let text = text.replacen("\"kiln.", &added, 1);
+            let length = (text.len() as u64).to_le_bytes();
+            std::fs::write(&path, [&length[..], text.as_bytes(), &whole[header..]].concat()).expect("writes");
+            let swapped = generator.swap_weights(&path);
+            assert_eq!(swapped.is_ok(), fits, "{name}: {swapped:?}");
+            if let Err(error) = swapped {
+                assert!(error.to_string().contains("another graph"), "{error}");
+            }
+        }
+    }
+}
