@@ -43,6 +43,7 @@ pub(crate) fn threads(graph: &Graph<'_>, checked: &Checked, threads: usize) -> u
             "Conv" => {
                 let is_blocked = cfg!(target_arch = "x86_64")
                     && x.sizes.len() == 3
+                    && node.int("group").is_none_or(|groups| groups == 1)
                     && w.sizes[0].is_multiple_of(BLOCK)
                     && w.sizes[1].is_multiple_of(BLOCK);
                 !is_blocked && is_shared(volume(&w.sizes[1..]), volume(&y.sizes[1..]), threads)
@@ -208,21 +209,25 @@ mod tests {
         #[test]
         fn a_convolution_has_the_same_bits_in_any_batch_and_with_any_threads(
             inputs in 1usize..400, outputs in 1usize..20, sides in prop::array::uniform2(1usize..14), transposed: bool,
-            kernel in 1usize..5, arranged: bool,
+            kernel in 1usize..5, arranged: bool, groups in 1usize..4,
         ) {
             let [h, w] = sides;
-            let (inner, kernel) = (inputs * h * w, kernel.min(h).min(w));
-            let shape = if transposed { [inputs, outputs, kernel, kernel] } else { [outputs, inputs, kernel, kernel] };
+            let (inner, kernel) = (groups * inputs * h * w, kernel.min(h).min(w));
+            let shape = match transposed {
+                true => [groups * inputs, outputs, kernel, kernel],
+                false => [groups * outputs, inputs, kernel, kernel],
+            };
             let side = |n: usize| if transposed { n + kernel - 1 } else { n + 1 - kernel };
-            let len = outputs * side(h) * side(w);
+            let len = groups * outputs * side(h) * side(w);
             prop_assume!(len <= 4096 && inner <= 4096);
             let mut graph = graph(inner, len, false, false);
             let values = (0..shape.iter().product()).map(|i: usize| (i as f32 * 1.618).sin() * 0.1).collect::<Vec<_>>();
             graph.weights[0] = Weight::floats("w", Element::F32, &shape, &values);
-            graph.weights.push(Weight::sizes("in", &[-1, inputs as i64, h as i64, w as i64]));
+            graph.weights.push(Weight::sizes("in", &[-1, (groups * inputs) as i64, h as i64, w as i64]));
             graph.nodes[0] = Node::new("Reshape", vec!["z".into(), "in".into()], "x".into());
             let op = if transposed { "ConvTranspose" } else { "Conv" };
-            graph.nodes.insert(1, Node::new(op, vec!["x".into(), "w".into()], "y".into()));
+            let layer = Node::new(op, vec!["x".into(), "w".into()], "y".into());
+            graph.nodes.insert(1, layer.with("group", Setting::Int(groups as i64)));
             graph.nodes[2].inputs[0] = "y".into();
             let checked = checked(&graph, inner, len);
             let whole = drawn(&graph, inner, 1, arranged, &[3]).remove(0);
