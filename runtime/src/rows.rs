@@ -5,6 +5,7 @@
 //! - One row has a kernel of its own, which adds up in another order than the one for several, where the right matrix lies
 //!   as in the file and the factor `alpha` is 1. So those are written with 2 for `alpha`, and their rows halved: both are
 //!   exact.
+//! - One column is computed as a row, with the same consequence.
 //! - Sums over more than 128 numbers are made in parts, whose length depends on the number of columns that a thread has,
 //!   where these are few. Right matrices that are arranged beforehand have parts of one length; for convolutions, whose
 //!   right matrix is the image, one thread is used where it matters.
@@ -29,8 +30,9 @@ fn is_shared(inner: usize, columns: usize, threads: usize) -> bool {
     threads > 1 && columns > COLUMNS && inner > part(columns) && columns / threads <= 64 + COLUMNS
 }
 
-/// Of `threads`, how many give each convolution's sums the bits that one gives: all or one.
-pub(crate) fn threads(graph: &Graph<'_>, checked: &Checked, threads: usize) -> usize {
+/// Of `threads`, how many give each sum the bits that one gives: all or one. `arranged` is whether the right matrices of
+/// products are arranged beforehand.
+pub(crate) fn threads(graph: &Graph<'_>, checked: &Checked, threads: usize, arranged: bool) -> usize {
     let volume = |sizes: &[usize]| sizes.iter().product::<usize>();
     let depends = |node: &Node<'_>| {
         let value = |name: Option<&Text<'_>>| name.and_then(|name| checked.value(name));
@@ -52,45 +54,43 @@ pub(crate) fn threads(graph: &Graph<'_>, checked: &Checked, threads: usize) -> u
                 let (rows, columns) = (volume(&w.sizes[1..]), volume(&x.sizes[1..]));
                 columns > rows && is_shared(w.sizes[0], columns, threads)
             }
-            // Both sides computed: nothing can be arranged beforehand.
-            "MatMul" if w.per_sample || !x.per_sample => match (x.sizes.last(), w.sizes.last()) {
-                (Some(&inner), Some(&columns)) => is_shared(inner, columns, threads),
-                _ => false,
-            },
+            "Gemm" if !arranged => {
+                is_shared(x.sizes[x.sizes.len() - 1], w.sizes[usize::from(node.int("transB") != Some(1))], threads)
+            }
+            // Where both sides are computed, nothing can be.
+            "MatMul" if !arranged || w.per_sample || !x.per_sample => {
+                is_shared(x.sizes[x.sizes.len() - 1], w.sizes[w.sizes.len() - 1], threads)
+            }
             _ => false,
         }
     };
     if graph.nodes.iter().any(depends) { 1 } else { threads }
 }
 
-/// `graph` with its products written so that a row has the same bits among any number of rows, and whether that is enough
-/// for all of them with so many threads; else their right matrices must be arranged beforehand.
-pub(crate) fn alike<'a>(mut graph: Graph<'a>, checked: &Checked, threads: usize) -> (Graph<'a>, bool) {
+/// `graph` with its products written so that a row has the same bits among any number of rows, and whether that is enough for
+/// all of them; else their right matrices must be arranged beforehand.
+pub(crate) fn alike<'a>(mut graph: Graph<'a>, checked: &Checked) -> (Graph<'a>, bool) {
     let half: Text<'a> = format!("{OWN}half").into();
     let (mut nodes, mut used, mut all) = (Vec::new(), false, true);
     for (i, mut node) in std::mem::take(&mut graph.nodes).into_iter().enumerate() {
         let input = |at: usize| node.inputs.get(at).and_then(|name: &Text<'_>| checked.value(name));
-        let (is_product, inner, columns) = match (&*node.op, input(0), input(1)) {
-            ("Gemm", Some(rows), Some(weight)) if rows.per_sample => {
-                let columns = weight.sizes[usize::from(node.int("transB") != Some(1))];
-                (true, rows.sizes[0], columns)
-            }
+        let is_product = match (&*node.op, input(0), input(1)) {
+            ("Gemm", Some(rows), _) => rows.per_sample,
             ("MatMul", Some(Typed { per_sample: true, sizes, .. }), Some(weight)) if !weight.per_sample => {
-                let (inner, columns) = (sizes[sizes.len() - 1], weight.sizes[weight.sizes.len() - 1]);
                 // Where samples are the rows, it is written as the other kind of product.
                 let is_plain = sizes.len() == 1 && weight.sizes.len() == 2;
                 if is_plain {
                     node.op = "Gemm".into();
                 }
-                // One row for each sample is one row where there is one sample.
-                all &= is_plain || sizes.iter().rev().skip(1).product::<usize>() > 1;
-                (is_plain, inner, columns)
+                // One row for each sample is one row where there is one sample, and one column is computed as a row.
+                let rows: usize = sizes.iter().rev().skip(1).product();
+                all &= is_plain || (rows > 1 && weight.sizes[weight.sizes.len() - 1] > 1);
+                is_plain
             }
-            _ => (false, 0, 0),
+            _ => false,
         };
-        all &= !is_shared(inner, columns, threads);
-        let is_plain = node.attribute("alpha").is_none_or(|alpha| *alpha == Setting::Float(1.));
-        if is_product && is_plain {
+        let is_one = node.attribute("alpha").is_none_or(|alpha| *alpha == Setting::Float(1.));
+        if is_product && is_one {
             node.attributes.retain(|attribute| attribute.name != "alpha");
             let name: Text<'a> = format!("{OWN}half of {i}").into();
             nodes.push(Node::new("Mul", vec![node.inputs[0].clone(), half.clone()], name.clone()));
@@ -190,12 +190,13 @@ mod tests {
             let checked = checked(&graph, inner, outputs);
             for arranged in [false, true] {
                 let mut whole = Vec::new();
-                for threads in [1, 2, 3] {
-                    let (graph, all) = if arranged { (graph.clone(), true) } else { alike(graph.clone(), &checked, threads) };
-                    prop_assert!(all || threads > 1);
+                for threads in [1, 2, 3, 8] {
+                    let threads = self::threads(&graph, &checked, threads, arranged);
+                    let (graph, all) = if arranged { (graph.clone(), true) } else { alike(graph.clone(), &checked) };
+                    prop_assert!(all);
                     let parts = drawn(&graph, inner, threads, arranged, &[16, 1, 2, 3, 5]);
-                    whole = if threads == 1 { parts[0].clone() } else { whole };
-                    for part in parts.iter().filter(|_| all) {
+                    whole = if whole.is_empty() { parts[0].clone() } else { whole };
+                    for part in &parts {
                         prop_assert!(part == &whole[..part.len()], "{} rows, {threads} threads", part.len() / outputs);
                     }
                 }
@@ -232,7 +233,7 @@ mod tests {
             let checked = checked(&graph, inner, len);
             let whole = drawn(&graph, inner, 1, arranged, &[3]).remove(0);
             for wanted in [2, 3, 4] {
-                let threads = threads(&graph, &checked, wanted);
+                let threads = threads(&graph, &checked, wanted, arranged);
                 for part in drawn(&graph, inner, threads, arranged, &[1, 2, 3]) {
                     prop_assert!(part == whole[..part.len()], "{} images, {threads} threads of {wanted}", part.len() / len);
                 }
@@ -248,7 +249,7 @@ mod tests {
                 graph.nodes[0] = graph.nodes[0].clone().with("alpha", Setting::Float(alpha));
             }
             let checked = checked(&graph, 4, 6);
-            let (graph, all) = alike(graph, &checked, 1);
+            let (graph, all) = alike(graph, &checked);
             let node = graph.nodes.iter().find(|node| node.op == "Gemm").expect("has one");
             assert_eq!((node.attribute("alpha"), all), (Some(&Setting::Float(expected)), true), "{alpha:?}");
         }
@@ -263,6 +264,6 @@ mod tests {
         graph.nodes[0].inputs[0] = "x".into();
         graph.nodes.insert(0, reshape);
         let checked = checked(&graph, 4, 6);
-        assert!(!alike(graph, &checked, 1).1, "a row for each sample, of which there may be one");
+        assert!(!alike(graph, &checked).1, "a row for each sample, of which there may be one");
     }
 }

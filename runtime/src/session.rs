@@ -244,14 +244,16 @@ unsafe fn runner(
     };
     let runner = match target {
         Target::Cpu { why } => {
-            let threads = match checked.alike {
-                Alike::Always => rows::threads(&graph, checked, options.threads),
+            let threads = |arranged: bool| match checked.alike {
+                Alike::Always => rows::threads(&graph, checked, options.threads, arranged),
                 Alike::OneThread | Alike::Alone => 1,
             };
+            let (if_arranged, if_not) = (threads(true), threads(false));
             let (graph, alike) = match options.start {
                 Start::Steady => (graph, false),
-                Start::Fast => rows::alike(graph, checked, threads),
+                Start::Fast => rows::alike(graph, checked),
             };
+            let threads = if alike { if_not } else { if_arranged };
             let session = builder(options, threads, !alike)
                 // SAFETY: the caller's promise.
                 .and_then(|builder| unsafe { graph::build::session(&graph, &builder) });
