@@ -1,7 +1,7 @@
 //! Files mapped into memory, and the tensors of a safetensors file.
 
 use crate::error::{Error, Result};
-use crate::graph::{Element, Weight};
+use crate::graph::{Element, MAX_RANK, Weight};
 use crate::text::{sentence, shown};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata};
@@ -111,7 +111,7 @@ impl Tensors {
     pub(crate) fn get(&self, weight: &Weight<'_>) -> std::result::Result<&[u8], String> {
         let Some(info) = self.header.info(&weight.name) else { return Err(format!("has no tensor {weight}")) };
         if element(info.dtype) != Some(weight.element) || info.shape != weight.shape {
-            let (dtype, shape) = (info.dtype, &info.shape);
+            let (dtype, shape) = (info.dtype, &info.shape[..info.shape.len().min(MAX_RANK + 1)]);
             return Err(format!("has tensor {} as {dtype:?} {shape:?}, must be {weight}", shown(&weight.name)));
         }
         let (from, to) = info.data_offsets;

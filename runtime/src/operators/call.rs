@@ -44,7 +44,7 @@ impl Made {
     /// left over in another way: `run` is the length after which the next one begins.
     pub(super) fn in_runs(self, run: usize) -> Self {
         let alike = if run.is_multiple_of(TOGETHER) { Alike::OneThread } else { Alike::Alone };
-        Self { alike, ..self }
+        Self { alike, products: self.products.saturating_mul(SLOW / EACH), ..self }
     }
 
     /// What has other bits in another batch for other reasons.
@@ -54,7 +54,11 @@ impl Made {
 }
 
 /// Multiplications that a function of an element, or its way from memory and back, takes the time of.
-const EACH: u64 = 16;
+const EACH: u64 = 32;
+/// And that a slow function does.
+const SLOW: u64 = 512;
+/// Most numbers of a list that is an input in the file: two for each axis, and as many again.
+const MAX_LIST: usize = 64;
 
 /// Number of elements, if it can be counted.
 pub(super) fn volume(sizes: &[usize]) -> Option<usize> {
@@ -145,10 +149,11 @@ impl<'c> Call<'c> {
             None => Ok(None),
             Some(name) => {
                 let weight = self.weights.get(&**name).filter(|weight| weight.shape.len() <= 1);
+                let weight = weight.filter(|weight| weight.len().is_some_and(|len| len <= MAX_LIST));
                 let numbers = weight.and_then(|weight| weight.as_sizes());
-                numbers
-                    .map(Some)
-                    .ok_or_else(|| format!("takes {} as input {i}, which must be integers in the file", shown(name)))
+                numbers.map(Some).ok_or_else(|| {
+                    format!("takes {} as input {i}, which must be at most {MAX_LIST} integers in the file", shown(name))
+                })
             }
         }
     }
@@ -159,10 +164,14 @@ impl<'c> Call<'c> {
             None => Ok(None),
             Some(name) => {
                 let weight = self.weights.get(&**name).filter(|weight| weight.element == Element::F32);
+                let weight = weight.filter(|weight| weight.len().is_some_and(|len| len <= MAX_LIST));
                 let numbers = weight.filter(|weight| weight.shape.len() == 1).and_then(|weight| weight.as_floats());
-                numbers
-                    .map(Some)
-                    .ok_or_else(|| format!("takes {} as input {i}, which must be f32 in the file", shown(name)))
+                numbers.map(Some).ok_or_else(|| {
+                    format!(
+                        "takes {} as input {i}, which must be at most {MAX_LIST} numbers of f32 in the file",
+                        shown(name)
+                    )
+                })
             }
         }
     }

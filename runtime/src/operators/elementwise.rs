@@ -12,7 +12,7 @@ pub(super) const ALL: &[Operator] = &[
     Operator { name: "Clip", attributes: &[], infer: clip },
     Operator { name: "Cos", attributes: &[], infer: in_runs },
     Operator { name: "Div", attributes: &[], infer: two },
-    Operator { name: "Dropout", attributes: &["seed"], infer: same },
+    Operator { name: "Dropout", attributes: &["seed"], infer: dropout },
     Operator { name: "Elu", attributes: &["alpha"], infer: in_runs },
     Operator { name: "Erf", attributes: &[], infer: same },
     Operator { name: "Exp", attributes: &[], infer: same },
@@ -50,6 +50,14 @@ fn same(call: &Call<'_>) -> Result<Made, String> {
     for name in ["alpha", "beta", "gamma"] {
         call.float(name)?;
     }
+    Made::one(call.floats(0)?.clone())
+}
+
+/// Of no effect where nothing is learned; the part that it would drop may be given.
+fn dropout(call: &Call<'_>) -> Result<Made, String> {
+    call.takes(1, 2)?;
+    call.int("seed", 0)?;
+    call.constant(1, Element::F32, &[])?;
     Made::one(call.floats(0)?.clone())
 }
 

@@ -23,6 +23,12 @@ use std::fmt;
 const MAX_PRODUCTS: u64 = 1 << 38;
 /// Most elements of a constant that is computed, unless one that it is computed from has more.
 const MAX_CONSTANT: usize = 1 << 20;
+/// Most elements of all constants that are computed, but for as many as the weights have.
+const MAX_CONSTANTS: usize = 1 << 24;
+/// Most values that nodes take and make.
+const MAX_VALUES: usize = 1 << 16;
+/// Channels that convolutions are computed by at a time, at most: others are made up to a multiple.
+const BLOCK: usize = 16;
 /// Elements that a value may always have for each sample.
 const LEAST_MOST: usize = 1 << 22;
 /// Channels of the image's size, or of the input image's, that a value may have for each sample.
@@ -120,10 +126,14 @@ impl Checked {
 /// What is not so, and what is allowed.
 pub(crate) fn check(graph: &Graph<'_>, info: &ModelInfo) -> Result<Checked, String> {
     ports::check(graph, info)?;
+    let count: usize = graph.nodes.iter().map(|node| node.inputs.len() + node.outputs.len()).sum();
+    if count > MAX_VALUES {
+        return Err(format!("has nodes that take and make {count} values, allowed are {MAX_VALUES}"));
+    }
     let weights: HashMap<&str, &Weight<'_>> = graph.weights.iter().map(|w| (&*w.name, w)).collect();
     let mut values = Values::default();
     for weight in &graph.weights {
-        if weight.shape.contains(&0) {
+        if weight.shape.contains(&0) && !is_no_region(graph, weight) {
             return Err(format!("has the empty weight {weight}"));
         }
         let value = Typed { element: weight.element, per_sample: false, sizes: weight.shape.clone() };
@@ -137,7 +147,7 @@ pub(crate) fn check(graph: &Graph<'_>, info: &ModelInfo) -> Result<Checked, Stri
     let pixels = |image: ImageShape| image.height * image.width;
     let most = info.image_in.map_or(0, pixels).max(pixels(info.image)).saturating_mul(MOST_CHANNELS);
     let most = most.clamp(LEAST_MOST, MOST);
-    let (mut products, mut scratch, mut alike) = (0u64, Vec::new(), Alike::Always);
+    let (mut products, mut scratch, mut alike, mut constants) = (0u64, Vec::new(), Alike::Always, 0usize);
     for node in &graph.nodes {
         if let Some((op, since)) = SINCE.into_iter().find(|(op, since)| *op == node.op && graph.opset < *since) {
             return Err(format!("has {op}, which came with version {since}, and operators of version {}", graph.opset));
@@ -150,10 +160,18 @@ pub(crate) fn check(graph: &Graph<'_>, info: &ModelInfo) -> Result<Checked, Stri
             alike = alike.max(made.alike);
         }
         for (name, value) in node.outputs.iter().zip(made.outputs) {
+            if !value.per_sample {
+                // They are all computed, and kept, before the first sample.
+                constants = constants.saturating_add(volume(&value.sizes).unwrap_or(usize::MAX));
+            }
             values.define(name, value)?;
         }
     }
     classes(graph, &values, info.classes)?;
+    let most = graph.weights.iter().filter_map(Weight::len).fold(MAX_CONSTANTS, usize::saturating_add);
+    if constants > most {
+        return Err(format!("computes constants of {constants} elements, allowed are {most}"));
+    }
     if products > MAX_PRODUCTS {
         return Err(format!("takes {products} multiplications for an image, allowed are {MAX_PRODUCTS}"));
     }
@@ -168,6 +186,15 @@ pub(crate) fn check(graph: &Graph<'_>, info: &ModelInfo) -> Result<Checked, Stri
         return Err(format!("takes {live} bytes of memory for an image, allowed are {MAX_LIVE}"));
     }
     Ok(Checked { values, live, alike })
+}
+
+/// Whether a weight is the empty one that some tools write for the region that a Resize has not.
+fn is_no_region(graph: &Graph<'_>, weight: &Weight<'_>) -> bool {
+    let mut uses =
+        graph.nodes.iter().flat_map(|node| node.inputs.iter().enumerate().map(move |(i, name)| (node, i, name)));
+    weight.shape == [0]
+        && weight.element.is_float()
+        && uses.all(|(node, i, name)| *name != weight.name || (node.op == "Resize" && i == 1))
 }
 
 /// Checks that tables whose rows are taken by the class have one for each.
@@ -218,9 +245,18 @@ fn made_by(
 
 /// The most bytes that the values of one sample take at a time, and `scratch` beside them, elements for each node.
 fn live(graph: &Graph<'_>, values: &Values, scratch: &[u64]) -> u64 {
+    let is_blocked = graph.nodes.iter().any(|node| node.op == "Conv");
     let bytes = |name: &str| match values.0.get(name) {
         // Half precision is computed in single precision.
-        Some(value) => volume(&value.sizes).unwrap_or(0) as u64 * value.element.size().max(4) as u64,
+        Some(value) => {
+            let rest = match value.sizes[..] {
+                [channels, height, width] if is_blocked => {
+                    (channels.next_multiple_of(BLOCK) * height).saturating_mul(width)
+                }
+                _ => volume(&value.sizes).unwrap_or(0),
+            };
+            rest as u64 * value.element.size().max(4) as u64
+        }
         None => 0,
     };
     let mut last = HashMap::new();

@@ -45,9 +45,10 @@ fn for_axes(value: &Typed, mut all: Vec<i64>, first: i64, what: &str) -> Result<
 
 fn reshape(call: &Call<'_>) -> Result<Made, String> {
     call.takes(2, 2)?;
-    call.choice("allowzero", 0, &[0])?;
     let value = call.input(0)?;
     let target = needed(call, 1)?;
+    // Empty values are refused anyway: it makes no difference where there is no 0.
+    call.choice("allowzero", 0, if target.contains(&0) { &[0] } else { &[0, 1] })?;
     let wrong = || format!("brings {value} to the shape {target:?}, which mixes samples or has other elements");
     let (rest, open) = match (value.per_sample, target.split_first()) {
         // With -1 the number of samples is what is left, and all else must be said; with 0 it stays.

@@ -211,6 +211,16 @@ fn what_is_inferred_is_what_onnx_runtime_makes() {
             vec![Weight::floats("a", Element::F32, &[4], &[1., 1., 2., 1.5])],
         ),
         (image, node("Dropout", &[], &[]), vec![]),
+        (image, node("Dropout", &["r"], &[]), vec![scalar("r", 0.5)]),
+        (image, node("Reshape", &["a"], &[("allowzero", Int(1))]), vec![sizes("a", &[-1, 120])]),
+        (
+            image,
+            node("Resize", &["none", "a", ""], &[("mode", word("cubic"))]),
+            vec![
+                Weight::floats("none", Element::F32, &[0], &[]),
+                Weight::floats("a", Element::F32, &[4], &[1., 1., 2., 0.5]),
+            ],
+        ),
         (
             image,
             Node { outputs: vec!["rest".into()], ..node("Split", &["a"], &[("axis", Int(1))]) },
@@ -321,7 +331,14 @@ fn what_mixes_samples_or_is_too_large_or_unknown_is_refused() {
             "which no generator may have",
         ),
         (image, node("Tanh", &["nothing"], &[]), vec![], "nothing before it makes"),
-        (image, node("Resize", &["", "", "a"], &[]), vec![sizes("a", &[1, 4, 12, 10])], "inputs"),
+        (
+            &[4, 6],
+            node("Resize", &["", "a"], &[("mode", Setting::Text("linear".into()))]),
+            vec![Weight::floats("a", Element::F32, &[3], &[1., 1., 2.])],
+            "linear along 1 axes",
+        ),
+        (image, node("Reshape", &["a"], &[]), vec![Weight::sizes("a", &[1; 300_000])], "at most 64 integers"),
+        (image, node("Resize", &["", "", "a"], &[]), vec![sizes("a", &[1, 4, 12, 10])], "not sizes"),
         (
             image,
             node("Resize", &["", "a"], &[]),
@@ -374,7 +391,7 @@ fn names_and_computed_constants_are_bounded() {
     refused(&|graph| graph.nodes[1].outputs[0] = "z".into(), "two values");
     refused(&|graph| graph.nodes[1].outputs[0] = "kiln:y".into(), "none may have");
     refused(&|graph| graph.weights[0].name = "".into(), "none may have");
-    refused(&|graph| graph.weights[0].shape = vec![0], "empty weight");
+    refused(&|graph| graph.weights.push(sizes("e", &[])), "empty weight");
     refused(&|graph| graph.nodes.swap(0, 1), "nothing before it makes");
     // A constant that is computed may be as large as what it comes from, or of a million elements.
     let expanded = |to: i64| {
@@ -383,6 +400,25 @@ fn names_and_computed_constants_are_bounded() {
         graph.nodes.insert(0, Node::new("Expand", vec!["a".into(), "to".into()], "b".into()));
         checked(&graph)
     };
+    // Of all together there is a bound, too: they are computed and kept before the first image.
+    let chained = |count: usize| {
+        let mut graph = base();
+        graph.weights.push(sizes("to", &[1 << 18, 4]));
+        let name = |i: usize| -> Text<'static> { format!("k{i}").into() };
+        let chain = (1..count).map(|i| Node::new("Neg", vec![name(i - 1)], name(i)));
+        let first = Node::new("Expand", vec!["a".into(), "to".into()], name(0));
+        graph.nodes.splice(0..0, [first].into_iter().chain(chain));
+        checked(&graph)
+    };
+    chained(16).expect("sixteen millions");
+    assert!(chained(17).expect_err("more").contains("computes constants"));
+    refused(
+        &|graph| {
+            let many = (0..1 << 15).map(|i| Node::new("Neg", vec!["x".into()], format!("n{i}").into()));
+            graph.nodes.extend(many);
+        },
+        "allowed are 65536",
+    );
     expanded(1 << 18).expect("a million elements");
     assert!(expanded((1 << 18) + 1).expect_err("more").contains("allowed are 1 to 1048576"));
 }

@@ -6,7 +6,7 @@ use super::{Alike, Operator, Typed};
 pub(super) const ALL: &[Operator] = &[
     Operator {
         name: "AveragePool",
-        attributes: &["auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides"],
+        attributes: &["auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides"],
         infer: pool,
     },
     Operator {
@@ -28,7 +28,16 @@ pub(super) const ALL: &[Operator] = &[
     },
     Operator {
         name: "Resize",
-        attributes: &["coordinate_transformation_mode", "cubic_coeff_a", "exclude_outside", "mode", "nearest_mode"],
+        attributes: &[
+            "antialias",
+            "coordinate_transformation_mode",
+            "cubic_coeff_a",
+            "exclude_outside",
+            "extrapolation_value",
+            "keep_aspect_ratio_policy",
+            "mode",
+            "nearest_mode",
+        ],
         infer: resize,
     },
 ];
@@ -185,6 +194,11 @@ fn pool(call: &Call<'_>) -> Result<Made, String> {
         call.choice(name, 0, allowed)?;
     }
     let (value, channels, positions) = positions(call)?;
+    if call.is("AveragePool")
+        && call.ints("dilations")?.is_some_and(|all| call.opset < 19 || all.iter().any(|n| *n != 1))
+    {
+        return Err("has dilations, which averages have not here".into());
+    }
     call.ints("kernel_shape")?.ok_or("has no kernel_shape")?;
     let window = Window::of(call, list(call, "kernel_shape", 1, positions.len(), 1)?)?;
     if (0..positions.len()).any(|axis| window.pads[axis].iter().any(|pad| *pad >= window.kernel[axis])) {
@@ -207,17 +221,37 @@ fn global(call: &Call<'_>) -> Result<Made, String> {
 }
 
 fn resize(call: &Call<'_>) -> Result<Made, String> {
-    call.takes(3, 3)?;
+    call.takes(3, 4)?;
+    call.choice("antialias", 0, &[0])?;
+    call.word("keep_aspect_ratio_policy", &["stretch"])?;
+    call.float("extrapolation_value")?;
     let mode = call.word("mode", &["nearest", "linear", "cubic"])?;
     call.word("coordinate_transformation_mode", &["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"])?;
     call.word("nearest_mode", &["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"])?;
     call.choice("exclude_outside", 0, &[0, 1])?;
     call.float("cubic_coeff_a")?;
     let (value, channels, positions) = positions(call)?;
+    // ONNX Runtime takes other numbers of axes for images, and mixes what lies beside one another.
+    let axes = match mode {
+        "nearest" => 1..=3,
+        "linear" => 2..=3,
+        _ => 2..=2,
+    };
+    if !axes.contains(&positions.len()) {
+        return Err(format!(
+            "is {mode} along {} axes, allowed are {} to {}",
+            positions.len(),
+            axes.start(),
+            axes.end()
+        ));
+    }
     if call.optional(1).is_some_and(|roi| roi.per_sample || roi.sizes != [0]) {
         return Err("takes a region of interest, which is not allowed".into());
     }
-    let scales = call.scales(2)?.ok_or("must have scales, not sizes: samples have no number yet")?;
+    let scales = call
+        .scales(2)?
+        .filter(|_| call.optional(3).is_none())
+        .ok_or("must have scales, not sizes: samples have no number yet")?;
     let right =
         scales.len() == value.rank() && scales[..2] == [1., 1.] && scales.iter().all(|s| (1e-3..=64.).contains(s));
     if !right {

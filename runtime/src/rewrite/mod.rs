@@ -9,6 +9,7 @@ mod writer;
 use crate::graph::{Graph, Node, Text, Weight};
 use crate::model::OUTPUT_IMAGE;
 use crate::operators::Checked;
+use std::collections::HashMap;
 use writer::Writer;
 
 /// How transposed convolutions are written.
@@ -38,7 +39,12 @@ pub(crate) fn pays_here() -> bool {
 
 /// `graph` with its transposed convolutions in this form, and whether it had some that can be.
 pub(crate) fn rewritten<'a>(mut graph: Graph<'a>, checked: &Checked, form: Form) -> (Graph<'a>, bool) {
-    let layers: Vec<Option<Layer<'a>>> = (0..graph.nodes.len()).map(|i| layer(&graph, i, checked, form)).collect();
+    let mut uses = HashMap::new();
+    for name in graph.nodes.iter().flat_map(|node| &node.inputs) {
+        *uses.entry(&**name).or_insert(0) += 1;
+    }
+    let layers: Vec<Option<Layer<'a>>> =
+        (0..graph.nodes.len()).map(|i| layer(&graph, i, &uses, checked, form)).collect();
     if layers.iter().all(Option::is_none) {
         return (graph, false);
     }
@@ -98,15 +104,20 @@ struct Layer<'a> {
     output: Text<'a>,
 }
 
-fn layer<'a>(graph: &Graph<'a>, at: usize, checked: &Checked, form: Form) -> Option<Layer<'a>> {
+fn layer<'a>(
+    graph: &Graph<'a>,
+    at: usize,
+    uses: &HashMap<&str, usize>,
+    checked: &Checked,
+    form: Form,
+) -> Option<Layer<'a>> {
     let node = &graph.nodes[at];
     if !doubles(node) {
         return None;
     }
     let (input, output) = (node.inputs.first()?, node.outputs.first()?);
     let &[_, height, width] = &checked.value(input)?.sizes[..] else { return None };
-    let uses =
-        |name: &Text<'_>| graph.nodes.iter().flat_map(|node| &node.inputs).filter(|input| *input == name).count();
+    let uses = |name: &Text<'_>| uses.get(&**name).copied().unwrap_or(0);
     // Numbers that a layer has for itself: those that others take, too, would have to stay.
     let own = |name: &Text<'_>| graph.weight(name).filter(|weight| uses(&weight.name) == 1);
     let weight = own(node.inputs.get(1)?)?;
