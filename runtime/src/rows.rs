@@ -67,8 +67,8 @@ pub(crate) fn threads(graph: &Graph<'_>, checked: &Checked, threads: usize, arra
     if graph.nodes.iter().any(depends) { 1 } else { threads }
 }
 
-/// `graph` with its products written so that a row has the same bits among any number of rows, and whether that is enough for
-/// all of them; else their right matrices must be arranged beforehand.
+/// `graph` with its products written so that a row has the same bits among any number of rows, and whether that is enough
+/// for all of them; else their right matrices must be arranged beforehand.
 pub(crate) fn alike<'a>(mut graph: Graph<'a>, checked: &Checked) -> (Graph<'a>, bool) {
     let half: Text<'a> = format!("{OWN}half").into();
     let (mut nodes, mut used, mut all) = (Vec::new(), false, true);

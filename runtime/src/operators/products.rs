@@ -81,6 +81,7 @@ fn matmul(call: &Call<'_>) -> Result<Made, String> {
     }
     let sizes = sizes.into_iter().flatten().collect();
     let made = Made::product(Typed { element: a.element, per_sample, sizes }, Some(inner), 0)?;
-    // What is more than a matrix is not arranged beforehand, but may be used as one: then one row is computed in another way.
+    // What is more than a matrix is not arranged beforehand, but may be used as one: then one row is computed in another
+    // way.
     Ok(if !b.per_sample && b.rank() > 2 { made.alone() } else { made })
 }
