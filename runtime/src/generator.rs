@@ -1,25 +1,25 @@
 //! A generator: opened once, checked, and sampled from.
 
-use crate::binding::{Binding, Bindings, MAX_INPUTS, Place, Port, RunOptions};
+use crate::binding::{Bindings, RunOptions};
 use crate::buffer::{Buffer, Host};
 use crate::control::{Canceller, Control};
 use crate::cuda::backend;
 use crate::error::{Error, Result};
 #[cfg(feature = "cuda")]
-use crate::gpu::{ASYNCHRONOUS, Ports};
-use crate::model::{CLASS, IMAGE, IMAGE_IN, LATENT, ModelInfo, Precision};
+use crate::gpu::ASYNCHRONOUS;
+use crate::model::{ModelInfo, Precision};
 use crate::options::{Options, Provider, Start};
 use crate::pixels::Pixel;
 use crate::request::{Inputs, Request};
 use crate::session::{Model, Runner, Target};
 use half::f16;
-use ort::session::Session;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 #[cfg(feature = "cuda")]
 mod record;
+mod run;
 #[cfg(all(test, feature = "cuda", target_os = "linux"))]
 mod tests;
 
@@ -335,67 +335,6 @@ impl Generator {
         }
     }
 
-    /// Runs the first `batch` samples of the inputs; without options, with the default ones.
-    fn run(&mut self, batch: usize, options: Option<&RunOptions>) -> Result<()> {
-        let model = self.model.clone();
-        model.check_process()?;
-        let ran = match model.runner() {
-            Runner::Cpu { session, alone: true, .. } => self.run_alone(session, batch, options),
-            Runner::Cpu { session, .. } => self.run_together(session, batch, options),
-            #[cfg(feature = "cuda")]
-            Runner::Cuda(gpu) => with_ports(model.info(), &mut self.inputs, &mut self.image, |inputs, image| {
-                // SAFETY: the buffers are pinned, made for this model, and borrowed for the call.
-                unsafe { gpu.run(batch, &Ports { inputs, image }, options) }
-            }),
-        };
-        ran.map_err(|e| Error::Run { path: model.path().to_owned(), what: format!("ONNX Runtime failed: {e}") })
-    }
-
-    fn run_together(
-        &mut self,
-        session: &Session,
-        batch: usize,
-        options: Option<&RunOptions>,
-    ) -> std::result::Result<(), String> {
-        let bind = || {
-            with_ports(self.model.info(), &mut self.inputs, &mut self.image, |inputs, image| {
-                // SAFETY: the binding is a field of the same struct as the buffers and the session, dropped before them; the
-                // buffers are never replaced, and `run` is called with no borrow of them.
-                unsafe { Binding::new(session, batch, Place::Host, inputs, image) }
-            })
-        };
-        self.bindings.of(batch, bind).and_then(|binding| binding.run(session, options))
-    }
-
-    /// Runs the samples one by one, each in the place of the first, which is the last.
-    fn run_alone(
-        &mut self,
-        session: &Session,
-        batch: usize,
-        options: Option<&RunOptions>,
-    ) -> std::result::Result<(), String> {
-        for i in (1..batch).rev() {
-            self.exchange_inputs(i);
-            let ran = self.run_together(session, 1, options);
-            self.exchange_inputs(i);
-            ran?;
-            self.image.exchange(i, self.model.info().image.len());
-        }
-        self.run_together(session, 1, options)
-    }
-
-    /// Exchanges the inputs of the first sample with those of sample `i`.
-    fn exchange_inputs(&mut self, i: usize) {
-        let info = self.model.info();
-        self.inputs.latent.exchange(i, info.latent_dim);
-        if let Some(class) = &mut self.inputs.class {
-            class.exchange(i, 1);
-        }
-        if let (Some(image), Some(shape)) = (&mut self.inputs.image, info.image_in) {
-            image.exchange(i, shape.len());
-        }
-    }
-
     /// Draws the sample that the file at `path` says it draws.
     fn self_test(&mut self, path: &Path) -> Result<()> {
         let info = self.info();
@@ -421,25 +360,4 @@ impl Generator {
         }
         Ok(())
     }
-}
-
-/// Calls `then` with the generator's inputs and its output.
-fn with_ports<R>(
-    info: &ModelInfo,
-    inputs: &mut Inputs,
-    image: &mut Buffer,
-    then: impl FnOnce(heapless::Vec<Port<'_>, MAX_INPUTS>, Port<'_>) -> R,
-) -> R {
-    let (latent_dim, sizes) = ([info.latent_dim], info.image.sizes());
-    let image_in = info.image_in.map(|image| image.sizes());
-    let ports = [
-        Some(Port { name: LATENT, memory: inputs.latent.raw(), sample: &latent_dim }),
-        inputs.class.as_mut().map(|buffer| Port { name: CLASS, memory: buffer.raw(), sample: &[] }),
-        inputs.image.as_mut().zip(image_in.as_ref()).map(|(buffer, sample)| Port {
-            name: IMAGE_IN,
-            memory: buffer.raw(),
-            sample,
-        }),
-    ];
-    then(ports.into_iter().flatten().collect(), Port { name: IMAGE, memory: image.raw(), sample: &sizes })
 }

@@ -106,7 +106,7 @@ fn the_log_of_onnx_runtime_is_not_printed() {
         let environment = runtime::environment().unwrap_or_else(|e| panic!("{e}"));
         let model = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/conditional.onnx"));
         let mut session = ort::session::Session::builder(environment)
-            .and_then(|mut builder| builder.commit_from_memory(&model.expect("reads")).map_err(Into::into))
+            .and_then(|mut builder| builder.commit_from_memory(&model.expect("reads")))
             .unwrap_or_else(|e| panic!("{e}"));
         // The table has ten rows.
         let z = ort::value::Tensor::from_array(([1usize, 6], vec![0f32; 6])).expect("a tensor");
