@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{Backend, Gpu};
 #[cfg(feature = "cuda")]
 use crate::graph::Element;
-use crate::graph::{self, Data, Graph, Weight};
+use crate::graph::{self, Data, Graph, Weight, Wide};
 use crate::model::ModelInfo;
 use crate::operators::{self, Alike, Checked};
 use crate::options::{Options, Start};
@@ -39,7 +39,9 @@ pub(crate) struct Model {
 /// What computes.
 pub(crate) enum Runner {
     Cpu {
+        // Dropped before the memory that it has weights in.
         session: OfProcess<Session>,
+        _wide: Option<Wide>,
         /// Whether samples are computed one by one: in a batch they would have other bits.
         alone: bool,
         /// Why not CUDA, if that was tried.
@@ -254,11 +256,14 @@ unsafe fn runner(
                 Start::Fast => rows::alike(graph, checked),
             };
             let threads = if alike { if_not } else { if_arranged };
+            // Steadily, weights are arranged otherwise at once, and these let go.
+            let wide = (options.start == Start::Fast).then(|| Wide::of(&graph)).flatten();
+            let graph = wide.iter().fold(graph, |graph, wide| wide.put(graph));
             let session = builder(options, threads, !alike)
-                // SAFETY: the caller's promise.
+                // SAFETY: the caller's promise; what is widened is dropped after the session.
                 .and_then(|builder| unsafe { graph::build::session(&graph, &builder) });
             let session = session.map_err(|e| fail(format!("is refused by ONNX Runtime: {}", one_line(&e))))?;
-            Runner::Cpu { session: OfProcess::new(session), alone, why }
+            Runner::Cpu { session: OfProcess::new(session), _wide: wide, alone, why }
         }
         #[cfg(feature = "cuda")]
         Target::Cuda(backend) => {

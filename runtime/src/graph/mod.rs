@@ -11,7 +11,7 @@ mod widen;
 
 pub(crate) use read::{read, type_name};
 pub(crate) use weight::{Data, Element, Weight};
-pub(crate) use widen::{in_file, widened};
+pub(crate) use widen::{Wide, in_file, widened};
 
 use std::borrow::Cow;
 
