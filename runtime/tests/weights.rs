@@ -139,6 +139,7 @@ fn exchanged_weights_must_pass_the_self_test_and_fit_the_architecture() {
     refused(&|file| drop(file.tensors.remove(0)), "has no tensor");
     refused(&|file| file.tensors[0].2.insert(0, 1), "must be");
     refused(&|file| file.tensors[0].1 = Dtype::I32, "must be");
+    refused(&|file| file.tensors[0].3[..4].copy_from_slice(&f32::INFINITY.to_le_bytes()), "finite");
     refused(&|file| file.tensors.push(("more".into(), Dtype::F32, vec![1], vec![0; 4])), "tensors");
 }
 
