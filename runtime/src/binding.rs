@@ -205,8 +205,8 @@ impl Drop for RunOptions {
     }
 }
 
-/// An owned OrtValue that describes memory which belongs to somebody else.
-struct Value(NonNull<sys::OrtValue>);
+/// An owned OrtValue: of memory of its own, or one that describes memory which belongs to somebody else.
+pub(crate) struct Value(pub(crate) NonNull<sys::OrtValue>);
 
 impl Value {
     /// A tensor of this shape, whose elements are those of `memory`, which lies in `place`.
@@ -214,7 +214,7 @@ impl Value {
     /// # Safety
     /// The memory must be as large as said, aligned for the element type, and outlive the value and every session and
     /// binding that it is given to; while those run, nobody else may touch it, or, if they only read it, write to it.
-    unsafe fn new(memory: Raw, shape: &[i64], place: Place) -> Result<Self, String> {
+    pub(crate) unsafe fn new(memory: Raw, shape: &[i64], place: Place) -> Result<Self, String> {
         let (mut info, mut value) = (null_mut(), null_mut());
         let allocator = sys::OrtAllocatorType::OrtDeviceAllocator;
         let default = sys::OrtMemType::OrtMemTypeDefault;

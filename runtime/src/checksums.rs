@@ -11,6 +11,8 @@ use std::fmt::Write as _;
 
 const GRAPH: &str = "kiln.graph_crc32c";
 const WEIGHTS: &str = "kiln.weights_crc32c";
+/// What to do about damage.
+const AGAIN: &str = "copy it again, or export it again with `trainer --export`";
 
 /// Checksums of a generator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +72,7 @@ impl Checksums {
     pub(crate) fn check_graph(&self, found: &Graph<'_>, classes: usize) -> Result<(), String> {
         match graph(found, classes) == self.graph {
             true => Ok(()),
-            false => Err("is damaged: its graph is not the one that was written".into()),
+            false => Err(format!("is damaged: its graph is not the one that was written; {AGAIN}")),
         }
     }
 
@@ -80,13 +82,14 @@ impl Checksums {
         for weight in graph.weights.iter().filter(|weight| weight.element.is_float()) {
             let sum = self.weights.iter().find(|(name, _)| *name == weight.name).map(|(_, sum)| *sum);
             if sum.is_none() || weight.bytes().map(crc32c::crc32c) != sum {
-                return Err(format!("is damaged: the weight {} is not the one that was written", shown(&weight.name)));
+                let name = shown(&weight.name);
+                return Err(format!("is damaged: the weight {name} is not the one that was written; {AGAIN}"));
             }
             count += 1;
         }
         match self.weights.len() == count {
             true => Ok(()),
-            false => Err(format!("is damaged: {} weights were written, it has {count}", self.weights.len())),
+            false => Err(format!("is damaged: {} weights were written, it has {count}; {AGAIN}", self.weights.len())),
         }
     }
 }

@@ -277,6 +277,28 @@ fn sha256(text: &str) -> String {
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A description of a generator from latents of `latent` numbers to images [1, 1, `len`], in f32, for tests.
+#[cfg(test)]
+pub(crate) fn plain(latent: usize, len: usize) -> ModelInfo {
+    ModelInfo {
+        precision: Precision::F32,
+        latent_dim: latent,
+        latent: LatentDistribution::Normal,
+        image: ImageShape { channels: 1, height: 1, width: len },
+        image_in: None,
+        classes: 0,
+        recipe: String::new(),
+        recipe_sha256: String::new(),
+        images_seen: 0,
+        data: String::new(),
+        data_sha256: String::new(),
+        quality: String::new(),
+        trainer: String::new(),
+        self_test: SelfTest { seed: 0, index: 0, tolerance: 2., points: Vec::new() },
+        checksums: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -112,7 +112,7 @@ mod tests {
     use super::*;
     use crate::engine::environment;
     use crate::graph::{Port, build};
-    use crate::model::{INPUT_LATENT, ModelInfo, OUTPUT_IMAGE};
+    use crate::model::{INPUT_LATENT, OUTPUT_IMAGE, plain};
     use crate::operators::check;
     use ort::session::Session;
     use ort::value::Tensor;
@@ -149,18 +149,7 @@ mod tests {
     }
 
     fn checked(graph: &Graph<'_>, inner: usize, outputs: usize) -> Checked {
-        let value = |key: &str| match key {
-            "kiln.format" => Some("1".to_owned()),
-            "kiln.precision" => Some("f32".into()),
-            "kiln.latent_dim" => Some(inner.to_string()),
-            "kiln.latent_distribution" => Some("normal".into()),
-            "kiln.image_shape" => Some(format!("1 1 {outputs}")),
-            "kiln.value_range" => Some("-1 1".into()),
-            "kiln.classes" | "kiln.images_seen" => Some("0".into()),
-            "kiln.self_test" => Some("seed=0 index=0 tolerance=2 points=0:0".into()),
-            key => Some(String::new()).filter(|_| !key.contains("crc32c") && key != "kiln.image_in_shape"),
-        };
-        check(graph, &ModelInfo::from_metadata(value).expect("metadata")).expect("is a generator")
+        check(graph, &plain(inner, outputs)).expect("is a generator")
     }
 
     /// The bits of the images of batches of these sizes, from the first latent on.

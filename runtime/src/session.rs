@@ -225,8 +225,10 @@ unsafe fn runner(
     let memory = checked.live.saturating_mul(if alone { 1 } else { options.max_batch as u64 });
     if memory > MAX_WORKING_BYTES {
         let most = MAX_WORKING_BYTES / checked.live.max(1);
-        let what =
-            format!("options.max_batch is {}, which takes {memory} bytes; allowed here is {most}", options.max_batch);
+        let what = format!(
+            "options.max_batch is {}, which takes {memory} bytes; allowed here is {most}; lower it",
+            options.max_batch
+        );
         return Err(Error::Argument(what));
     }
     // Whether some of it is to be computed in full single precision.

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{draw, fixture};
+use common::{draw, field, fixture};
 use runtime::{Checksums, Error, Generator, Options, Request, Start};
 use std::path::{Path, PathBuf};
 
@@ -10,15 +10,6 @@ const DIGITS: &str = "../../../models/digits/gen.onnx";
 
 /// `bytes` of an ONNX file with one more entry of metadata at the end.
 fn with_entry(mut bytes: Vec<u8>, key: &str, value: &str) -> Vec<u8> {
-    let field = |number: u8, content: &[u8]| {
-        let (mut out, mut length) = (vec![number << 3 | 2], content.len());
-        while length >= 0x80 {
-            out.push(length as u8 | 0x80);
-            length >>= 7;
-        }
-        out.push(length as u8);
-        [&out, content].concat()
-    };
     let entry = [field(1, key.as_bytes()), field(2, value.as_bytes())].concat();
     bytes.extend(field(14, &entry));
     bytes

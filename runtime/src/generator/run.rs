@@ -1,7 +1,7 @@
 //! One call: inputs and image of a batch, bound to the session and run, together or image by image.
 
 use super::Generator;
-use crate::binding::{Binding, MAX_INPUTS, Place, Port, RunOptions};
+use crate::binding::{Binding, Bindings, MAX_INPUTS, Place, Port, RunOptions};
 use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 #[cfg(feature = "cuda")]
@@ -14,20 +14,31 @@ use ort::session::Session;
 impl Generator {
     /// Runs the first `batch` samples of the inputs; without options, with the default ones.
     pub(super) fn run(&mut self, batch: usize, options: Option<&RunOptions>) -> Result<()> {
-        let model = self.model.clone();
+        let Self { model, bindings, inputs, image, .. } = self;
         model.check_process()?;
+        let mut parts = Parts { info: model.info(), bindings, inputs, image };
         let ran = match model.runner() {
-            Runner::Cpu { session, alone: true, .. } => self.run_alone(session, batch, options),
-            Runner::Cpu { session, .. } => self.run_together(session, batch, options),
+            Runner::Cpu { session, alone: true, .. } => parts.run_alone(session, batch, options),
+            Runner::Cpu { session, .. } => parts.run_together(session, batch, options),
             #[cfg(feature = "cuda")]
-            Runner::Cuda(gpu) => with_ports(model.info(), &mut self.inputs, &mut self.image, |inputs, image| {
+            Runner::Cuda(gpu) => with_ports(parts.info, parts.inputs, parts.image, |inputs, image| {
                 // SAFETY: the buffers are pinned, made for this model, and borrowed for the call.
                 unsafe { gpu.run(batch, &Ports { inputs, image }, options) }
             }),
         };
         ran.map_err(|e| Error::Run { path: model.path().to_owned(), what: format!("ONNX Runtime failed: {e}") })
     }
+}
 
+/// The parts of a generator that a call works on.
+struct Parts<'g> {
+    info: &'g ModelInfo,
+    bindings: &'g mut Bindings,
+    inputs: &'g mut Inputs,
+    image: &'g mut Buffer,
+}
+
+impl Parts<'_> {
     fn run_together(
         &mut self,
         session: &Session,
@@ -35,8 +46,8 @@ impl Generator {
         options: Option<&RunOptions>,
     ) -> std::result::Result<(), String> {
         let bind = || {
-            with_ports(self.model.info(), &mut self.inputs, &mut self.image, |inputs, image| {
-                // SAFETY: the binding is a field of the same struct as the buffers and the session, dropped before them; the
+            with_ports(self.info, self.inputs, self.image, |inputs, image| {
+                // SAFETY: the binding is a field of the generator as buffers and session are, dropped before them; the
                 // buffers are never replaced, and `run` is called with no borrow of them.
                 unsafe { Binding::new(session, batch, Place::Host, inputs, image) }
             })
@@ -56,19 +67,18 @@ impl Generator {
             let ran = self.run_together(session, 1, options);
             self.exchange_inputs(i);
             ran?;
-            self.image.exchange(i, self.model.info().image.len());
+            self.image.exchange(i, self.info.image.len());
         }
         self.run_together(session, 1, options)
     }
 
     /// Exchanges the inputs of the first sample with those of sample `i`.
     fn exchange_inputs(&mut self, i: usize) {
-        let info = self.model.info();
-        self.inputs.latent.exchange(i, info.latent_dim);
+        self.inputs.latent.exchange(i, self.info.latent_dim);
         if let Some(class) = &mut self.inputs.class {
             class.exchange(i, 1);
         }
-        if let (Some(image), Some(shape)) = (&mut self.inputs.image, info.image_in) {
+        if let (Some(image), Some(shape)) = (&mut self.inputs.image, self.info.image_in) {
             image.exchange(i, shape.len());
         }
     }

@@ -3,7 +3,8 @@
 
 use super::weight::widen;
 use super::{Data, Element, Graph, Port, Setting, Text, Weight};
-use crate::binding::check;
+use crate::binding::{Place, Value, check};
+use crate::buffer::Raw;
 use ort::editor::{self, Node, ONNX_DOMAIN, Opset};
 use ort::operator::Attribute;
 use ort::session::Session;
@@ -76,44 +77,25 @@ unsafe fn add(graph: &editor::Graph, weight: &Weight<'_>) -> Result<(), String> 
     let is_mapped = matches!(&weight.data, Data::Bytes(std::borrow::Cow::Borrowed(_)));
     let shared = len * weight.element.size() >= LEAST_SHARED;
     let value = match is_mapped && aligned && shared {
-        // SAFETY: the bytes stay, as the caller promises.
-        true => unsafe { in_place(bytes, &shape, weight.element) }?,
+        true => {
+            let (data, size) = (bytes.as_ptr().cast_mut().cast(), weight.element.size());
+            let memory = Raw { data, len, size, element: kind(weight.element) };
+            // SAFETY: the bytes stay, as the caller promises, and ONNX Runtime only reads what is an initialiser.
+            unsafe { Value::new(memory, &shape, Place::Host) }?
+        }
         false => own(weight, bytes, &shape, len)?,
     };
     let name = CString::new(&*weight.name).map_err(|e| e.to_string())?;
     let api = editor::editor_api().map_err(|e| e.to_string())?;
-    // SAFETY: graph and value are alive; the graph takes the value over, also where it fails to use it.
-    check(unsafe { (api.AddInitializerToGraph)(graph.ptr().cast_mut(), name.as_ptr(), value.as_ptr(), shared) })
-}
-
-/// The elements of a weight where they are.
-///
-/// # Safety
-/// They must stay there, unchanged, as long as the value lives.
-unsafe fn in_place(bytes: &[u8], shape: &[i64], element: Element) -> Result<NonNull<sys::OrtValue>, String> {
-    let (mut info, mut value) = (null_mut(), null_mut());
-    let (allocator, default) = (sys::OrtAllocatorType::OrtDeviceAllocator, sys::OrtMemType::OrtMemTypeDefault);
-    // SAFETY: all pointers are valid; ONNX Runtime only reads what is an initialiser; the description of the memory is
-    // copied by the value and released after.
-    unsafe {
-        check((ort::api().CreateCpuMemoryInfo)(allocator, default, &mut info))?;
-        let made = check((ort::api().CreateTensorWithDataAsOrtValue)(
-            info,
-            bytes.as_ptr().cast_mut().cast(),
-            bytes.len(),
-            shape.as_ptr(),
-            shape.len(),
-            kind(element),
-            &mut value,
-        ));
-        (ort::api().ReleaseMemoryInfo)(info);
-        made?;
-    }
-    NonNull::new(value).ok_or_else(|| "no value".into())
+    // SAFETY: graph and value are alive.
+    check(unsafe { (api.AddInitializerToGraph)(graph.ptr().cast_mut(), name.as_ptr(), value.0.as_ptr(), shared) })?;
+    // It is the graph's now; had that failed, it would still be ours.
+    std::mem::forget(value);
+    Ok(())
 }
 
 /// The elements of a weight in memory of ONNX Runtime's, which gives it back when it has arranged them otherwise.
-fn own(weight: &Weight<'_>, bytes: &[u8], shape: &[i64], len: usize) -> Result<NonNull<sys::OrtValue>, String> {
+fn own(weight: &Weight<'_>, bytes: &[u8], shape: &[i64], len: usize) -> Result<Value, String> {
     let (mut allocator, mut value, mut data) = (null_mut(), null_mut(), null_mut());
     // SAFETY: all pointers are valid for writing; the allocator is ONNX Runtime's own and never released; the value is new,
     // and has room for `len` elements of its type, which nobody else knows of.
@@ -121,11 +103,8 @@ fn own(weight: &Weight<'_>, bytes: &[u8], shape: &[i64], len: usize) -> Result<N
         check((ort::api().GetAllocatorWithDefaultOptions)(&mut allocator))?;
         let element = kind(weight.element);
         check((ort::api().CreateTensorAsOrtValue)(allocator, shape.as_ptr(), shape.len(), element, &mut value))?;
-        let made = NonNull::new(value).ok_or("no value")?;
-        if let Err(why) = check((ort::api().GetTensorMutableData)(value, &mut data)) {
-            (ort::api().ReleaseValue)(value);
-            return Err(why);
-        }
+        let made = Value(NonNull::new(value).ok_or("no value")?);
+        check((ort::api().GetTensorMutableData)(value, &mut data))?;
         match &weight.data {
             Data::Halves(halves) => {
                 let out = std::slice::from_raw_parts_mut(data.cast::<f32>(), len);

@@ -87,6 +87,9 @@ const SINCE: [(&str, i64); 3] = [("Gelu", 20), ("HardSwish", 14), ("LayerNormali
 /// All of them: adding one is a function and a row in its family.
 const FAMILIES: [&[Operator]; 5] = [elementwise::ALL, moves::ALL, products::ALL, reductions::ALL, windows::ALL];
 
+/// What to do about an operator that is not among them.
+const WITHOUT: &str = "export it with fixed sizes, for inference, without control flow and random numbers";
+
 /// The values of a graph by their names.
 #[derive(Debug, Default)]
 struct Values(HashMap<String, Typed>);
@@ -219,7 +222,7 @@ fn made_by(
 ) -> Result<Made, String> {
     let op = shown(&node.op);
     let found = FAMILIES.into_iter().flatten().find(|operator| operator.name == node.op);
-    let operator = found.ok_or_else(|| format!("has the operator {op}, which no generator may have"))?;
+    let operator = found.ok_or_else(|| format!("has the operator {op}, which no generator may have; {WITHOUT}"))?;
     let at =
         |what: String| format!("has {op} for {}, which {what}", shown(node.outputs.first().map_or("", |name| name)));
     if let Some(attribute) = node.attributes.iter().find(|a| !operator.attributes.contains(&&*a.name)) {
@@ -251,7 +254,7 @@ fn live(graph: &Graph<'_>, values: &Values, scratch: &[u64]) -> u64 {
         Some(value) => {
             let rest = match value.sizes[..] {
                 [channels, height, width] if is_blocked => {
-                    (channels.next_multiple_of(BLOCK) * height).saturating_mul(width)
+                    channels.next_multiple_of(BLOCK).saturating_mul(height).saturating_mul(width)
                 }
                 _ => volume(&value.sizes).unwrap_or(0),
             };

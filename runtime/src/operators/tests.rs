@@ -5,30 +5,11 @@ mod refusals;
 use super::*;
 use crate::engine::environment;
 use crate::graph::{Port, Setting, Text, build};
-use crate::model::{INPUT_LATENT, ModelInfo};
+use crate::model::{INPUT_LATENT, plain};
 use ort::session::Session;
 use ort::value::Tensor;
 use proptest::prelude::*;
 use std::collections::HashMap as Map;
-
-/// A description of a generator from latents of `latent` numbers to images [1, 1, `len`].
-fn info(latent: usize, len: usize) -> ModelInfo {
-    let keys: Map<&str, String> = [
-        ("kiln.format", "1".into()),
-        ("kiln.precision", "f32".into()),
-        ("kiln.latent_dim", latent.to_string()),
-        ("kiln.latent_distribution", "normal".into()),
-        ("kiln.image_shape", format!("1 1 {len}")),
-        ("kiln.value_range", "-1 1".into()),
-        ("kiln.classes", "0".into()),
-        ("kiln.images_seen", "0".into()),
-        ("kiln.self_test", "seed=0 index=0 tolerance=2 points=0:0".into()),
-    ]
-    .into();
-    let text = |key: &str| Some(keys.get(key).cloned().unwrap_or_default());
-    let text = |key: &str| text(key).filter(|_| !key.contains("crc32c") && key != "kiln.image_in_shape");
-    ModelInfo::from_metadata(text).expect("metadata")
-}
 
 /// z [N, the sample's elements] -> reshaped to [N, sample] -> the node -> flattened -> image. The node takes `x` first.
 fn graph<'a>(sample: &[usize], mut node: Node<'a>, weights: Vec<Weight<'a>>) -> Graph<'a> {
@@ -70,7 +51,7 @@ fn graph<'a>(sample: &[usize], mut node: Node<'a>, weights: Vec<Weight<'a>>) -> 
 
 fn checked(graph: &Graph<'_>) -> Result<Checked, String> {
     let size = |port: &Port<'_>| port.shape.last().copied().flatten().unwrap_or(1);
-    check(graph, &info(size(&graph.inputs[0]), size(&graph.outputs[0])))
+    check(graph, &plain(size(&graph.inputs[0]), size(&graph.outputs[0])))
 }
 
 /// Runs what is accepted with one, two and three samples: the shape is the inferred one, and each sample's part is the same.

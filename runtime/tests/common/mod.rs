@@ -20,3 +20,14 @@ pub fn draw<T: Pixel>(generator: &mut Generator, request: &Request<'_>, n: usize
     generator.draw(request, &mut out).unwrap_or_else(|e| panic!("{e}"));
     out
 }
+
+/// A field of a protobuf message whose content has a length.
+pub fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let (mut out, mut length) = (vec![number << 3 | 2], content.len());
+    while length >= 0x80 {
+        out.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+    [&out, content].concat()
+}

@@ -181,3 +181,28 @@ fn work_and_memory_are_counted() {
     assert!((200 << 24..203 << 24).contains(&live), "{live}");
     assert!(kept(257).expect_err("more than 4 GB").contains("bytes of memory"));
 }
+
+/// Names come from anybody: they are shown, in plain characters, and cut.
+#[test]
+fn errors_are_short_and_plain() {
+    let image = &[4, 6, 5][..];
+    let hidden = "T\u{1b}[2J\u{202e}";
+    for name in ["T".repeat(3 << 20), hidden.into()] {
+        let as_attribute = |graph: &mut Graph<'_>| {
+            graph.nodes[1].attributes.push(crate::graph::Attribute { name: name.clone().into(), value: Int(1) });
+        };
+        let changes: [&dyn Fn(&mut Graph<'_>); 4] = [
+            &|graph| graph.nodes[1].op = name.clone().into(),
+            &|graph| graph.nodes[1].inputs[0] = name.clone().into(),
+            &|graph| graph.inputs[0].name = name.clone().into(),
+            &as_attribute,
+        ];
+        for change in changes {
+            let mut graph = graph(image, node("Tanh", &[], &[]), vec![]);
+            change(&mut graph);
+            let error = checked(&graph).map(drop).expect_err("must be refused");
+            assert!(error.contains("T") && (error.contains("TTTT") || error.contains("\\u{202e}")), "{error:.300}");
+            assert!(error.len() < 1000 && !error.contains(|c: char| c.is_control() || c == '\u{202e}'), "{error:.300}");
+        }
+    }
+}
