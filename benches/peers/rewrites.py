@@ -36,7 +36,7 @@ import numpy as np
 import onnx
 
 # Before it is loaded: else ONNX Runtime writes into the user's cache folder and sends what it sees.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime as ort
 from onnx import helper
 

@@ -7,7 +7,7 @@ clock starts, `run` is what is timed, and `image` gives what the last run made, 
 import os
 
 # Before it is loaded: else ONNX Runtime writes into the user's cache folder and sends what it sees.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
 class OnnxRuntime:

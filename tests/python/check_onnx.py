@@ -11,7 +11,7 @@ import os
 import sys
 
 # Before it is loaded: else ONNX Runtime writes into the user's cache folder and sends what it sees.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
 def module(name):
