@@ -122,6 +122,35 @@ fn the_log_of_onnx_runtime_is_not_printed() {
     assert!(output.status.success() && !said.contains("onnxruntime") && !said.contains("idx=50"), "{said}");
 }
 
+/// Who loads ONNX Runtime by Python has nobody else to silence it.
+#[test]
+fn scripts_that_load_onnx_runtime_silence_it() {
+    let mut seen = 0;
+    for folder in ["../benches/peers", "../tests/python", "tests/fixtures"] {
+        for file in all(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)) {
+            let Some(script) =
+                std::fs::read_to_string(&file).ok().filter(|_| file.extension().is_some_and(|e| e == "py"))
+            else {
+                continue;
+            };
+            // By name as well as by an import.
+            if script.contains("import onnxruntime")
+                || script.contains("numpy, onnxruntime")
+                || script.contains("\"onnxruntime\", ")
+            {
+                seen += 1;
+                assert!(
+                    script.contains("ORT_DISABLE_TELEMETRY\"] = \"1\"")
+                        || script.contains("ORT_DISABLE_TELEMETRY\": \"1\""),
+                    "{}",
+                    file.display()
+                );
+            }
+        }
+    }
+    assert!(seen >= 4, "{seen}");
+}
+
 /// Everything below a folder.
 fn all(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("lists").map(|entry| entry.expect("is there").path());
