@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use trainer::Result;
 use trainer::data;
 use trainer::metrics::{self, Evaluation, Reference, Sampler, Samples};
+use trainer::recipe::Data;
 use trainer::report::{print, say};
 
 /// Measure how far a generator's samples are from the data
@@ -59,7 +60,7 @@ pub fn run(args: &Args) -> Result<()> {
     let open = |max_batch: usize| Generator::open(&args.model, &Options { threads, max_batch, ..Options::default() });
     let image = open(1)?.image();
     let mut generator = open(metrics::batch(image))?;
-    let data = data::open(&args.data)?;
+    let data = data::open(&Data::at(&args.data))?.splits;
     // What would fail after the classifier is trained is found out before it.
     metrics::same_shape(image, &data)?;
     let reference = Reference::new(&data, metrics::cache_folder().as_deref())?;

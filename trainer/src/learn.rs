@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             Err(Error::Run { path: run.path().to_owned(), what: what.into() })
         }
         Some(run) => {
-            let data = data::open(&recipe.data.source)?;
+            let data = data::open(&recipe.data)?.splits;
             let state = keep::last(&run, &recipe, &data.train, &device)?.state;
             if state.clock.images < state.recipe.images() {
                 say!("the run is not finished");
@@ -98,7 +98,7 @@ fn usage(kind: ErrorKind, message: &str) -> ! {
 
 /// A new run.
 fn begin(recipe: Recipe, device: &Device, args: &Args) -> Result<ExitCode> {
-    let data = data::open(&recipe.data.source)?;
+    let data = data::open(&recipe.data)?.splits;
     // What cannot be run leaves no folder behind.
     let state = State::new(recipe, &data.train, device)?;
     let hooks = Hooks::new(&state.recipe, &data)?;
@@ -118,7 +118,7 @@ fn go_on(mut run: Run, recipe: Recipe, device: &Device, args: &Args) -> Result<E
         return Err(keep::nothing(&run));
     }
     run.lock()?;
-    let data = data::open(&recipe.data.source)?;
+    let data = data::open(&recipe.data)?.splits;
     let keep::Loaded { state, changes } = keep::last(&run, &recipe, &data.train, device)?;
     let hooks = Hooks::new(&state.recipe, &data)?;
     let (images, stop) = (state.clock.images, Stop::listen());

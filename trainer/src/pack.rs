@@ -3,6 +3,7 @@
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use trainer::data::{self, Dataset, Splits};
+use trainer::recipe::Data;
 use trainer::report::print;
 use trainer::{Error, Result};
 
@@ -36,7 +37,7 @@ pub fn run(args: &Args) -> Result<()> {
         let what = "a pack is a file that ends in .safetensors; give another name";
         return Err(Error::Data { path: pack.clone(), what: what.into() });
     }
-    let data = data::open(source)?;
+    let data = data::open(&Data::at(source))?.splits;
     let name = source.file_name().unwrap_or_default().to_string_lossy();
     data::pack::write(&data, &name, pack)?;
     print!("{}", said(&data, pack));

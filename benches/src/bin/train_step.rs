@@ -119,7 +119,7 @@ impl Variant {
     fn measure(mut self, args: &Args) -> Result<Measured> {
         self.overrides.push(("training.batch".to_owned(), args.batch.into()));
         let recipe = Recipe::load(self.recipe, &self.overrides)?;
-        let data = Arc::new(data::open(data::MNIST.as_ref())?.train);
+        let data = Arc::new(data::open(&trainer::recipe::Data::at(data::MNIST.as_ref()))?.splits.train);
         let memory_before = peak_memory();
         let mut training = Training::start(recipe, &data, Provider::Cpu, "f32")?;
         for _ in 0..args.warmup {

@@ -289,7 +289,7 @@ mod tests {
         let splits =
             crate::data::Splits { train: Arc::into_inner(data((0..200).collect())).expect("alone"), test: None };
         crate::data::pack::write(&splits, "numbers", &path)?;
-        let data = Arc::new(crate::data::open(&path)?.train);
+        let data = Arc::new(crate::data::open(&crate::recipe::Data::at(&path))?.splits.train);
         let mut batches = Batches::new(data, &Device::Cpu, &recipe(), 0)?;
         batches.next_batch()?;
         let half = path.metadata().expect("is there").len() / 2;

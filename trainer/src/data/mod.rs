@@ -18,19 +18,36 @@ pub use order::Order;
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::recipe;
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use runtime::ImageShape;
 use std::io::Read;
 use std::path::Path;
 
-/// The data at `source`: [`MNIST`], which is inside the program; a folder with idx files; an idx file of images; or a pack.
+/// Data that was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// The images.
+    pub splits: Splits,
+    /// What was asked for, with what was chosen where nothing was said: opened with this, the same images come again.
+    pub data: recipe::Data,
+    /// What a user should know of how they were read, a line each.
+    pub said: Vec<String>,
+}
+
+/// The data at its `source`: [`MNIST`], which is inside the program; a folder with idx files; an idx file of images; or a pack.
 /// Which of them it is, its content decides.
 ///
 /// # Errors
 /// Nothing there; files that are truncated, damaged or of another kind; images of which there are too many, or that are too
 /// large; labels that do not belong to the images.
-pub fn open(source: &Path) -> Result<Splits> {
+pub fn open(data: &recipe::Data) -> Result<Opened> {
+    let splits = splits(&data.source)?;
+    Ok(Opened { splits, data: data.clone(), said: Vec::new() })
+}
+
+fn splits(source: &Path) -> Result<Splits> {
     if source == Path::new(MNIST) {
         return mnist::open();
     }

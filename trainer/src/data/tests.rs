@@ -32,7 +32,7 @@ impl Folder {
     }
 
     fn error(&self) -> String {
-        open(self.0.path()).expect_err("must be refused").to_string()
+        splits(self.0.path()).expect_err("must be refused").to_string()
     }
 }
 
@@ -60,7 +60,7 @@ fn images_become_values_from_minus_one_to_one() -> Result<()> {
 #[test]
 fn mnist_is_inside_the_program_and_reads_alike_from_a_folder() -> Result<()> {
     let files = concat!(env!("CARGO_MANIFEST_DIR"), "/data/mnist");
-    let (inside, outside) = (open(MNIST.as_ref())?, open(files.as_ref())?);
+    let (inside, outside) = (splits(MNIST.as_ref())?, splits(files.as_ref())?);
     assert_eq!((inside.train.len(), inside.train.shape().len(), inside.train.name()), (60_000, 784, "mnist"));
     assert_eq!(inside.train.sha256()?, outside.train.sha256()?);
     assert_eq!(inside.train.labels(), outside.train.labels());
@@ -74,7 +74,7 @@ fn a_folder_needs_training_images_and_the_rest_is_there_or_not() -> Result<()> {
     let folder = Folder::new(&[("readme.txt", b"letters".to_vec())]);
     assert!(folder.error().contains("train-images-idx3-ubyte.gz"));
     folder.put("train-images-idx3-ubyte.gz", &gz(&five()));
-    let data = open(folder.0.path())?;
+    let data = splits(folder.0.path())?;
     assert!(data.train.name().starts_with("letters-"), "{}", data.train.name());
     assert_eq!((data.train.len(), data.train.labels(), data.test.is_none()), (5, None, true));
     let mut third = [0; 6];
@@ -84,7 +84,7 @@ fn a_folder_needs_training_images_and_the_rest_is_there_or_not() -> Result<()> {
     // Labels as those of EMNIST's letters: from 1 to 26.
     folder.put(LABELS, &idx(&[5], &[1, 26, 3, 4, 5]));
     folder.put(TEST_IMAGES, &idx(&[1, 2, 3], &[0; 6]));
-    let data = open(folder.0.path())?;
+    let data = splits(folder.0.path())?;
     let labels = data.train.labels().expect("labels");
     assert_eq!((&labels.values[..], labels.classes, &labels.names), (&[1, 26, 3, 4, 5][..], 27, &None));
     let test = data.test.expect("test images");
@@ -92,7 +92,7 @@ fn a_folder_needs_training_images_and_the_rest_is_there_or_not() -> Result<()> {
 
     // Both splits have the classes that one of them needs.
     folder.put(TEST_LABELS, &idx(&[1], &[46]));
-    let data = open(folder.0.path())?;
+    let data = splits(folder.0.path())?;
     let classes = [Some(&data.train), data.test.as_ref()].map(|data| data.and_then(Dataset::labels).map(|l| l.classes));
     assert_eq!(classes, [Some(47), Some(47)]);
     Ok(())
@@ -106,11 +106,11 @@ fn an_idx_file_of_images_brings_along_what_belongs_to_its_name() -> Result<()> {
         ("emnist-letters-test-labels-idx1-ubyte", idx(&[5], &[2; 5])),
         ("emnist-digits-train-labels-idx1-ubyte", idx(&[5], &[9; 5])),
     ]);
-    let data = open(&folder.put("emnist-letters-train-images-idx3-ubyte.gz", &gz(&five())))?;
+    let data = splits(&folder.put("emnist-letters-train-images-idx3-ubyte.gz", &gz(&five())))?;
     assert_eq!(data.train.name(), "emnist-letters-train-images-idx3-ubyte");
     assert_eq!(data.train.labels().map(|labels| (labels.values[0], labels.classes)), Some((1, 3)));
     assert_eq!(data.test.as_ref().and_then(Dataset::labels).map(|labels| labels.values[0]), Some(2));
-    let data = open(&folder.put("alone", &five()))?;
+    let data = splits(&folder.put("alone", &five()))?;
     assert_eq!((data.train.len(), data.train.labels(), data.test.is_none()), (5, None, true));
     Ok(())
 }
@@ -151,10 +151,10 @@ fn what_is_no_data_is_told() {
         (&[0, 0, 8, 1, 0, 0, 0, 0], "begins with"),
         (&[0x1f, 0x8b], "first 4 bytes"),
     ] {
-        let error = open(&folder.put("file", bytes)).expect_err("must be refused").to_string();
+        let error = splits(&folder.put("file", bytes)).expect_err("must be refused").to_string();
         assert!(error.contains(words) && error.contains("file"), "{error}");
     }
-    let error = open(&folder.0.path().join("nothing")).expect_err("not there").to_string();
+    let error = splits(&folder.0.path().join("nothing")).expect_err("not there").to_string();
     assert!(error.contains("nothing"), "{error}");
-    assert!(open("/dev/zero".as_ref()).expect_err("endless").to_string().contains("it is a device"));
+    assert!(splits("/dev/zero".as_ref()).expect_err("endless").to_string().contains("it is a device"));
 }

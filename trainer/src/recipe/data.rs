@@ -1,6 +1,6 @@
 //! `[data]`: what is learned.
 
-use super::Checked;
+use super::{Checked, within};
 use crate::data::MNIST;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,123 @@ use std::path::{Path, PathBuf};
 pub struct Data {
     /// Where they are, as [`crate::data::open`] takes it: `mnist`, which is inside the program, or a path.
     pub source: PathBuf,
+    /// Sides in pixels; without it the data's own, where all pictures have the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+    /// 1 (grey), 2 (grey with alpha), 3 (red, green, blue) or 4 (with alpha); without it, what the pictures need.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<usize>,
+    /// How pictures of other proportions come to that size.
+    #[serde(skip_serializing_if = "is_default")]
+    pub fit: Fit,
+    /// What lies behind transparent pixels where alpha is not learned, and beside padded pictures.
+    #[serde(skip_serializing_if = "is_default")]
+    pub background: Colour,
+    /// Whether a picture is shown mirrored every other time.
+    #[serde(skip_serializing_if = "is_default")]
+    pub flip: bool,
+    /// From 0, where every image is shown as often, to 1, where every class is: a class of n images is shown in proportion to
+    /// `n^(1 - balance)`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub balance: f64,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Width and height in pixels; in a recipe `64`, `"64"` or `"96x64"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+}
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+impl std::str::FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (width, height) = text.split_once(['x', 'X']).unwrap_or((text, text));
+        let side = |text: &str| text.trim().parse().ok().filter(|side| (1..=runtime::MAX_SIDE).contains(side));
+        match (side(width), side(height)) {
+            (Some(width), Some(height)) => Ok(Self { width, height }),
+            _ => Err(format!(
+                "{text:?} is no size, allowed are a side or WIDTHxHEIGHT, such as 64 or 96x64, of 1 to {} pixels",
+                runtime::MAX_SIDE
+            )),
+        }
+    }
+}
+
+impl Serialize for Size {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Side(u64),
+            Text(String),
+        }
+        let text = match Written::deserialize(d)? {
+            Written::Side(side) => side.to_string(),
+            Written::Text(text) => text,
+        };
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// How a picture comes to a size of other proportions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fit {
+    /// The largest part of the right proportions from its middle.
+    #[default]
+    Crop,
+    /// All of it, in the middle of the background.
+    Pad,
+    /// All of it, its proportions changed.
+    Stretch,
+}
+
+/// A colour; in a recipe `"#rrggbb"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Colour(pub [u8; 3]);
+
+impl Default for Colour {
+    fn default() -> Self {
+        Self([255; 3])
+    }
+}
+
+impl Serialize for Colour {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        let [r, g, b] = self.0;
+        s.collect_str(&format_args!("#{r:02x}{g:02x}{b:02x}"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Colour {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6 && digits.is_ascii());
+        let value = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        let fail = || serde::de::Error::custom(format_args!("{text:?} is no colour, allowed is such as \"#ffffff\""));
+        let [_, r, g, b] = value.ok_or_else(fail)?.to_be_bytes();
+        Ok(Self([r, g, b]))
+    }
 }
 
 /// As recipes have it: `source`, or as they had it before there was more than one kind of data, `set = "mnist"`, perhaps
@@ -21,23 +138,46 @@ struct Written {
     source: Option<PathBuf>,
     set: Option<String>,
     folder: Option<PathBuf>,
+    size: Option<Size>,
+    channels: Option<usize>,
+    #[serde(default)]
+    fit: Fit,
+    #[serde(default)]
+    background: Colour,
+    #[serde(default)]
+    flip: bool,
+    #[serde(default)]
+    balance: f64,
 }
 
 impl TryFrom<Written> for Data {
     type Error = String;
 
     fn try_from(written: Written) -> std::result::Result<Self, String> {
-        match written {
-            Written { source: Some(source), set: None, folder: None } => Ok(Self { source }),
-            Written { source: None, set: Some(set), folder } if set == MNIST => {
-                Ok(Self { source: folder.unwrap_or_else(|| MNIST.into()) })
-            }
-            _ => Err(format!("expected `source` alone, {MNIST} or a path")),
-        }
+        let Written { source, set, folder, size, channels, fit, background, flip, balance } = written;
+        let source = match (source, set, folder) {
+            (Some(source), None, None) => source,
+            (None, Some(set), folder) if set == MNIST => folder.unwrap_or_else(|| MNIST.into()),
+            _ => return Err(format!("expected `source` alone, {MNIST} or a path")),
+        };
+        Ok(Self { source, size, channels, fit, background, flip, balance })
     }
 }
 
 impl Data {
+    /// The images at `source` as they are.
+    pub fn at(source: &Path) -> Self {
+        Self {
+            source: source.to_owned(),
+            size: None,
+            channels: None,
+            fit: Fit::default(),
+            background: Colour::default(),
+            flip: false,
+            balance: 0.,
+        }
+    }
+
     /// The same from any folder: a path is made absolute.
     ///
     /// # Errors
@@ -48,16 +188,20 @@ impl Data {
         }
         let source = std::path::absolute(&self.source).unwrap_or_else(|_| self.source.clone());
         match source.to_str() {
-            Some(_) => Ok(Self { source }),
+            Some(_) => Ok(Self { source, ..self.clone() }),
             None => Err(format!("data.source is {}, which is not UTF-8, as a recipe must be", source.display())),
         }
     }
 
     pub(super) fn check(&self) -> Checked {
-        match self.source.as_os_str().is_empty() {
-            true => Err(format!("data.source is empty, allowed are {MNIST} and a path")),
-            false => Ok(()),
+        if self.source.as_os_str().is_empty() {
+            return Err(format!("data.source is empty, allowed are {MNIST} and a path"));
         }
+        self.channels.map_or(Ok(()), |channels| within("data.channels", channels, 1, runtime::MAX_CHANNELS))?;
+        if !(0. ..=1.).contains(&self.balance) {
+            return Err(format!("data.balance is {}, allowed is 0 to 1", self.balance));
+        }
+        Ok(())
     }
 }
 
@@ -83,7 +227,7 @@ mod tests {
 
     #[test]
     fn paths_become_absolute_and_what_is_inside_the_program_stays() {
-        let absolute = |source: &str| Data { source: source.into() }.absolute().expect("UTF-8").source;
+        let absolute = |source: &str| Data::at(source.as_ref()).absolute().expect("UTF-8").source;
         assert_eq!(absolute("mnist"), Path::new("mnist"));
         let here = std::env::current_dir().expect("a folder");
         assert_eq!(absolute("pictures"), here.join("pictures"));
@@ -91,7 +235,7 @@ mod tests {
         #[cfg(unix)]
         {
             let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"/\xff");
-            let error = Data { source: name.into() }.absolute().expect_err("not UTF-8");
+            let error = Data::at(name.as_ref()).absolute().expect_err("not UTF-8");
             assert!(error.contains("UTF-8"), "{error}");
         }
     }

@@ -37,7 +37,7 @@ pub fn penalised(mut recipe: Recipe, gamma: f64) -> Recipe {
 
 /// The training images of MNIST.
 pub fn mnist() -> Result<Arc<Dataset>> {
-    Ok(Arc::new(data::open(data::MNIST.as_ref())?.train))
+    Ok(Arc::new(data::open(&crate::recipe::Data::at(data::MNIST.as_ref()))?.splits.train))
 }
 
 /// The batches that come next.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::data::{Labels, open};
+use crate::data::{Labels, splits as open};
 use runtime::ImageShape;
 use safetensors::tensor::TensorView;
 use std::collections::HashMap;
