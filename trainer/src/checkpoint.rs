@@ -2,7 +2,7 @@
 //!
 //! Tensors: `generator/…` and `discriminator/…`, each parameter with its two moments (`.moment1`, `.moment2`) and, for
 //! the generator, its moving average (`.average`); with loss scaling, its state (`loss_scale`). Metadata: the recipe, the
-//! data's name, hash, shape and count, the counts of images and steps, from which with the recipe's seed all randomness
+//! data's name, hash, shape and count, the hash of its labels where they are looked at, the counts of images and steps, from which with the recipe's seed all randomness
 //! follows, the averages of the tick at hand, what an evaluation of this state has found, the version of the program, the
 //! SHA-256 of every tensor (`sha256/<tensor>`), and of all other metadata (`sha256`): a bit that is not what was written is
 //! noticed, and the tensor named. The bytes depend on the state alone: the same state, the same file.
@@ -48,15 +48,18 @@ fn counts(state: &State) -> impl Iterator<Item = (String, u64)> {
     clock.into_iter().map(|(name, count)| (name.to_owned(), count)).chain(players)
 }
 
-/// What is learned, by the names in the file.
-fn data(data: &Dataset) -> Result<[(&'static str, String); 4]> {
+/// What is learned, by the names in the file: classes where they are looked at.
+fn data(data: &Dataset, recipe: &Recipe) -> Result<Vec<(&'static str, String)>> {
     let shape = data.shape();
-    Ok([
+    let labels = data.labels().filter(|_| recipe.looks_at_classes());
+    let always = [
         ("data.name", data.name().to_owned()),
         ("data.sha256", data.sha256()?.to_owned()),
         ("data.shape", format!("{} x {} x {}", shape.height, shape.width, shape.channels)),
         ("data.images", data.len().to_string()),
-    ])
+    ];
+    let labels = labels.map(|labels| ("data.labels", format!("{} of {}", labels.sha256(), labels.classes)));
+    Ok(always.into_iter().chain(labels).collect())
 }
 
 /// Writes the state to `path`, whole or not at all, and reads it back: what is there then is what was meant.
@@ -76,7 +79,7 @@ pub fn save(state: &State, of: &Dataset, path: &Path) -> Result<()> {
         ("seed".to_owned(), state.recipe.seed.to_string()),
         ("tick".to_owned(), state.tick.averages()),
     ]);
-    metadata.extend(data(of)?.map(|(name, value)| (name.to_owned(), value)));
+    metadata.extend(data(of, &state.recipe)?.into_iter().map(|(name, value)| (name.to_owned(), value)));
     metadata.extend(counts(state).map(|(name, count)| (name, count.to_string())));
     if let Some(found) = state.evaluation() {
         metadata.insert("evaluated".to_owned(), found.numbers());
@@ -139,7 +142,7 @@ pub fn load(path: &Path, recipe: Recipe, of: &Dataset, device: &Device) -> Resul
 
     let recorded = Recipe::parse(get("recipe")?, &path.display().to_string(), &[])?;
     let changes = recorded.changes(&state.recipe).map_err(&fail)?;
-    for (key, now) in data(of)? {
+    for (key, now) in data(of, &state.recipe)? {
         let then = get(key)?;
         // The name may change with the folder; what is in it must not.
         if key != "data.name" && *then != now {

@@ -58,11 +58,14 @@ Examples:
 pub fn run(args: &Args) -> Result<()> {
     let threads = rayon::current_num_threads();
     let open = |max_batch: usize| Generator::open(&args.model, &Options { threads, max_batch, ..Options::default() });
-    let image = open(1)?.image();
+    let (image, classes) = {
+        let generator = open(1)?;
+        (generator.image(), generator.classes())
+    };
     let mut generator = open(metrics::batch(image))?;
     let data = data::open(&Data::at(&args.data))?.splits;
     // What would fail after the classifier is trained is found out before it.
-    metrics::same_shape(image, &data)?;
+    metrics::same_subject(image, classes, &data)?;
     let reference = Reference::new(&data, metrics::cache_folder().as_deref())?;
     let samples = Samples { count: args.count, seed: args.seed };
     let found = metrics::evaluate(&mut generator, samples, &data, &reference)?;
@@ -105,6 +108,16 @@ fn table(found: &Evaluation, model: &Path) -> String {
     });
     line("floor", floor);
     line("KL", format!("{:>10.4}  classes of the samples from those of the data, in nats", found.class_kl));
+    if let Some(accuracy) = found.class_accuracy {
+        line("right class", format!("{:>10.4}  of the samples, as the classifier sees them", accuracy));
+        let known: Vec<f64> = found.class_variance.iter().copied().flatten().collect();
+        let (mean, least) =
+            (known.iter().sum::<f64>() / known.len() as f64, known.iter().copied().fold(f64::NAN, f64::min));
+        line(
+            "variance",
+            format!("{mean:>10.4}  within a class, of that of the data; {least:.4} in the class of the least"),
+        );
+    }
     line("", String::new());
     let columns =
         |cell: &dyn Fn(usize) -> String| (0..found.class_counts.len()).map(|i| format!("{:>6}", cell(i))).collect();

@@ -29,8 +29,13 @@ pub fn finish(state: State, data: &Splits, run: &Run, args: &Args) -> Result<()>
     let sampler = state.sampler(STATISTICS_LATENTS)?;
     let (columns, rows) = grid::layout(data.train.shape());
     let count = (columns * rows).min(SAMPLES.0);
-    let samples = state.images(&sampler, &state.latents("samples", 0, count)?)?;
-    let reals = data::images(&data.train, &mut Order::of_training(&data.train, state.recipe.seed), 0, count)?;
+    let samples = state.images(&sampler, &state.inputs_in_columns("samples", count, columns.min(SAMPLES.1))?)?;
+    let reals = data::images(
+        &data.train,
+        &mut Order::of_training(&data.train, state.recipe.seed, state.recipe.data.balance),
+        0,
+        count,
+    )?;
     let (found, wanted) = (mean_distance(&samples)?, mean_distance(&reals)?);
     let picture = run.path().join("samples.png");
     print!("run      {}", run.path().display());

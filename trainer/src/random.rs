@@ -24,6 +24,13 @@ pub fn permutation(seed: u64, index: u64, count: u32) -> Vec<u32> {
     order
 }
 
+/// Heads or tails, the `index`-th throw of `seed`.
+pub fn coin(seed: u64, index: u64) -> bool {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(index);
+    rng.next_u32() >> 31 == 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,6 +43,14 @@ mod tests {
         assert_eq!(a, permutation(1, 0, 1000));
         a.sort_unstable();
         assert!(a.iter().copied().eq(0..1000));
+    }
+
+    #[test]
+    fn a_coin_is_fair_and_falls_the_same_way_again() {
+        let heads = |seed: u64| (0..1000).filter(|&i| coin(seed, i)).count();
+        assert!((440..560).contains(&heads(1)) && (440..560).contains(&heads(2)));
+        let throws = |seed: u64| (0..64).map(|i| coin(seed, i)).collect::<Vec<_>>();
+        assert!(throws(1) == throws(1) && throws(1) != throws(2));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Everything that changes while training: who plays, and how far the run is.
 
-use crate::data::{Batch, Dataset, latents};
+use crate::data::{Batch, Dataset, classes_like, latents, shares};
 use crate::error::{Error, Result};
 use crate::game::{Adversarial, Clock, Found, Game, Player, Reading};
 use crate::graph::Network;
@@ -30,6 +30,8 @@ pub struct State {
     pub evaluated: Option<Evaluated>,
     /// Where the networks are.
     pub device: Device,
+    /// How many images of each class are shown in an epoch, where images are made of classes; else none.
+    pub class_counts: Vec<u64>,
     game: Box<dyn Game>,
 }
 
@@ -91,7 +93,12 @@ impl State {
         candle_core::cuda_backend::set_gemm_reduced_precision_f32(precision == Arithmetic::Tf32);
         let dtype = precision.dtype();
         footprint::check(&recipe, data, device)?;
-        let (generator, discriminator) = recipe.networks(data.shape())?;
+        let subject = recipe.subject(data)?;
+        let (generator, discriminator) = recipe.networks(subject)?;
+        let class_counts = match data.labels() {
+            Some(labels) if subject.classes > 0 => shares(labels, recipe.data.balance, data.len() as u64),
+            _ => Vec::new(),
+        };
         let (o, half_life) = (&recipe.optimizer, Some(recipe.training.ema_half_life_kimg));
         let settings = [
             ("generator", generator, o.generator, o.generator_clip, half_life),
@@ -110,6 +117,7 @@ impl State {
             tick: Tick::default(),
             evaluated: None,
             device: device.clone(),
+            class_counts,
         })
     }
 
@@ -181,29 +189,52 @@ impl State {
     pub fn sampler(&self, latents: usize) -> Result<Network> {
         let average = self.generator().average();
         let latents = average.graph().samples_within(SAMPLING_BYTES, latents);
-        let statistics = average.batch_statistics(&[&self.latents("statistics", 0, latents)?])?;
+        let statistics =
+            average.batch_statistics(&self.inputs("statistics", 0, latents)?.iter().collect::<Vec<_>>())?;
         Ok(average.evaluated()?.frozen(&statistics)?)
     }
 
-    /// The images that a network makes of latents [N, latent], as many at a time as [`SAMPLING_BYTES`] have room for.
+    /// The images that a network makes of its inputs, N of each, as many at a time as [`SAMPLING_BYTES`] have room for.
     ///
     /// # Errors
     /// None but those of the device.
-    pub fn images(&self, sampler: &Network, latents: &Tensor) -> Result<Tensor> {
-        let n = latents.dim(0)?;
+    pub fn images(&self, sampler: &Network, inputs: &[Tensor]) -> Result<Tensor> {
+        let n = inputs[0].dim(0)?;
         let part = sampler.graph().samples_within(SAMPLING_BYTES, n).max(1);
-        let parts =
-            (0..n).step_by(part).map(|first| sampler.forward(&[&latents.narrow(0, first, part.min(n - first))?]));
+        let parts = (0..n).step_by(part).map(|first| {
+            let inputs = inputs.iter().map(|t| t.narrow(0, first, part.min(n - first)));
+            sampler.forward(&inputs.collect::<candle_core::Result<Vec<_>>>()?.iter().collect::<Vec<_>>())
+        });
         let parts = parts.collect::<candle_core::Result<Vec<_>>>()?;
         Ok(if parts.len() == 1 { parts[0].clone() } else { Tensor::cat(&parts, 0)? })
     }
 
-    /// `count` latents for one purpose from `first` on, [count, latent], on the state's device.
+    /// What the generator draws `count` images from, for one purpose from `first` on: latents [count, latent] and, where
+    /// there are classes, theirs in the proportions in which they are shown.
     ///
     /// # Errors
     /// None but those of the device.
-    pub fn latents(&self, purpose: &str, first: u64, count: usize) -> Result<Tensor> {
-        Ok(latents(self.recipe.seed, purpose, first, count, self.recipe.generator.latent())?.to_device(&self.device)?)
+    pub fn inputs(&self, purpose: &str, first: u64, count: usize) -> Result<Vec<Tensor>> {
+        self.inputs_of(purpose, first, &classes_like(&self.class_counts, first, count))
+    }
+
+    /// The same for a picture of so many columns: every column is of one class, the first of the first.
+    ///
+    /// # Errors
+    /// None but those of the device.
+    pub fn inputs_in_columns(&self, purpose: &str, count: usize, columns: usize) -> Result<Vec<Tensor>> {
+        let classes = self.class_counts.len().max(1);
+        self.inputs_of(purpose, 0, &(0..count).map(|i| (i % columns % classes) as u32).collect::<Vec<_>>())
+    }
+
+    fn inputs_of(&self, purpose: &str, first: u64, classes: &[u32]) -> Result<Vec<Tensor>> {
+        let latent = self.recipe.generator.latent();
+        let mut inputs =
+            vec![latents(self.recipe.seed, purpose, first, classes.len(), latent)?.to_device(&self.device)?];
+        if !self.class_counts.is_empty() {
+            inputs.push(Tensor::new(classes, &self.device)?);
+        }
+        Ok(inputs)
     }
 }
 

@@ -1,16 +1,50 @@
 use super::*;
 use crate::data::Batches;
+use crate::net::dcgan::Conditioning;
 use crate::ops::testing::device;
-use crate::recipe::{Arithmetic, Images};
+use crate::recipe::{Arithmetic, Discriminator, Images};
 use crate::state::tests::{batches, mnist, small, step};
 use crate::state::{Evaluated, State};
 use std::sync::Arc;
 
 #[test]
 fn a_restored_state_goes_on_to_the_same_bytes() -> Result<()> {
-    resumes(Arithmetic::F32)?;
+    resumes(Arithmetic::F32, |_| ())?;
+    for conditioning in [Conditioning::Projection, Conditioning::Classifier] {
+        resumes(Arithmetic::F32, |recipe| {
+            recipe.conditional = true;
+            (recipe.data.flip, recipe.data.balance, recipe.objective.class_balance) = (true, 0.5, 0.5);
+            let Discriminator::Dcgan(discriminator) = &mut recipe.discriminator;
+            discriminator.conditioning = conditioning;
+        })?;
+    }
     // Half precision needs a GPU.
-    if device().is_cpu() { Ok(()) } else { resumes(Arithmetic::F16) }
+    if device().is_cpu() { Ok(()) } else { resumes(Arithmetic::F16, |_| ()) }
+}
+
+/// The same pixels with other classes are other data, where classes are looked at.
+#[test]
+fn other_labels_are_other_data_where_classes_count() -> Result<()> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("checkpoint");
+    let data = mnist()?;
+    let mut labels = data.labels().expect("labels").clone();
+    labels.values[7] ^= 1;
+    let other = (*data).clone().with_labels(labels);
+    for conditional in [false, true] {
+        let mut recipe = small("labels");
+        recipe.conditional = conditional;
+        save(&State::new(recipe.clone(), &data, &device())?, &data, &path)?;
+        let loaded = load(&path, recipe, &other, &device());
+        match conditional {
+            false => assert!(loaded.is_ok()),
+            true => {
+                let error = loaded.expect_err("other labels").to_string();
+                assert!(error.contains("other data") && error.contains("data.labels"), "{error}");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A scale from which some steps are skipped
@@ -30,10 +64,11 @@ fn step_and_read(state: &mut State, batches: &mut Batches) -> Result<()> {
     Ok(())
 }
 
-fn resumes(precision: Arithmetic) -> Result<()> {
+fn resumes(precision: Arithmetic, change: impl Fn(&mut Recipe)) -> Result<()> {
     let small = |name: &str| {
         let mut recipe = small(name);
         recipe.training.precision = precision;
+        change(&mut recipe);
         recipe
     };
     let folder = tempfile::tempdir().expect("a folder");

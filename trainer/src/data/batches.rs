@@ -1,13 +1,14 @@
 //! Batches of images and latents, made ahead by a thread of their own.
 
-use super::{ALONE, Dataset, Order, tensor};
+use super::{ALONE, Dataset, Labels, Order, shares, tensor};
 use crate::error::Result;
 use crate::memory;
-use crate::ops::take_images;
+use crate::ops::{MIRRORED, take_images};
 use crate::random;
 use crate::recipe::Recipe;
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
+use runtime::ImageShape;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
@@ -79,6 +80,11 @@ pub struct Batch {
     pub real: Tensor,
     /// Latents, [N, latent].
     pub z: Tensor,
+    /// The classes of the real images, which the generated ones are to have as well: `[N]` in `u32`; none where classes are
+    /// not looked at.
+    pub class: Option<Tensor>,
+    /// What each image counts, 1 on average: `[N]` in `f32`; none where all count the same.
+    pub weight: Option<Tensor>,
 }
 
 /// What the thread makes of the images of a batch.
@@ -127,7 +133,10 @@ impl Batches {
         };
         let (sender, ready) = sync_channel(AHEAD);
         let mut maker = Maker {
-            order: Order::of_training(&data, recipe.seed),
+            order: Order::of_training(&data, recipe.seed, recipe.data.balance),
+            weights: weights(&data, recipe),
+            conditional: recipe.conditional,
+            flips: recipe.data.flip.then(|| random::derive(recipe.seed, "flip")),
             data,
             form,
             count,
@@ -154,13 +163,14 @@ impl Batches {
     /// # Errors
     /// What went wrong on the thread that makes them.
     pub fn next_batch(&mut self) -> Result<Batch> {
-        let Batch { real, z } = self.receive()?;
+        let Batch { real, z, class, weight } = self.receive()?;
+        let there = |t: Option<Tensor>| t.map(|t| t.to_device(&self.device)).transpose();
         let real = match (&self.beside, self.form) {
             (Some(all), Form::Numbers) => take_images(all, &real.to_device(&self.device)?)?,
             (Some(numbers), _) => take_images(&real.to_device(&self.device)?, numbers)?,
             (None, _) => real,
         };
-        Ok(Batch { real, z: z.to_device(&self.device)? })
+        Ok(Batch { real, z: z.to_device(&self.device)?, class: there(class)?, weight: there(weight)? })
     }
 
     fn receive(&mut self) -> Result<Batch> {
@@ -190,21 +200,65 @@ struct Maker {
     count: usize,
     seed: u64,
     latent: usize,
+    conditional: bool,
+    /// Of every class, where they differ.
+    weights: Option<Vec<f32>>,
+    /// The seed of mirroring, where images are mirrored.
+    flips: Option<u64>,
+}
+
+/// What an image of each class counts: in proportion to `n^-class_balance`, where n are shown, and 1 on average over what is
+/// shown.
+fn weights(data: &Dataset, recipe: &Recipe) -> Option<Vec<f32>> {
+    let power = recipe.objective.class_balance;
+    let shown = shares(data.labels().filter(|_| power > 0.)?, recipe.data.balance, data.len() as u64);
+    let weights = shown.iter().map(|&n| if n > 0 { (n as f64).powf(-power) } else { 0. });
+    let all: f64 = shown.iter().zip(weights.clone()).map(|(&n, weight)| n as f64 * weight).sum();
+    let mean = all / shown.iter().sum::<u64>() as f64;
+    Some(weights.map(|weight| (weight / mean) as f32).collect())
+}
+
+/// The columns of an image [H, W, C] the other way round.
+fn mirror(image: &mut [u8], shape: ImageShape) {
+    for row in image.chunks_exact_mut(shape.width * shape.channels) {
+        for x in 0..shape.width / 2 {
+            let (left, right) = row.split_at_mut((shape.width - 1 - x) * shape.channels);
+            left[x * shape.channels..][..shape.channels].swap_with_slice(&mut right[..shape.channels]);
+        }
+    }
 }
 
 impl Maker {
     /// The batch from image `first` on, its images in the form that is wanted.
     fn batch(&mut self, first: u64) -> Result<Batch> {
         let (indices, shape) = (self.order.take(first, self.count), self.data.shape());
+        let mirrored = |place: usize| self.flips.is_some_and(|seed| random::coin(seed, first + place as u64));
+        let bytes = || -> Result<Vec<u8>> {
+            let mut bytes = bytes_at(&self.data, &indices)?;
+            let images = bytes.chunks_exact_mut(shape.len()).enumerate();
+            images.filter(|(place, _)| mirrored(*place)).for_each(|(_, image)| mirror(image, shape));
+            Ok(bytes)
+        };
         let real = match self.form {
-            Form::Values => images_at(&self.data, &indices)?,
+            Form::Values => tensor(&bytes()?, shape)?,
             Form::Bytes => {
                 let dims = (indices.len(), shape.height, shape.width, shape.channels);
-                Tensor::from_vec(bytes_at(&self.data, &indices)?, dims, &Device::Cpu)?
+                Tensor::from_vec(bytes()?, dims, &Device::Cpu)?
             }
-            Form::Numbers => Tensor::from_iter(indices.iter().map(|&index| index as u32), &Device::Cpu)?,
+            Form::Numbers => {
+                let marked =
+                    |(place, &index): (usize, &usize)| index as u32 | if mirrored(place) { MIRRORED } else { 0 };
+                Tensor::from_iter(indices.iter().enumerate().map(marked), &Device::Cpu)?
+            }
         };
-        Ok(Batch { real, z: latents(self.seed, "latents", first, self.count, self.latent)? })
+        let classes = |labels: &Labels| indices.iter().map(|&index| labels.values[index]).collect::<Vec<u32>>();
+        let classes = self.data.labels().filter(|_| self.conditional || self.weights.is_some()).map(classes);
+        let weight = self.weights.as_ref().zip(classes.as_ref()).map(|(weights, classes)| {
+            Tensor::from_iter(classes.iter().map(|&class| weights[class as usize]), &Device::Cpu)
+        });
+        let class = classes.filter(|_| self.conditional).map(|classes| Tensor::new(classes, &Device::Cpu));
+        let z = latents(self.seed, "latents", first, self.count, self.latent)?;
+        Ok(Batch { real, z, class: class.transpose()?, weight: weight.transpose()? })
     }
 }
 
@@ -227,10 +281,9 @@ fn all_bytes(data: &Dataset, device: &Device) -> Result<Tensor> {
 mod tests {
     use super::*;
     use crate::ops::testing::device;
-    use runtime::ImageShape;
 
     fn data(pixels: Vec<u8>) -> Arc<Dataset> {
-        Arc::new(Dataset::new("numbers", ImageShape { channels: 2, height: 1, width: 1 }, pixels))
+        Arc::new(Dataset::new("numbers", ImageShape { channels: 1, height: 1, width: 2 }, pixels))
     }
 
     fn recipe() -> Recipe {
@@ -246,7 +299,7 @@ mod tests {
     fn batches_made_ahead_are_those_of_the_order_from_any_start_in_any_form() -> Result<()> {
         let data = data((0..200).collect());
         let mut recipe = recipe();
-        let mut order = Order::of_training(&data, 5);
+        let mut order = Order::of_training(&data, 5, 0.);
         // Of a step's images, as many at a time as are computed at a time.
         for ((batch, micro_batches), start) in [(8, 1), (32, 4)].into_iter().flat_map(|sizes| [(sizes, 0), (sizes, 96)])
         {
@@ -258,10 +311,60 @@ mod tests {
                     let (batch, first) = (batches.next_batch()?, start + step * 8);
                     let expected = flat(&images(&data, &mut order, first, 8)?);
                     let apart = flat(&batch.real).iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0., f32::max);
-                    assert!(apart < 1e-6 && batch.real.dims() == [8, 1, 1, 2], "{form:?}: {apart}");
+                    assert!(apart < 1e-6 && batch.real.dims() == [8, 1, 2, 1], "{form:?}: {apart}");
                     assert_eq!(flat(&batch.z), flat(&latents(5, "latents", first, 8, 3)?));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// The same images, mirrored or not, in every form; and about every other one is.
+    #[test]
+    fn mirrored_images_are_the_same_in_any_form() -> Result<()> {
+        let shape = ImageShape { channels: 2, height: 2, width: 3 };
+        let data = Arc::new(Dataset::new("numbers", shape, (0..240).collect()));
+        let mut recipe = recipe();
+        recipe.data.flip = true;
+        recipe.training.batch = 20;
+        let columns = Tensor::new(&[2u32, 1, 0], &Device::Cpu)?;
+        let plain = images(&data, &mut Order::of_training(&data, 5, 0.), 0, 20)?;
+        let mirror = plain.index_select(&columns, 2)?;
+        let mut first = None;
+        for form in [Form::Values, Form::Bytes, Form::Numbers] {
+            let device = if form == Form::Values { Device::Cpu } else { device() };
+            let batch = Batches::of_form(data.clone(), &device, &recipe, 0, form)?.next_batch()?;
+            let is = |t: &Tensor, i: usize| -> Result<bool> {
+                let pairs = flat(&t.get(i)?).into_iter().zip(flat(&batch.real.get(i)?));
+                Ok(pairs.map(|(a, b)| (a - b).abs()).fold(0., f32::max) < 1e-6)
+            };
+            let mut mirrored = Vec::new();
+            for i in 0..20 {
+                assert!(is(&plain, i)? != is(&mirror, i)?, "{form:?}, {i}");
+                mirrored.push(is(&mirror, i)?);
+            }
+            let heads = mirrored.iter().filter(|&&mirrored| mirrored).count();
+            assert!((4..=16).contains(&heads), "{heads} of 20");
+            assert_eq!(*first.get_or_insert(mirrored.clone()), mirrored, "{form:?}");
+        }
+        Ok(())
+    }
+
+    /// Nine images of class 0 and one of class 1, which is to count as much as all others.
+    #[test]
+    fn classes_and_weights_belong_to_the_images() -> Result<()> {
+        let labels = Labels { values: [vec![0; 9], vec![1]].concat(), classes: 2, names: None };
+        let data = Arc::into_inner(data((0..20).collect())).expect("alone").with_labels(labels);
+        let mut recipe = recipe();
+        (recipe.training.batch, recipe.conditional, recipe.objective.class_balance) = (10, true, 1.);
+        let batch = Batches::new(Arc::new(data), &Device::Cpu, &recipe, 0)?.next_batch()?;
+        let firsts = flat(&batch.real).into_iter().step_by(2);
+        let class = batch.class.expect("classes").to_vec1::<u32>()?;
+        let weight = batch.weight.expect("weights").to_vec1::<f32>()?;
+        for ((first, class), weight) in firsts.zip(class).zip(weight) {
+            let last = (first - (18. / 127.5 - 1.)).abs() < 1e-6;
+            assert_eq!(class == 1, last);
+            assert!((weight - if last { 5. } else { 5. / 9. }).abs() < 1e-6, "{weight}");
         }
         Ok(())
     }

@@ -43,6 +43,24 @@ pub struct Labels {
     pub names: Option<Vec<String>>,
 }
 
+impl Labels {
+    /// How many images are of each class.
+    pub fn counts(&self) -> Vec<u64> {
+        let mut counts = vec![0; self.classes];
+        for &class in &self.values {
+            counts[class as usize] += 1;
+        }
+        counts
+    }
+
+    /// SHA-256 of the classes of all images, in lower-case hexadecimal digits.
+    pub fn sha256(&self) -> String {
+        let mut hash = Sha256::new();
+        self.values.iter().for_each(|label| hash.update(label.to_le_bytes()));
+        files::hex(&hash.finalize())
+    }
+}
+
 /// Images to learn from, and others of the same kind that nothing is learned from.
 #[derive(Debug)]
 pub struct Splits {

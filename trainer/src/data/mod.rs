@@ -4,6 +4,7 @@
 //! file when they are wanted. [`open`] gives it, [`pack::write`] writes it in one form.
 
 mod batches;
+mod classes;
 mod dataset;
 mod idx;
 mod mnist;
@@ -12,12 +13,14 @@ pub mod pack;
 mod store;
 
 pub use batches::{Batch, Batches, images, images_at, latents, latents_of, resident_bytes};
+pub use classes::classes_like;
 pub use dataset::{Dataset, Labels, MAX_CLASSES, MAX_IMAGES, MAX_NAME, Splits, batch_within};
 pub use mnist::MNIST;
-pub use order::Order;
+pub use order::{Order, shares};
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::ops;
 use crate::recipe;
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
@@ -71,15 +74,19 @@ fn splits(source: &Path) -> Result<Splits> {
     }
 }
 
-/// Images [N, H, W, C] of this shape, 0 to 255, as a batch of the trainer's: the same in [-1, 1]. A last, incomplete image
-/// is left out.
+/// Images [N, H, W, C] of this shape, 0 to 255, as a batch of the trainer's: the same in [-1, 1], colours multiplied by alpha
+/// where the last of 2 or 4 channels is that. A last, incomplete image is left out.
 ///
 /// # Errors
 /// None but those of the device.
 pub fn tensor(pixels: &[u8], shape: ImageShape) -> candle_core::Result<Tensor> {
     let count = pixels.len() / shape.len();
-    let pixels = pixels[..count * shape.len()].par_iter().with_min_len(ALONE);
-    let values: Vec<f32> = pixels.map(|&v| f32::from(v) / 127.5 - 1.).collect();
+    let pixels = &pixels[..count * shape.len()];
+    let values: Vec<f32> = if shape.channels.is_multiple_of(2) {
+        pixels.chunks_exact(shape.channels).flat_map(ops::values_of).collect()
+    } else {
+        pixels.par_iter().with_min_len(ALONE).map(|&v| f32::from(v) / 127.5 - 1.).collect()
+    };
     Tensor::from_vec(values, (count, shape.height, shape.width, shape.channels), &Device::Cpu)
 }
 

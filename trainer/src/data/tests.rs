@@ -48,12 +48,17 @@ fn five() -> Vec<u8> {
 
 #[test]
 fn images_become_values_from_minus_one_to_one() -> Result<()> {
-    let shape = ImageShape { channels: 2, height: 1, width: 3 };
+    let shape = ImageShape { channels: 3, height: 1, width: 2 };
     let batch = tensor(&[0, 51, 102, 255, 204, 153, 255, 255, 255, 255, 255, 255, 9], shape)?;
-    assert_eq!(batch.dims(), [2, 1, 3, 2]);
+    assert_eq!(batch.dims(), [2, 1, 2, 3]);
     let expected = [-1., -0.6, -0.2, 1., 0.6, 0.2, 1., 1., 1., 1., 1., 1.];
     let values = batch.flatten_all()?.to_vec1::<f32>()?;
     assert!(values.iter().zip(expected).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-6), "{values:?}");
+    // What lies under alpha is multiplied by it: 51 is a fifth.
+    let shape = ImageShape { channels: 4, height: 1, width: 1 };
+    let values = tensor(&[255, 100, 0, 51, 9, 9, 9, 0], shape)?.flatten_all()?.to_vec1::<f32>()?;
+    let bytes: Vec<f32> = values.iter().map(|v| ((v + 1.) * 127.5).round()).collect();
+    assert_eq!(bytes, [51., 20., 0., 51., 0., 0., 0., 0.]);
     Ok(())
 }
 

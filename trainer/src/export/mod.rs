@@ -141,7 +141,7 @@ pub fn export(
     if let (Some(path), Some(what)) = (paths.first(), beyond(network, precision)?) {
         return Err(refused(path, what));
     }
-    let network = network.rounded(precision)?;
+    let network = network.with_straight_alpha()?.rounded(precision)?;
     let mut info = describe(&network, precision, origin)?;
     let whole = graph::emit(&network, &info)?.encode();
     info.checksums = Some(Checksums::of(&whole).map_err(candle_core::Error::msg)?);
@@ -305,19 +305,29 @@ fn describe(network: &Network, precision: Precision, origin: &Origin) -> Result<
     // As the runtime's self-test has it: the first class, a grey image.
     let grey = vec![0f32; image_in.map_or(0, |image| image.len())];
     let given = Given { class: 0, image: &grey };
-    let len = info.image.len();
     // Several at a time where they are small.
     let count = network.graph().samples_within(SELF_TEST_BYTES, SELF_TEST_SAMPLES).max(2);
     let images = samples(network, &info, 0, count, &given)?;
-    info.self_test.points = telling(&images, len).into_iter().map(|at| (at, images[at])).collect();
+    info.self_test.points = telling(&images, info.image).into_iter().map(|at| (at, images[at])).collect();
     Ok(info)
 }
 
-/// Positions, evenly among the quarter whose values vary most over `images` of `len` values each: what is the same in all,
-/// such as a background, tells nothing of the weights.
-fn telling(images: &[f32], len: usize) -> Vec<usize> {
+/// Whether the last channel of such an image is alpha.
+fn has_alpha(image: ImageShape) -> bool {
+    image.channels.is_multiple_of(2)
+}
+
+/// Positions, evenly among the quarter whose values vary most over `images` [N, C, H, W] of the shape `image`: what is the same
+/// in all, such as a background, tells nothing of the weights, and colours of what can hardly be seen in the first image too
+/// much of rounding.
+fn telling(images: &[f32], image: ImageShape) -> Vec<usize> {
+    let (len, pixels) = (image.len(), image.height * image.width);
     let count = images.len() / len;
+    let alpha = len - pixels;
     let variance = |at: usize| {
+        if has_alpha(image) && at < alpha && images[alpha + at % pixels] < 0. {
+            return 0.;
+        }
         let values = || (0..count).map(|i| f64::from(images[i * len + at]));
         let mean = values().sum::<f64>() / count as f64;
         values().map(|x| (x - mean).powi(2)).sum::<f64>()

@@ -98,11 +98,57 @@ fn the_self_test_looks_where_images_differ() {
         })
     };
     let images: Vec<f32> = (0..count).flat_map(image).collect();
-    let points = telling(&images, len);
+    let shape = |width: usize| ImageShape { channels: 1, height: 1, width };
+    let points = telling(&images, shape(len));
     assert_eq!(points.len(), SELF_TEST_POINTS);
     assert!(points.iter().all(|at| (100..200).contains(at)), "{points:?}");
     assert!(points.windows(2).all(|pair| pair[0] < pair[1]), "each once: {points:?}");
     assert!(points[0] < 104 && points[SELF_TEST_POINTS - 1] >= 195, "spread: {points:?}");
     // Fewer values than points: each once.
-    assert_eq!(telling(&[0., 1., 2., 0., 3., 2.], 3), [0, 1, 2]);
+    assert_eq!(telling(&[0., 1., 2., 0., 3., 2.], shape(3)), [0, 1, 2]);
+}
+
+/// Half of the pixels can be seen in the first image: the points are theirs, or alphas.
+#[test]
+fn the_self_test_looks_where_something_can_be_seen() {
+    let image = ImageShape { channels: 4, height: 10, width: 40 };
+    let value = |i: usize, at: usize| match (at / 400, i) {
+        (3, 0) => {
+            if at % 2 == 0 {
+                0.5
+            } else {
+                -0.9
+            }
+        }
+        _ => (i as f32 * 1.7 + at as f32 * 3.1).sin(),
+    };
+    let images: Vec<f32> = (0..8).flat_map(|i| (0..1600).map(move |at| value(i, at))).collect();
+    let points = telling(&images, image);
+    assert!(points.iter().all(|&at| at >= 1200 || at % 2 == 0), "{points:?}");
+}
+
+/// The file gives straight colours of a generator that learned them multiplied by alpha, in both precisions.
+#[test]
+fn alpha_is_straight_in_the_file() -> Result<()> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = ImageShape { channels: 4, height: 8, width: 9 };
+    let generator = dense::generator(&dense::Generator { latent: 4, hidden: vec![8] }, image, &mut Init::new(1))?;
+    for precision in [Precision::F32, Precision::F16] {
+        let path = folder.path().join("gen.onnx");
+        export(&generator, precision, &origin(), Weights::Inside, std::slice::from_ref(&path))?;
+        let mut file = runtime::Generator::open(&path, &runtime::Options::default())?;
+        let mut drawn = vec![0f32; image.len()];
+        file.draw(&runtime::Request::seed(3), &mut drawn)?;
+        let learned = generator.forward(&[&latents_of(3, 0, 1, 4)?])?.flatten_all()?.to_vec1::<f32>()?;
+        for (i, pixel) in learned.chunks_exact(4).enumerate() {
+            let alpha = (pixel[3] + 1.) / 2.;
+            let plane = |c: usize| (drawn[c * 72 + i] + 1.) / 2.;
+            assert!((plane(3) - alpha).abs() < 2e-3);
+            for c in 0..3 {
+                let straight = ((pixel[c] + 1.) / 2. / alpha.max(1. / 16.)).min(1.);
+                assert!((plane(c) - straight).abs() < 0.02, "{precision} {i} {c}: {} {straight} {alpha}", plane(c));
+            }
+        }
+    }
+    Ok(())
 }

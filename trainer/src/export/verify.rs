@@ -1,9 +1,10 @@
 //! The exported file against candle: the same latents, through ONNX Runtime and through the network it was made from.
 
-use super::{Given, samples};
+use super::{Given, has_alpha, samples};
 use crate::error::{Error, Result};
 use crate::graph::Network;
-use runtime::{Generator, ModelInfo, Options, Precision, Provider, Request, Start};
+use crate::graph::operators::LEAST_ALPHA;
+use runtime::{Generator, ImageShape, ModelInfo, Options, Precision, Provider, Request, Start};
 use std::path::Path;
 
 /// Images that are compared, if they are not too large for that.
@@ -55,18 +56,28 @@ pub(super) fn parity(path: &Path, network: &Network, info: &ModelInfo) -> Result
     for start in [Start::Steady, Start::Fast] {
         let options = Options { provider: Provider::Cpu, max_batch: count, start, ..Options::default() };
         Generator::open(path, &options)?.draw(&request, &mut drawn)?;
-        let found = compare(&drawn, &expected, allowed(info.precision))
+        let found = compare(&drawn, &expected, info.image, allowed(info.precision))
             .map_err(|what| Error::Export { path: path.to_owned(), what })?;
         largest = largest.max(found);
     }
     Ok(largest)
 }
 
-/// The largest difference, if it is allowed; else what it is.
-fn compare(drawn: &[f32], expected: &[f32], allowed: f32) -> std::result::Result<f32, String> {
+/// The largest difference of images [N, C, H, W], if it is allowed; else what it is. Of colours that have an alpha it counts as
+/// much as can be seen of it.
+fn compare(drawn: &[f32], expected: &[f32], image: ImageShape, allowed: f32) -> std::result::Result<f32, String> {
     // A NaN on either side counts as infinitely far.
     let far = |a: f32, b: f32| if (a - b).is_nan() { f32::INFINITY } else { (a - b).abs() };
-    let largest = drawn.iter().zip(expected).map(|(&a, &b)| far(a, b)).fold(0., f32::max);
+    let pixels = image.height * image.width;
+    let seen = |at: usize| match at % image.len() {
+        within if has_alpha(image) && within < image.len() - pixels => {
+            let alpha = expected[at - within + image.len() - pixels + within % pixels];
+            (f64::midpoint(alpha.into(), 1.).max(LEAST_ALPHA)) as f32
+        }
+        _ => 1.,
+    };
+    let pairs = drawn.iter().zip(expected).enumerate();
+    let largest = pairs.map(|(at, (&a, &b))| far(a, b) * seen(at)).fold(0., f32::max);
     if drawn.len() == expected.len() && largest <= allowed {
         return Ok(largest);
     }
@@ -81,6 +92,8 @@ mod tests {
     fn samples_that_differ_by_more_than_is_allowed_are_refused() {
         let allowed = super::allowed;
         let single = allowed(Precision::F32);
+        let line = |width: usize, channels: usize| ImageShape { channels, height: 1, width };
+        let compare = |a: &[f32], b: &[f32], allowed: f32| compare(a, b, line(b.len(), 1), allowed);
         assert_eq!(compare(&[0.5, -1.], &[0.5, -0.999995], single).map(|far| far > 0.), Ok(true));
         for other in [&[0.5, -0.9999][..], &[0.5, f32::NAN], &[f32::INFINITY, -1.], &[0.5]] {
             assert!(compare(&[0.5, -1.], other, single).is_err_and(|what| what.contains("differ")), "{other:?}");
@@ -88,6 +101,13 @@ mod tests {
         // Half precision is rounded, but no other image.
         assert!(compare(&[0.5], &[0.501], allowed(Precision::F16)).is_ok());
         assert!(compare(&[0.5], &[0.503], allowed(Precision::F16)).is_err());
+        // Of two pixels with alpha, the first can hardly be seen: 0.0075 times 1 / 16.
+        let pair = |colour: f32, at: usize| {
+            let (expected, mut drawn) = ([0.5, 0.5, -1., 1.], [0.5, 0.5, -1., 1.]);
+            drawn[at] = colour;
+            super::compare(&drawn, &expected, line(2, 2), 1e-3)
+        };
+        assert!(pair(0.5075, 0).is_ok() && pair(0.5175, 0).is_err() && pair(0.5075, 1).is_err());
     }
 
     /// A file that ONNX Runtime runs to other images than the network's is not taken for it.

@@ -9,10 +9,11 @@ use crate::error::{Error, Result};
 use crate::graph::{Gradients, Trace, Wanted};
 use crate::objective::penalty::{Points, penalise, refusal};
 use crate::objective::{Loss, Penalty};
-use crate::ops::{MeanLoss, both_losses, mean_loss};
+use crate::ops::{MeanLoss, both_losses, weighted_loss};
 use crate::optim::Learner;
 use crate::recipe::{Recipe, Stages};
 use candle_core::{DType, Tensor};
+use classes::{Told, back};
 
 /// The rules.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Adversarial {
     pub critic_steps: usize,
     /// Batches that one step learns from, at least 1: their gradients are averaged.
     pub micro_batches: usize,
+    /// What the cross-entropy of a classifying discriminator is multiplied by.
+    pub classifier_weight: f64,
     /// The type that the layers compute in.
     pub dtype: DType,
 }
@@ -54,8 +57,8 @@ impl Game for Adversarial {
             let before = *clock;
             let batches = self.batches(next)?;
             for batch in &batches {
-                let fake = generator.learner.working().forward(&[&batch.z])?;
-                self.judge(discriminator, clock, [&batch.real, &fake], &mut figures)?;
+                let fake = generator.learner.working().forward(&batch.drawn_from())?;
+                self.judge(discriminator, clock, (batch, &fake), &mut figures)?;
             }
             count(clock, &batches)?;
             discriminator.step(&before, clock, &mut figures)?;
@@ -80,6 +83,7 @@ impl Adversarial {
             stages: training.stages,
             critic_steps: training.critic_steps,
             micro_batches: training.micro_batches,
+            classifier_weight: objective.classifier_weight,
             dtype: training.precision.dtype(),
         }
     }
@@ -87,8 +91,8 @@ impl Adversarial {
     /// What one step learns from, in the type of the layers.
     fn batches(&self, next: &mut dyn FnMut() -> Result<Batch>) -> Result<Vec<Batch>> {
         let batch = |_| {
-            let Batch { real, z } = next()?;
-            Ok(Batch { real: real.to_dtype(self.dtype)?, z: z.to_dtype(self.dtype)? })
+            let batch = next()?;
+            Ok(Batch { real: batch.real.to_dtype(self.dtype)?, z: batch.z.to_dtype(self.dtype)?, ..batch })
         };
         (0..self.micro_batches).map(batch).collect()
     }
@@ -109,15 +113,15 @@ impl Adversarial {
     ) -> Result<()> {
         // Of one batch, both learn from one pass through the generator; of several, none is kept.
         let mut only = match batches {
-            [batch] => Some(generator.learner.working().trace(&[&batch.z])?),
+            [batch] => Some(generator.learner.working().trace(&batch.drawn_from())?),
             _ => None,
         };
         for batch in batches {
             let fake = match &only {
                 Some(trace) => trace.output().clone(),
-                None => generator.learner.working().forward(&[&batch.z])?,
+                None => generator.learner.working().forward(&batch.drawn_from())?,
             };
-            self.judge(discriminator, clock, [&batch.real, &fake], figures)?;
+            self.judge(discriminator, clock, (batch, &fake), figures)?;
         }
         let before = *clock;
         count(clock, batches)?;
@@ -127,14 +131,17 @@ impl Adversarial {
         for batch in batches {
             let trace = match only.take() {
                 Some(trace) => trace,
-                None => generator.learner.working().trace(&[&batch.z])?,
+                None => generator.learner.working().trace(&batch.drawn_from())?,
             };
-            let judge = discriminator.learner.working().trace(&[trace.output()])?;
-            let of = self.loss.criterion().generator;
-            let found = mean_loss([(judge.output(), of)], generator.learner.loss_scale())?;
+            let network = discriminator.learner.working();
+            let judge = network.trace(&batch.judged(network, trace.output()))?;
+            let (of, scale) = (self.loss.criterion().generator, generator.learner.loss_scale());
+            let found = weighted_loss([(judge.output(), of)], batch.weight.as_ref(), scale)?;
             watch(clock, "generator loss", &found.loss()?)?;
             figures.add(["generator_loss"], &found.loss()?)?;
-            let gradient = judge.backward(&found.slopes(0)?, Wanted::INPUTS)?.input()?;
+            let told = self.tell(&judge, batch, 1., scale)?;
+            self.report_classes(told.as_ref(), clock, "generator_class_loss", figures)?;
+            let gradient = back(judge, &found.slopes(0)?, told.as_ref(), Wanted::INPUTS)?.input()?;
             all.push((trace.updates(), trace.backward(&gradient, Wanted::PARAMETERS)?));
         }
         self.learn(generator, &all)?;
@@ -155,8 +162,8 @@ impl Adversarial {
     ) -> Result<()> {
         let mut all = Vec::with_capacity(batches.len());
         for batch in batches {
-            let trace = generator.learner.working().trace(&[&batch.z])?;
-            let Some(gradient) = self.judge(discriminator, clock, [&batch.real, trace.output()], figures)? else {
+            let trace = generator.learner.working().trace(&batch.drawn_from())?;
+            let Some(gradient) = self.judge(discriminator, clock, (batch, trace.output()), figures)? else {
                 return Err(candle_core::Error::msg(
                     "one-stage training needs a discriminator that treats samples alone, without batch normalisation",
                 )
@@ -187,9 +194,10 @@ impl Adversarial {
         &self,
         player: &mut Player,
         clock: &Clock,
-        [real, fake]: [&Tensor; 2],
+        (batch, fake): (&Batch, &Tensor),
         figures: &mut Figures,
     ) -> Result<Option<Tensor>> {
+        let (real, weights) = (&batch.real, batch.weight.as_ref());
         let (learner, criterion, n) = (&player.learner, self.loss.criterion(), real.dim(0)?);
         let (network, scale) = (learner.working(), learner.loss_scale());
         let due: Vec<&Penalty> =
@@ -199,28 +207,34 @@ impl Adversarial {
             if let Some(why) = refusal(network).filter(|_| !due.is_empty()) {
                 return Err(candle_core::Error::msg(why).into());
             }
-            let (real, fake) = (network.trace(&[real])?, network.trace(&[fake])?);
+            let (real, fake) =
+                (network.trace(&batch.judged(network, real))?, network.trace(&batch.judged(network, fake))?);
             let groups = [(real.output(), criterion.real), (fake.output(), criterion.generated)];
-            let found = mean_loss(groups, scale)?;
+            let found = weighted_loss(groups, weights, scale)?;
             self.report(&found, clock, figures)?;
             for (i, trace) in [real, fake].into_iter().enumerate() {
-                all.push((trace.updates(), trace.backward(&found.slopes(i)?, Wanted::PARAMETERS)?));
+                let told = self.tell(&trace, batch, 0.5, scale)?;
+                self.report_classes(told.as_ref(), clock, "discriminator_class_loss", figures)?;
+                all.push((trace.updates(), back(trace, &found.slopes(i)?, told.as_ref(), Wanted::PARAMETERS)?));
             }
         } else {
-            let trace = network.trace(&[&Tensor::cat(&[real, fake], 0)?])?;
+            let (images, both) = (Tensor::cat(&[real, fake], 0)?, batch.twice()?);
+            let trace = network.trace(&both.judged(network, &images))?;
             let [of_real, of_fake] = halves(trace.output(), n)?;
             let groups = [(&of_real, criterion.real), (&of_fake, criterion.generated)];
             let found = match self.stages {
-                Stages::Two => mean_loss(groups, scale)?,
-                Stages::One => both_losses(groups, criterion.generator)?,
+                Stages::Two => weighted_loss(groups, weights, scale)?,
+                Stages::One => both_losses(groups, criterion.generator, weights)?,
             };
             self.report(&found, clock, figures)?;
+            let told = self.tell(&trace, &both, 1., scale)?;
+            self.report_classes(told.as_ref(), clock, "discriminator_class_loss", figures)?;
             let updates = trace.updates();
             let penalties =
-                due.iter().map(|penalty| self.penalise(learner, penalty, clock, [real, fake], &trace, figures));
+                due.iter().map(|penalty| self.penalise(learner, penalty, clock, (batch, fake), &trace, figures));
             let penalties = penalties.collect::<Result<Vec<_>>>()?;
             let wanted = if self.stages == Stages::One { Wanted::ALL } else { Wanted::PARAMETERS };
-            let mut gradients = trace.backward(&found.all_slopes()?, wanted)?;
+            let mut gradients = back(trace, &found.all_slopes()?, told.as_ref(), wanted)?;
             if self.stages == Stages::One {
                 let input = gradients.inputs.swap_remove(0);
                 of_images = input.map(|input| of_generator(&input.narrow(0, n, fake.dim(0)?)?, &found)).transpose()?;
@@ -243,22 +257,32 @@ impl Adversarial {
         Ok(figures.add(["real_logit", "fake_logit"], &found.mean_logits()?)?)
     }
 
+    /// What a discriminator that tells classes made of them.
+    fn report_classes(&self, told: Option<&Told>, clock: &Clock, name: &str, figures: &mut Figures) -> Result<()> {
+        let Some(told) = told else { return Ok(()) };
+        watch(clock, &name.replace('_', " "), &told.loss)?;
+        Ok(figures.add([name], &told.loss)?)
+    }
+
     /// The gradients of a penalty. They are taken in single precision, whatever the layers compute in.
     fn penalise(
         &self,
         learner: &Learner,
         penalty: &Penalty,
         clock: &Clock,
-        [real, fake]: [&Tensor; 2],
+        (batch, fake): (&Batch, &Tensor),
         trace: &Trace<'_>,
         figures: &mut Figures,
     ) -> Result<Gradients> {
         let (images, first) = match penalty.kind.points() {
-            Points::Real => (real, 0),
-            Points::Generated => (fake, real.dim(0)?),
+            Points::Real => (&batch.real, 0),
+            Points::Generated => (fake, batch.real.dim(0)?),
         };
         let points = match self.dtype {
-            DType::F16 | DType::BF16 => learner.network().trace(&[&images.to_dtype(DType::F32)?])?,
+            DType::F16 | DType::BF16 => {
+                let (network, images) = (learner.network(), images.to_dtype(DType::F32)?);
+                network.trace(&batch.judged(network, &images))?
+            }
             _ => trace.rows(first, images.dim(0)?)?,
         };
         let weight = penalty.weight.at(clock.images) * penalty.every as f64;
@@ -297,6 +321,7 @@ fn halves(t: &Tensor, n: usize) -> candle_core::Result<[Tensor; 2]> {
     Ok([t.narrow(0, 0, n)?, t.narrow(0, n, t.dim(0)? - n)?])
 }
 
+mod classes;
 mod footprint;
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,11 @@ fn cases() -> Result<Vec<(&'static str, Network, Vec<Tensor>)>> {
     let image = ImageShape { channels: 2, height: 12, width: 16 };
     let x = values(&[3, 12, 16, 2], 2)?;
     let class = Tensor::new(&[1u32, 0, 2], &device())?;
-    let plain = dcgan::discriminator(&dcgan::Discriminator { width: 3, batch_norm: false }, image, &mut Init::new(1))?;
+    let plain = dcgan::discriminator(
+        &dcgan::Discriminator { width: 3, batch_norm: false, conditioning: Default::default() },
+        image,
+        &mut Init::new(1),
+    )?;
     let residual = conditional_discriminator(&[12, 16, 2], 3, &mut Init::new(1))?;
     let smooth = smooth_discriminator(&[12, 16, 2], &mut Init::new(1))?;
     let wide = |network: Network, scale: f64| network.map(|_, t| t.to_device(&device())?.to_dtype(DType::F64)? * scale);
@@ -205,7 +209,11 @@ fn conv(x: &Tensor, w: &Tensor, bias: &Tensor, stride: usize, padding: usize) ->
 #[test]
 fn samples_that_see_each_other_have_no_slopes_of_their_own() -> Result<()> {
     let image = ImageShape { channels: 1, height: 12, width: 12 };
-    let network = dcgan::discriminator(&dcgan::Discriminator { width: 3, batch_norm: true }, image, &mut Init::new(1))?;
+    let network = dcgan::discriminator(
+        &dcgan::Discriminator { width: 3, batch_norm: true, conditioning: Default::default() },
+        image,
+        &mut Init::new(1),
+    )?;
     let x = Tensor::zeros((2, 12, 12, 1), DType::F32, &candle_core::Device::Cpu)?;
     let error = network.trace(&[&x])?.slopes().expect_err("must be refused").to_string();
     assert!(error.contains("BatchNorm"), "{error}");

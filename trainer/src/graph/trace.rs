@@ -102,6 +102,11 @@ impl<'a> Trace<'a> {
         self.value(self.network.graph().outputs()[0])
     }
 
+    /// The second output; none where there is one only.
+    pub fn second_output(&self) -> Option<&Tensor> {
+        self.network.graph().outputs().get(1).map(|&output| self.value(output))
+    }
+
     /// New values of the parameters that are kept but not learned, by their place among the parameters.
     pub fn updates(&self) -> Vec<(usize, Tensor)> {
         let nodes = self.network.graph().nodes().iter().zip(&self.nodes);
@@ -136,14 +141,27 @@ impl<'a> Trace<'a> {
     ///
     /// # Errors
     /// A gradient of another shape than the output's.
-    pub fn backward(mut self, grad: &Tensor, wanted: Wanted) -> Result<Gradients> {
+    pub fn backward(self, grad: &Tensor, wanted: Wanted) -> Result<Gradients> {
+        self.backward_from(&[grad], wanted)
+    }
+
+    /// The gradients of a loss, from its gradients with respect to the first outputs.
+    ///
+    /// # Errors
+    /// A gradient of another shape than its output's; more of them than outputs.
+    pub fn backward_from(mut self, grads: &[&Tensor], wanted: Wanted) -> Result<Gradients> {
         let graph = self.network.graph();
-        if grad.shape() != self.output().shape() {
-            bail!("the gradient is {:?}, the output {:?}", grad.dims(), self.output().dims())
+        if grads.len() > graph.outputs().len() {
+            bail!("{} gradients for {} outputs", grads.len(), graph.outputs().len())
         }
         let (mut found, mut slots) = (Gradients::none(graph), vec![None; graph.nodes().len()]);
-        let grad = grad.detach().to_dtype(self.output().dtype())?;
-        add(slot(graph.outputs()[0], &mut slots, &mut found), grad)?;
+        for (&output, grad) in graph.outputs().iter().zip(grads) {
+            let of = self.value(output);
+            if grad.shape() != of.shape() {
+                bail!("the gradient is {:?}, the output {:?}", grad.dims(), of.dims())
+            }
+            add(slot(output, &mut slots, &mut found), grad.detach().to_dtype(of.dtype())?)?;
+        }
         for place in (0..graph.nodes().len()).rev() {
             // What has been passed is let go; all that reads it lies behind.
             let Some((y, saved)) = self.nodes.pop() else { bail!("node {place} was passed before") };

@@ -7,14 +7,13 @@
 //! on the same machine.
 
 use super::BYTES;
-use super::cross_entropy::cross_entropy;
 use crate::data::{self, Dataset, Labels, Order, batch_within};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::graph::operators::BatchNorm;
 use crate::graph::{Network, Parameter, Value, Wanted};
 use crate::net::{Init, Layers, Window};
-use crate::ops::Activation;
+use crate::ops::{Activation, cross_entropy};
 use crate::optim::{Adam, Learner, Local, Move, Optimizer};
 use crate::report::{Bar, duration};
 use candle_core::{DType, Tensor};
@@ -103,7 +102,7 @@ impl Classifier {
         for step in 0..steps {
             let (x, labels) = images(step * batch, batch)?;
             let trace = learner.network().trace(&[&x])?;
-            let (loss, gradient) = cross_entropy(trace.output(), &labels)?;
+            let (loss, gradient) = cross_entropy(trace.output(), &labels, None)?;
             if !loss.is_finite() {
                 bar.end();
                 let what = format!("training the classifier diverged at step {step}: its loss is {loss}");
@@ -248,7 +247,7 @@ mod tests {
                 assert_eq!(network.output_shape(), [7], "{shape:?}");
                 let x = data::tensor(&[vec![9; shape.len()], vec![200; shape.len()]].concat(), shape)?;
                 let trace = network.trace(&[&x])?;
-                let (_, gradient) = cross_entropy(trace.output(), &[0, 6])?;
+                let (_, gradient) = cross_entropy(trace.output(), &[0, 6], None)?;
                 let gradients = trace.backward(&gradient, Wanted::PARAMETERS)?;
                 assert!(gradients.parameters.iter().all(Option::is_some));
             }

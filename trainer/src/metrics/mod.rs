@@ -7,12 +7,12 @@
 mod cache;
 mod classes;
 mod classifier;
-mod cross_entropy;
 mod frechet;
 mod reference;
 mod sampler;
 #[cfg(test)]
 mod testing;
+mod within;
 
 pub use cache::folder as cache_folder;
 pub use classes::{histogram, kl_divergence};
@@ -20,8 +20,9 @@ pub use classifier::{Classifier, Seen};
 pub use frechet::{Moments, frechet_distance};
 pub use reference::Reference;
 pub use sampler::Sampler;
+pub use within::Within;
 
-use crate::data::{Splits, batch_within};
+use crate::data::{Order, Splits, batch_within, classes_like};
 use crate::error::{Error, Result};
 use crate::report::Bar;
 use runtime::ImageShape;
@@ -60,6 +61,13 @@ pub struct Evaluation {
     pub class_kl: f64,
     /// How many samples the classifier takes for each class.
     pub class_counts: Vec<u64>,
+    /// The part of the samples that the classifier takes for the class that they were to be of; `None` where the generator
+    /// has no classes.
+    pub class_accuracy: Option<f64>,
+    /// For each class the variance of samples that were to be of it, divided by that of its training images: 1 where they
+    /// differ as much, 0 where all are one image, `None` where there are fewer than 2 or they are all the same in the data.
+    /// Empty where the generator has no classes.
+    pub class_variance: Vec<Option<f64>>,
     /// The same distance where it is as small as it gets; `None` where there are fewer than 2 test images.
     pub floor: Option<Floor>,
     /// What it was compared with.
@@ -120,18 +128,23 @@ pub fn evaluate(
     data: &Splits,
     reference: &Reference,
 ) -> Result<Evaluation> {
-    same_shape(sampler.image(), data)?;
-    let image = data.train.shape().len();
+    same_subject(sampler.image(), sampler.classes(), data)?;
+    let (image, classes) = (data.train.shape().len(), sampler.classes());
     let mut bar = Bar::new(0, samples.count);
     let most = sampler.batch().min(batch(data.train.shape()));
     let mut pixels = vec![0u8; most * image];
     let mut moments = Moments::new(reference.classifier().width());
     let mut class_counts = vec![0; reference.classifier().classes()];
-    let mut drawn = 0;
+    let mut within = Within::new(data.train.shape(), classes).filter(|_| classes > 0);
+    let (mut drawn, mut right) = (0, 0);
     while drawn < samples.count {
         let count = (samples.count - drawn).min(most as u64);
         let pixels = &mut pixels[..count as usize * image];
-        sampler.sample(samples.seed, drawn, pixels)?;
+        let asked = match classes {
+            0 => Vec::new(),
+            _ => classes_like(reference.class_counts(), drawn, count as usize),
+        };
+        sampler.sample(samples.seed, drawn, &asked, pixels)?;
         drawn += count;
 
         // Every measure takes its part of what the classifier sees.
@@ -139,6 +152,10 @@ pub fn evaluate(
         moments.add(&seen.features);
         for (all, batch) in class_counts.iter_mut().zip(histogram(&seen.classes, reference.classifier().classes())) {
             *all += batch;
+        }
+        right += seen.classes.iter().zip(&asked).filter(|(seen, asked)| seen == asked).count();
+        if let Some(within) = &mut within {
+            within.add(&asked, pixels);
         }
         bar.update(drawn, || format!("{drawn}/{} samples", samples.count));
     }
@@ -164,6 +181,8 @@ pub fn evaluate(
         frechet_distance: distance(&moments, "samples")?,
         class_kl: kl_divergence(&class_counts, reference.class_counts()),
         class_counts,
+        class_accuracy: (classes > 0).then(|| right as f64 / samples.count as f64),
+        class_variance: within.map(|within| ratios(&within, data)).transpose()?.unwrap_or_default(),
         floor,
         data: Data {
             name: data.train.name().to_owned(),
@@ -178,24 +197,42 @@ pub fn evaluate(
     })
 }
 
-/// Whether a generator's images of the shape `made` are like those of `data`, which is found out before a classifier is
-/// trained.
+/// The variance within each class, divided by that of the data, of which so many images are looked at.
+fn ratios(samples: &Within, data: &Splits) -> Result<Vec<Option<f64>>> {
+    const LOOKED_AT: usize = 20_000;
+    let (Some(labels), shape) = (data.train.labels(), data.train.shape()) else { return Ok(Vec::new()) };
+    let Some(mut own) = Within::new(shape, labels.classes) else { return Ok(Vec::new()) };
+    let mut image = vec![0; shape.len()];
+    for index in Order::new(data.train.len(), 0, "variance").take(0, data.train.len().min(LOOKED_AT)) {
+        data.train.read(index, &mut image)?;
+        own.add(&labels.values[index..=index], &image);
+    }
+    let ratio = |(samples, own): (Option<f64>, Option<f64>)| Some(samples? / own.filter(|&own| own > 0.)?);
+    Ok(samples.variances().into_iter().zip(own.variances()).map(ratio).collect())
+}
+
+/// Whether a generator's images, of the shape `made` and of so many classes, are like those of `data`, which is found out
+/// before a classifier is trained.
 ///
 /// # Errors
 /// They are not.
-pub fn same_shape(made: ImageShape, data: &Splits) -> Result<()> {
+pub fn same_subject(made: ImageShape, classes: usize, data: &Splits) -> Result<()> {
     let wanted = data.train.shape();
-    if made == wanted {
-        return Ok(());
-    }
     let text = |s: ImageShape| format!("{} x {} x {}", s.channels, s.height, s.width);
-    Err(Error::Evaluation(format!(
-        "the generator makes images of {} (channels x height x width), the data `{}` has {}; \
-         name the data that it was trained on with --data",
-        text(made),
-        data.train.name(),
-        text(wanted)
-    )))
+    let of_data = data.train.labels().map_or(0, |labels| labels.classes);
+    let what = match classes {
+        _ if made != wanted => format!(
+            "makes images of {} (channels x height x width), the data `{}` has {}",
+            text(made),
+            data.train.name(),
+            text(wanted)
+        ),
+        1.. if classes != of_data => {
+            format!("makes images of {classes} classes, the data `{}` has {of_data}", data.train.name())
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Evaluation(format!("the generator {what}; name the data that it was trained on with --data")))
 }
 
 /// A number that JSON has, else null.
@@ -241,7 +278,7 @@ mod tests {
 
         let shape = ImageShape { channels: 1, height: 4, width: 4 };
         let other = || Dataset::new("tiny", shape, vec![0; 160]);
-        let said = words(same_shape(image, &Splits { train: other(), test: None }));
+        let said = words(same_subject(image, 0, &Splits { train: other(), test: None }));
         assert!(said.contains("3 x 20 x 12") && said.contains("1 x 4 x 4") && said.contains("--data"), "{said}");
 
         let unlabelled = Splits { train: data.train.with_labels(None), test: data.test };
@@ -257,12 +294,15 @@ mod tests {
             frechet_distance: 1.5,
             class_kl: f64::INFINITY,
             class_counts: vec![1, 1],
+            class_accuracy: Some(0.5),
+            class_variance: vec![Some(0.25), None],
             floor: Some(Floor { samples: 2, frechet_distance: 0.5 }),
             data: Data { name: "d".into(), sha256: "0".into(), training_images: 2, class_counts: vec![2, 0] },
             classifier: ClassifierInfo { sha256: "1".into(), test_accuracy: None },
         };
         let expected = concat!(
             r#"{"samples":2,"seed":0,"frechet_distance":1.5,"class_kl":null,"class_counts":[1,1],"#,
+            r#""class_accuracy":0.5,"class_variance":[0.25,null],"#,
             r#""floor":{"samples":2,"frechet_distance":0.5},"#,
             r#""data":{"name":"d","sha256":"0","training_images":2,"class_counts":[2,0]},"#,
             r#""classifier":{"sha256":"1","test_accuracy":null}}"#

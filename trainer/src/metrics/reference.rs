@@ -6,9 +6,7 @@ use super::classifier::Classifier;
 use super::frechet::Moments;
 use crate::data::{Dataset, Labels, Splits};
 use crate::error::{Error, Result};
-use crate::files;
 use crate::report::{Bar, say};
-use sha2::{Digest, Sha256};
 use std::path::Path;
 
 /// Decides the classifier's weights.
@@ -99,11 +97,7 @@ fn key(data: &Splits) -> Result<String> {
             key += "no images\n";
             continue;
         };
-        let labels = data.labels().map(|labels| {
-            let mut hash = Sha256::new();
-            labels.values.iter().for_each(|label| hash.update(label.to_le_bytes()));
-            format!("{} of {}", files::hex(&hash.finalize()), labels.classes)
-        });
+        let labels = data.labels().map(|labels| format!("{} of {}", labels.sha256(), labels.classes));
         key += &format!("pixels {}, labels {}\n", data.sha256()?, labels.as_deref().unwrap_or("none"));
     }
     Ok(key + &Classifier::method(data.train.shape(), labels(&data.train)?.classes)?)

@@ -1,7 +1,7 @@
 //! What makes the samples that are compared with the data.
 
 use crate::error::Result;
-use runtime::{Generator, ImageShape};
+use runtime::{Generator, ImageShape, Request};
 
 /// A source of samples: a generator file, or the generator of a run that goes on.
 pub trait Sampler {
@@ -11,12 +11,16 @@ pub trait Sampler {
     /// Samples that are best drawn together, 1 or more.
     fn batch(&self) -> usize;
 
+    /// How many classes it makes images of; 0 where it takes none.
+    fn classes(&self) -> usize;
+
     /// Draws samples number `first` and following of `seed` into `images` [n, H, W, C], 0 to 255; n is at most
-    /// [`Self::batch`]. A sample is a function of seed and number.
+    /// [`Self::batch`]. Where it has classes, `classes` `[n]` are theirs, else it is empty. A sample is a function of seed,
+    /// number and class.
     ///
     /// # Errors
     /// What went wrong while they were computed.
-    fn sample(&mut self, seed: u64, first: u64, images: &mut [u8]) -> Result<()>;
+    fn sample(&mut self, seed: u64, first: u64, classes: &[u32], images: &mut [u8]) -> Result<()>;
 }
 
 impl Sampler for Generator {
@@ -28,10 +32,15 @@ impl Sampler for Generator {
         self.max_batch()
     }
 
-    fn sample(&mut self, seed: u64, first: u64, images: &mut [u8]) -> Result<()> {
+    fn classes(&self) -> usize {
+        self.info().classes
+    }
+
+    fn sample(&mut self, seed: u64, first: u64, classes: &[u32], images: &mut [u8]) -> Result<()> {
         let shape = self.info().image;
         let mut planes = vec![0; images.len()];
-        Generator::sample(self, seed, first, &mut planes)?;
+        let request = Request::seed(seed).first(first);
+        self.draw(&if classes.is_empty() { request } else { request.classes(classes) }, &mut planes)?;
         channels_last(&planes, shape, images);
         Ok(())
     }
@@ -68,7 +77,7 @@ mod tests {
         let shape = generator.image();
         let (mut planes, mut images) = (vec![0; 3 * shape.len()], vec![0; 3 * shape.len()]);
         Generator::sample(&mut generator, 7, 5, &mut planes)?;
-        Sampler::sample(&mut generator, 7, 5, &mut images)?;
+        Sampler::sample(&mut generator, 7, 5, &[], &mut images)?;
         let (h, w, pixels) = (9, 11, shape.height * shape.width);
         for (n, c) in [(0, 0), (1, 2), (2, 1)] {
             let at = h * shape.width + w;

@@ -21,7 +21,7 @@ pub fn splits() -> Splits {
         let shape = generator.info().image;
         let mut pixels = vec![0u8; count * shape.len()];
         for (batch, pixels) in pixels.chunks_mut(64 * shape.len()).enumerate() {
-            Sampler::sample(&mut generator, seed, 64 * batch as u64, pixels).expect("samples");
+            Sampler::sample(&mut generator, seed, 64 * batch as u64, &[], pixels).expect("samples");
         }
         let red = |image: &[u8]| image.iter().step_by(3).map(|&v| u32::from(v)).sum::<u32>();
         let reds: Vec<u32> = pixels.chunks_exact(shape.len()).map(red).collect();

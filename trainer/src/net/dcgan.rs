@@ -1,14 +1,18 @@
 //! DCGAN (Radford, Metz & Chintala, 2016): transposed convolutions against strided ones.
 //!
-//! Every stage doubles or halves the side with a 4x4 kernel, stride 2 and padding 1, and halves or doubles the channels.
-//! The smallest map is the first one that is odd or at most 4 wide: 28 x 28 has stages 28, 14, 7.
+//! Every stage doubles or halves the sides with a 4x4 kernel, stride 2 and padding 1, and halves or doubles the channels.
+//! Odd sides are rounded up: 50 has stages 50, 25, 13, 7, of which the generator cuts what is too much, and the discriminator
+//! rounds down. The smallest map is the first one that is at most 4 wide, or odd and at most 7: 28 x 28 has stages 28, 14, 7.
+//!
+//! With classes the generator's latent is joined by an embedding of the class; the discriminator compares its features with
+//! another one ([`Conditioning::Projection`]) or tells the class itself ([`Conditioning::Classifier`]).
 
-use super::{Init, Layers, Window};
-use crate::graph::Network;
-use crate::graph::operators::BatchNorm;
+use super::{Init, Layers, Subject, Window};
+use crate::graph::operators::{Add, BatchNorm, Concat, Crop, InnerProduct, SumPositions, TakeRows};
+use crate::graph::{Network, Role, Value};
 use crate::ops::Activation;
 use candle_core::{Result, bail};
-use runtime::{INPUT_LATENT, ImageShape};
+use runtime::{INPUT_CLASS, INPUT_LATENT, ImageShape};
 use serde::{Deserialize, Serialize};
 
 const KERNEL: usize = 4;
@@ -36,52 +40,88 @@ pub struct Discriminator {
     pub width: usize,
     /// Batch normalisation in all stages but the first.
     pub batch_norm: bool,
+    /// What it does with classes, where the recipe is conditional.
+    #[serde(default, skip_serializing_if = "Conditioning::is_default")]
+    pub conditioning: Conditioning,
 }
 
-/// How often the sides can be halved.
-fn stages(image: ImageShape) -> Result<u32> {
-    let (mut h, mut w, mut stages) = (image.height, image.width, 0);
-    while h % 2 == 0 && w % 2 == 0 && h.min(w) > 4 {
-        (h, w, stages) = (h / 2, w / 2, stages + 1);
+/// What a discriminator does with classes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Conditioning {
+    /// The class is given, and its embedding compared with the features, summed over positions (Miyato & Koyama, "cGANs with
+    /// projection discriminator", 2018, equation 3).
+    #[default]
+    Projection,
+    /// The class is to be told, by a second output of a logit for each (Odena, Olah & Shlens, "Conditional image synthesis
+    /// with auxiliary classifier GANs", 2017): both networks minimise its cross-entropy.
+    Classifier,
+}
+
+impl Conditioning {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
-    if stages == 0 {
+}
+
+/// Shortest side of an image.
+const SHORTEST: usize = 5;
+
+/// The sides of all maps, height and width, the smallest first and the image's last.
+fn stages(image: ImageShape) -> Result<Vec<[usize; 2]>> {
+    let mut sides = vec![[image.height, image.width]];
+    let is_smallest = |[h, w]: [usize; 2]| h.min(w) <= 4 || (h % 2 == 1 || w % 2 == 1) && h.min(w) <= 7;
+    if image.height.min(image.width) < SHORTEST {
         bail!(
-            "dcgan: images of {} x {} cannot be halved; both sides must be even and at least 6",
+            "dcgan: images of {} x {} are too small, both sides must be at least {SHORTEST}",
             image.width,
             image.height
         )
     }
-    Ok(stages)
+    while sides.len() == 1 || !is_smallest(sides[0]) {
+        sides.insert(0, sides[0].map(|side| side.div_ceil(2)));
+    }
+    Ok(sides)
 }
 
-/// `[latent]` -> [H, W, C] in [-1, 1].
+/// `[latent]`, and a class if there are classes -> [H, W, C] in [-1, 1].
 ///
 /// # Errors
-/// Images whose sides cannot be halved even once.
-pub fn generator(recipe: &Generator, image: ImageShape, init: &mut Init) -> Result<Network> {
-    let stages = stages(image)?;
-    let (h, w) = (image.height >> stages, image.width >> stages);
+/// Images that are smaller than 5 x 5.
+pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Init) -> Result<Network> {
+    let Subject { image, classes } = subject.into();
+    let sides = stages(image)?;
+    let stages = sides.len() - 1;
+    let [h, w] = sides[0];
     let mut channels = recipe.width << (stages - 1);
     let mut layers = Layers::new(init);
-    let z = layers.graph.input(INPUT_LATENT, &[recipe.latent]);
-    let mut x = layers.linear("project", z, h * w * channels, DEVIATION, false, Activation::None)?;
+    let mut x = layers.graph.input(INPUT_LATENT, &[recipe.latent]);
+    if classes > 0 {
+        // As large as the latent, and as its numbers are.
+        let class = embedding(&mut layers, classes, recipe.latent, 1.)?;
+        x = layers.graph.apply(Concat, &[x, class])?;
+    }
+    x = layers.linear("project", x, h * w * channels, DEVIATION, false, Activation::None)?;
     x = layers.reshape(x, &[h, w, channels])?;
     for stage in 1..=stages {
         x = layers.batch_norm(&format!("norm{stage}"), x, DEVIATION, norm(Activation::RELU))?;
+        x = cropped(&mut layers, x, sides[stage - 1])?;
         let last = stage == stages;
         channels = if last { image.channels } else { channels / 2 };
         let activation = if last { Activation::Tanh } else { Activation::None };
         x = layers.transposed(&format!("up{stage}"), x, (channels, &window()), DEVIATION, last, activation)?;
     }
+    x = cropped(&mut layers, x, sides[stages])?;
     layers.graph.finish(&[x])
 }
 
-/// [H, W, C] -> `[1]`, the logit of "real".
+/// [H, W, C], and a class if it is given -> `[1]`, the logit of "real"; and the logits of all classes, if they are to be told.
 ///
 /// # Errors
-/// Images whose sides cannot be halved even once.
-pub fn discriminator(recipe: &Discriminator, image: ImageShape, init: &mut Init) -> Result<Network> {
-    let stages = stages(image)?;
+/// Images that are smaller than 5 x 5.
+pub fn discriminator(recipe: &Discriminator, subject: impl Into<Subject>, init: &mut Init) -> Result<Network> {
+    let Subject { image, classes } = subject.into();
+    let stages = stages(image)?.len() - 1;
     let mut layers = Layers::new(init);
     let mut x = layers.graph.input("image", &[image.height, image.width, image.channels]);
     for stage in 1..=stages {
@@ -93,10 +133,37 @@ pub fn discriminator(recipe: &Discriminator, image: ImageShape, init: &mut Init)
             x = layers.batch_norm(&format!("norm{stage}"), x, DEVIATION, norm(LEAKY))?;
         }
     }
-    let features = layers.graph.shape(x).iter().product();
-    x = layers.reshape(x, &[features])?;
-    x = layers.linear("logit", x, 1, DEVIATION, true, Activation::None)?;
-    layers.graph.finish(&[x])
+    let features = x;
+    x = layers.reshape(x, &[layers.graph.shape(x).iter().product()])?;
+    let mut logit = layers.linear("logit", x, 1, DEVIATION, true, Activation::None)?;
+    if classes > 0 && recipe.conditioning == Conditioning::Classifier {
+        let told = layers.linear("classes", x, classes, DEVIATION, true, Activation::None)?;
+        return layers.graph.finish(&[logit, told]);
+    }
+    if classes > 0 {
+        let channels = layers.channels(features);
+        let class = embedding(&mut layers, classes, channels, DEVIATION)?;
+        let pooled = layers.graph.apply(SumPositions, &[features])?;
+        let alike = layers.graph.apply(InnerProduct, &[pooled, class])?;
+        logit = layers.graph.apply(Add, &[logit, alike])?;
+    }
+    layers.graph.finish(&[logit])
+}
+
+/// The row of a table that belongs to a sample's class, which is an input.
+fn embedding(layers: &mut Layers<'_>, classes: usize, width: usize, deviation: f32) -> Result<Value> {
+    let class = layers.graph.class(INPUT_CLASS, classes);
+    let table = layers.init.normal(&[classes, width], 0., deviation)?;
+    let table = layers.graph.parameter("embedding.weight", Role::Weight, table)?;
+    layers.graph.apply(TakeRows, &[table, class])
+}
+
+/// The map with what is more than these sides cut off.
+fn cropped(layers: &mut Layers<'_>, x: Value, [h, w]: [usize; 2]) -> Result<Value> {
+    if layers.graph.shape(x)[..2] == [h, w] {
+        return Ok(x);
+    }
+    layers.graph.apply(Crop { sides: vec![h, w] }, &[x])
 }
 
 fn window() -> Window {
@@ -110,20 +177,78 @@ fn norm(activation: Activation) -> BatchNorm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::Value;
+    use candle_core::{Device, Tensor};
+
+    const SMALL: Generator = Generator { latent: 8, width: 4 };
+
+    fn judge(batch_norm: bool, conditioning: Conditioning) -> Discriminator {
+        Discriminator { width: 4, batch_norm, conditioning }
+    }
 
     #[test]
-    fn shapes_are_those_of_the_image() -> Result<()> {
-        for (channels, height, width) in [(1, 28, 28), (3, 64, 64), (3, 12, 20), (1, 6, 6)] {
+    fn every_size_is_made_and_judged() -> Result<()> {
+        for (channels, height, width) in [
+            (1, 28, 28),
+            (3, 64, 64),
+            (4, 50, 50),
+            (2, 48, 48),
+            (3, 64, 96),
+            (3, 12, 20),
+            (1, 6, 6),
+            (1, 27, 28),
+            (3, 72, 72),
+            (1, 5, 5),
+            (4, 5, 37),
+            (3, 131, 97),
+        ] {
             let image = ImageShape { channels, height, width };
-            let g = generator(&Generator { latent: 8, width: 4 }, image, &mut Init::new(0))?;
+            let g = generator(&SMALL, image, &mut Init::new(0))?;
             assert_eq!(g.output_shape(), [height, width, channels]);
-            let d = discriminator(&Discriminator { width: 4, batch_norm: true }, image, &mut Init::new(0))?;
+            let d = discriminator(&judge(true, Conditioning::default()), image, &mut Init::new(0))?;
             assert_eq!(d.output_shape(), [1]);
             let z = Init::new(1).normal(&[2, 8], 0., 1.)?;
-            assert_eq!(d.forward(&[&g.forward(&[&z])?])?.dims(), [2, 1]);
+            let made = g.forward(&[&z])?;
+            assert_eq!(made.dims(), [2, height, width, channels]);
+            assert_eq!(d.forward(&[&made])?.dims(), [2, 1]);
         }
-        let odd = ImageShape { channels: 1, height: 27, width: 28 };
-        assert!(generator(&Generator { latent: 8, width: 4 }, odd, &mut Init::new(0)).is_err());
+        let error = stages(ImageShape { channels: 1, height: 4, width: 28 }).expect_err("too small").to_string();
+        assert!(error.contains("28 x 4") && error.contains("at least 5"), "{error}");
+        Ok(())
+    }
+
+    /// As models that were trained before have them.
+    #[test]
+    fn maps_are_halved_until_they_are_small() -> Result<()> {
+        let of = |height: usize, width: usize| stages(ImageShape { channels: 1, height, width });
+        assert_eq!(of(28, 28)?, [[7, 7], [14, 14], [28, 28]]);
+        assert_eq!(of(64, 64)?, [[4, 4], [8, 8], [16, 16], [32, 32], [64, 64]]);
+        assert_eq!(of(48, 48)?, [[3, 3], [6, 6], [12, 12], [24, 24], [48, 48]]);
+        assert_eq!(of(12, 20)?, [[3, 5], [6, 10], [12, 20]]);
+        assert_eq!(of(50, 50)?, [[7, 7], [13, 13], [25, 25], [50, 50]]);
+        assert_eq!(of(5, 5)?, [[3, 3], [5, 5]]);
+        Ok(())
+    }
+
+    /// What is drawn for one class differs from what the same latent gives for another, and so does the judgement.
+    #[test]
+    fn classes_are_seen_by_both() -> Result<()> {
+        let image = ImageShape { channels: 1, height: 12, width: 12 };
+        let subject = Subject { image, classes: 3 };
+        let g = generator(&SMALL, subject, &mut Init::new(0))?;
+        let z = Init::new(1).normal(&[1, 8], 0., 1.)?.repeat((3, 1))?;
+        let class = Tensor::new(&[0u32, 1, 2], &Device::Cpu)?;
+        // Of a batch of different classes and one latent, only the classes make the images differ.
+        let made = g.forward(&[&z, &class])?;
+        let far = |a: &Tensor| -> Result<f32> { (a.get(0)? - a.get(1)?)?.abs()?.max_all()?.to_scalar::<f32>() };
+        assert!(far(&made)? > 1e-3, "{}", far(&made)?);
+
+        let same = made.narrow(0, 0, 1)?.repeat((3, 1, 1, 1))?;
+        let d = discriminator(&judge(false, Conditioning::Projection), subject, &mut Init::new(0))?;
+        assert!(far(&d.forward(&[&same, &class])?)? > 0.);
+        let d = discriminator(&judge(false, Conditioning::Classifier), subject, &mut Init::new(0))?;
+        assert_eq!((d.graph().inputs().len(), d.graph().shape(d.graph().outputs()[1])), (1, &[3][..]));
+        assert!(d.graph().outputs().iter().all(|output| matches!(output, Value::Node(_))));
         Ok(())
     }
 }

@@ -1,10 +1,10 @@
 //! A generator of dense layers, as in introductory tutorials: a latent, hidden layers with leaky ReLU, all pixels at once.
 
-use super::{Init, Layers};
+use super::{Init, Layers, Subject};
 use crate::graph::Network;
 use crate::ops::Activation;
-use candle_core::Result;
-use runtime::{INPUT_LATENT, ImageShape};
+use candle_core::{Result, bail};
+use runtime::INPUT_LATENT;
 use serde::{Deserialize, Serialize};
 
 /// Recipe of the generator.
@@ -20,8 +20,12 @@ pub struct Generator {
 /// `[latent]` -> [H, W, C] in [-1, 1]. Weights start as N(0, 2 / (in + out)) (Glorot & Bengio, 2010).
 ///
 /// # Errors
-/// None but those of the device.
-pub fn generator(recipe: &Generator, image: ImageShape, init: &mut Init) -> Result<Network> {
+/// Classes, which it does not know.
+pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Init) -> Result<Network> {
+    let Subject { image, classes } = subject.into();
+    if classes > 0 {
+        bail!("dense: this generator has no classes; allowed is architecture dcgan, or conditional = false")
+    }
     let mut layers = Layers::new(init);
     let mut x = layers.graph.input(INPUT_LATENT, &[recipe.latent]);
     let widths = recipe.hidden.iter().copied().chain([image.len()]);

@@ -1,7 +1,7 @@
 //! Networks of every kind: their gradients, twenty steps of learning, and their files.
 
 use super::testing::*;
-use super::{Init, Layers};
+use super::{Init, Layers, Subject, dcgan};
 use crate::export::{Origin, Weights, export};
 use crate::graph::testing::{check_network, settled};
 use crate::graph::{Content, Network, Value, Wanted};
@@ -9,7 +9,7 @@ use crate::ops::testing::{device, values};
 use crate::ops::{Activation, mean_loss};
 use crate::optim::{Adam, Learner, Local, Move, Optimizer};
 use candle_core::{DType, Device, Tensor};
-use runtime::Precision;
+use runtime::{ImageShape, Precision};
 
 type Build = fn(&mut Init) -> candle_core::Result<Network>;
 
@@ -26,8 +26,17 @@ fn generators() -> Vec<(&'static str, Build, Build)> {
         ("modulated", modulated, plain),
         ("one axis", line, |init| dense_discriminator(&[1, 16, 1], init)),
         ("three axes", clip, |init| dense_discriminator(&[16, 4, 3], init)),
+        (
+            "DCGAN of classes, odd sides and alpha",
+            |init| dcgan::generator(&dcgan::Generator { latent: 6, width: 4 }, ODD, init),
+            |init| dcgan::discriminator(&JUDGE, ODD, init),
+        ),
     ]
 }
+
+const ODD: Subject = Subject { image: ImageShape { channels: 4, height: 13, width: 9 }, classes: 3 };
+const JUDGE: dcgan::Discriminator =
+    dcgan::Discriminator { width: 4, batch_norm: false, conditioning: dcgan::Conditioning::Projection };
 
 fn dense_discriminator(image: &[usize], init: &mut Init) -> candle_core::Result<Network> {
     let mut layers = Layers::new(init);

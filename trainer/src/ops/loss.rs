@@ -102,20 +102,37 @@ impl MeanLoss {
 /// # Errors
 /// Logits of other shapes; none at all.
 pub fn mean_loss<const K: usize>(groups: [(&Tensor, Term); K], scale: Option<&Tensor>) -> Result<MeanLoss> {
-    evaluate(&groups, None, scale)
+    evaluate(&groups, None, [None, scale])
 }
 
-/// [`mean_loss`] of real and generated images for the discriminator; and in the same pass the generator's loss, the mean of
+/// [`mean_loss`] where there are no weights, else the same with the function of each logit, and its slope, times its weight:
+/// `weights` `[n]` in `f32`, the same for every group. Mean logits are not weighted.
+///
+/// # Errors
+/// As [`mean_loss`]; another number of weights.
+pub fn weighted_loss<const K: usize>(
+    groups: [(&Tensor, Term); K],
+    weights: Option<&Tensor>,
+    scale: Option<&Tensor>,
+) -> Result<MeanLoss> {
+    evaluate(&groups, None, [weights, scale])
+}
+
+/// [`weighted_loss`] of real and generated images for the discriminator; and in the same pass the generator's loss, the mean of
 /// `generator` over the generated images, and the ratio of both losses' slopes at each of them. The slopes given there are no
 /// smaller than 1e-18, so that the ratio is a number.
 ///
 /// # Errors
-/// As [`mean_loss`].
-pub fn both_losses(groups: [(&Tensor, Term); 2], generator: Term) -> Result<MeanLoss> {
-    evaluate(&groups, Some(generator), None)
+/// As [`weighted_loss`].
+pub fn both_losses(groups: [(&Tensor, Term); 2], generator: Term, weights: Option<&Tensor>) -> Result<MeanLoss> {
+    evaluate(&groups, Some(generator), [weights, None])
 }
 
-fn evaluate(groups: &[(&Tensor, Term)], generator: Option<Term>, scale: Option<&Tensor>) -> Result<MeanLoss> {
+fn evaluate(
+    groups: &[(&Tensor, Term)],
+    generator: Option<Term>,
+    [weights, scale]: [Option<&Tensor>; 2],
+) -> Result<MeanLoss> {
     let (first, second, terms) = match groups {
         [(logits, term)] => (logits.contiguous()?, None, [*term; 2]),
         [(real, term), (fake, other)] => (real.contiguous()?, Some(fake.contiguous()?), [*term, *other]),
@@ -131,12 +148,19 @@ fn evaluate(groups: &[(&Tensor, Term)], generator: Option<Term>, scale: Option<&
         bail!("{OP}: takes functions of one criterion")
     }
     let counts = [first.elem_count(), second.as_ref().map_or(0, Tensor::elem_count)];
-    let loss = Evaluation { terms, generator, counts };
+    let weights = weights.map(Tensor::contiguous).transpose()?;
+    if let Some(weights) = &weights {
+        let many = weights.elem_count();
+        if weights.dtype() != DType::F32 || many != counts[0] || ![0, many].contains(&counts[1]) {
+            bail!("{OP}: takes a weight in f32 for each of {counts:?} logits, got {weights:?}")
+        }
+    }
+    let (loss, factors) = (Evaluation { terms, generator, counts }, [weights.as_ref(), scale]);
     let values = match (first.device(), first.dtype()) {
-        (Device::Cpu, DType::F32) => loss.on_cpu::<f32>(&first, second.as_ref(), scale)?,
-        (Device::Cpu, _) => loss.on_cpu::<f64>(&first, second.as_ref(), scale)?,
+        (Device::Cpu, DType::F32) => loss.on_cpu::<f32>(&first, second.as_ref(), factors)?,
+        (Device::Cpu, _) => loss.on_cpu::<f64>(&first, second.as_ref(), factors)?,
         #[cfg(feature = "cuda")]
-        (Device::Cuda(_), _) => loss.on_cuda(&first, second.as_ref(), scale)?,
+        (Device::Cuda(_), _) => loss.on_cuda(&first, second.as_ref(), factors)?,
         _ => bail!("{OP}: runs on the CPU and on CUDA only"),
     };
     Ok(MeanLoss { values, counts })
@@ -156,7 +180,14 @@ impl Evaluation {
         HEAD + first + second + if self.generator.is_some() { second } else { 0 }
     }
 
-    fn on_cpu<T: Real>(&self, first: &Tensor, second: Option<&Tensor>, scale: Option<&Tensor>) -> Result<Tensor> {
+    fn on_cpu<T: Real>(
+        &self,
+        first: &Tensor,
+        second: Option<&Tensor>,
+        [weights, scale]: [Option<&Tensor>; 2],
+    ) -> Result<Tensor> {
+        let weights = weights.map(|weights| read_tensor(OP, weights, |weights: &[f32]| Ok(weights.to_vec())));
+        let weights = weights.transpose()?;
         let scale = match scale {
             Some(scale) => read_tensor(OP, scale, |scale: &[f32]| Ok(f64::from(scale[0])))?,
             None => 1.,
@@ -169,7 +200,9 @@ impl Evaluation {
             read_tensor(OP, logits, |logits: &[T]| {
                 let n = logits.len() as f64;
                 for (i, (&logit, out)) in logits.iter().zip(slopes).enumerate() {
-                    let [value, slope] = (self.terms[group].at)(wide(logit));
+                    let weight = weights.as_ref().map_or(1., |weights| f64::from(weights[i]));
+                    let at = |term: Term| (term.at)(wide(logit)).map(|value| value * weight);
+                    let [value, slope] = at(self.terms[group]);
                     head[0] += value / n;
                     head[2 + group] += wide(logit) / n;
                     *out = slope / n * scale;
@@ -178,7 +211,7 @@ impl Evaluation {
                         if out.abs() < LEAST_SLOPE {
                             *out = LEAST_SLOPE.copysign(*out);
                         }
-                        let [value, slope] = (generator.at)(wide(logit));
+                        let [value, slope] = at(generator);
                         head[1] += value / n;
                         *ratio = slope / n / *out;
                     }
@@ -195,9 +228,14 @@ impl Evaluation {
     }
 
     #[cfg(feature = "cuda")]
-    fn on_cuda(&self, first: &Tensor, second: Option<&Tensor>, scale: Option<&Tensor>) -> Result<Tensor> {
-        let tensors = [Some(first), second, scale].map(|t| t.map(Tensor::storage_and_layout));
-        let mut operands = [None; 3];
+    fn on_cuda(
+        &self,
+        first: &Tensor,
+        second: Option<&Tensor>,
+        [weights, scale]: [Option<&Tensor>; 2],
+    ) -> Result<Tensor> {
+        let tensors = [Some(first), second, weights, scale].map(|t| t.map(Tensor::storage_and_layout));
+        let mut operands = [None; 4];
         for (operand, tensor) in operands.iter_mut().zip(&tensors) {
             *operand = match tensor.as_ref().map(|(storage, layout)| (&**storage, *layout)) {
                 Some((Storage::Cuda(storage), layout)) => Some((storage, layout)),
@@ -205,9 +243,8 @@ impl Evaluation {
                 None => None,
             };
         }
-        let [Some(first), second, scale] = operands else { bail!("{OP}: no logits") };
         let terms = [Some(self.terms[0]), Some(self.terms[1]), self.generator];
-        let (storage, shape) = cuda::mean_loss(OP, [Some(first), second, scale], terms, LEAST_SLOPE, self.len())?;
+        let (storage, shape) = cuda::mean_loss(OP, operands, terms, LEAST_SLOPE, self.len())?;
         Ok(cuda::tensor(storage, shape))
     }
 }
@@ -237,12 +274,18 @@ mod tests {
             let logits = values(&[703, 1], 1)?.to_dtype(dtype)?;
             let exact = logits.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
             let (tolerance, wide) = if dtype == DType::F64 { (1e-14, dtype) } else { (1e-6, DType::F32) };
+            let weights = values(&[400], 3)?.abs()?.to_dtype(DType::F32)?;
             let all = |t: &Tensor| -> Result<Vec<MeanLoss>> {
                 let (real, fake) = (t.narrow(0, 0, 303)?, t.narrow(0, 303, 400)?);
                 Ok(vec![
                     mean_loss([(&real, of_real), (&fake, of_fake)], None)?,
-                    both_losses([(&real, of_real), (&fake, of_fake)], generator)?,
+                    both_losses([(&real, of_real), (&fake, of_fake)], generator, None)?,
                     mean_loss([(&fake, generator)], None)?,
+                    both_losses(
+                        [(&fake, of_real), (&fake, of_fake)],
+                        generator,
+                        Some(&weights.to_device(t.device())?),
+                    )?,
                 ])
             };
             for (found, expected) in all(&logits)?.iter().zip(&all(&exact)?) {
@@ -267,7 +310,7 @@ mod tests {
         let ([of_real, of_fake], generator) = terms();
         for dtype in [DType::F32, DType::F64] {
             let fake = column(&[-1000., -30., 0., 2., 1000.], dtype)?;
-            let both = both_losses([(&fake, of_real), (&fake, of_fake)], generator)?;
+            let both = both_losses([(&fake, of_real), (&fake, of_fake)], generator, None)?;
             assert_close(
                 &(both.slopes(1)? * both.ratios()?)?,
                 &mean_loss([(&fake, generator)], None)?.slopes(0)?,
@@ -280,7 +323,7 @@ mod tests {
             assert_close(&both.generator_loss()?, &mean_loss([(&fake, generator)], None)?.loss()?, 1e-7);
             // Nothing hides a divergence.
             let lost = column(&[1., f64::NAN], dtype)?;
-            let both = both_losses([(&lost, of_real), (&lost, of_fake)], generator)?;
+            let both = both_losses([(&lost, of_real), (&lost, of_fake)], generator, None)?;
             for t in [
                 both.loss()?,
                 both.generator_loss()?,
@@ -291,6 +334,31 @@ mod tests {
                 assert!(t.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?.is_nan());
             }
         }
+        Ok(())
+    }
+
+    /// Of a whole number, as if the logit were there so many times.
+    #[test]
+    fn a_weight_counts_as_so_many_logits() -> Result<()> {
+        let ([of_real, of_fake], generator) = terms();
+        let (real, fake) = ([0.5, -1., 2.], [1.5, 0.25, -3.]);
+        let weights = Tensor::new(&[2f32, 0., 1.], &device())?;
+        let both = |real: &[f64], fake: &[f64], weights: Option<&Tensor>| {
+            let (real, fake) = (column(real, DType::F64)?, column(fake, DType::F64)?);
+            both_losses([(&real, of_real), (&fake, of_fake)], generator, weights)
+        };
+        let found = both(&real, &fake, Some(&weights))?;
+        let expected = both(&[0.5, 0.5, 2.], &[1.5, 1.5, -3.], None)?;
+        assert_close(&found.loss()?, &expected.loss()?, 1e-15);
+        assert_close(&found.generator_loss()?, &expected.generator_loss()?, 1e-15);
+        assert_close(&found.mean_logits()?, &both(&real, &fake, None)?.mean_logits()?, 1e-15);
+        let slopes = |found: &MeanLoss, group: usize| found.slopes(group)?.flatten_all()?.to_vec1::<f64>();
+        for group in 0..2 {
+            let (found, expected) = (slopes(&found, group)?, slopes(&expected, group)?);
+            assert!((found[0] - 2. * expected[0]).abs() < 1e-15 && found[1].abs() < 1e-15, "{found:?} {expected:?}");
+        }
+        let (real, fake) = (column(&real, DType::F64)?, column(&fake[..2], DType::F64)?);
+        assert!(weighted_loss([(&real, of_real), (&fake, of_fake)], Some(&weights), None).is_err());
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod channel;
 mod columns;
 mod combine;
 mod conv;
+mod cross_entropy;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod epilogue;
@@ -38,11 +39,12 @@ pub use batch_norm::{BatchStatistics, batch_norm, batch_norm_backward};
 pub use channel::{add_bias, channel_dot, channel_scale, channel_sum};
 pub use combine::{add, add_scaled, concat, split};
 pub use conv::{Geometry, conv, conv_backward, conv_scratch, conv_transpose, conv_transpose_backward};
+pub use cross_entropy::cross_entropy;
 pub use epilogue::{Activation, LayerGradients};
 pub use flat::{Limits, gather, limit, measure};
 pub use function::Function;
 pub use linear::{linear, linear_backward};
-pub use loss::{MeanLoss, Term, both_losses, mean_loss};
+pub use loss::{MeanLoss, Term, both_losses, mean_loss, weighted_loss};
 pub(crate) use math::Elementary;
 pub use normalise::{Norm, NormGradients};
 use parallel::{add_into, sum_rows, unwritten, vectorised};
@@ -50,7 +52,7 @@ pub use resample::{
     average_pool, average_pool_backward, pixel_shuffle, pixel_unshuffle, upsample_nearest, upsample_nearest_backward,
 };
 pub use samples::{sample_dot, sample_scale, sample_shift, sample_sum};
-pub use take::take_images;
+pub use take::{MIRRORED, take_images, values_of};
 pub use update::{MOST_AVERAGES, Rule, update};
 
 use candle_core::{CpuStorage, Layout, Result, Shape, Tensor, WithDType, bail};

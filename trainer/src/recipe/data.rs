@@ -1,6 +1,6 @@
 //! `[data]`: what is learned.
 
-use super::{Checked, within};
+use super::{Checked, is_default, within};
 use crate::data::MNIST;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -30,10 +30,6 @@ pub struct Data {
     /// `n^(1 - balance)`.
     #[serde(skip_serializing_if = "is_default")]
     pub balance: f64,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 /// Width and height in pixels; in a recipe `64`, `"64"` or `"96x64"`.

@@ -18,12 +18,12 @@ pub use objective::Objective;
 pub use optimizer::Optimizers;
 pub use training::{Arithmetic, Stages, Training};
 
+use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::graph::Network;
-use crate::net::Init;
+use crate::net::{Init, Subject};
 use crate::objective::penalty::refusal;
-use runtime::ImageShape;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -44,6 +44,9 @@ pub struct Recipe {
     pub name: String,
     /// Decides initial weights, the order of images and all latents.
     pub seed: u64,
+    /// Whether images are made of a class that is asked for: the data must have labels.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub conditional: bool,
     /// What is learned.
     pub data: Data,
     /// The network that makes images.
@@ -58,6 +61,11 @@ pub struct Recipe {
     pub training: Training,
     /// What is written in the end.
     pub export: Export,
+}
+
+/// Whether a value is the one that it has where nothing is said.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A value that replaces one of the recipe's: a dotted key and a TOML value.
@@ -142,32 +150,65 @@ impl Recipe {
         self.training.steps() * self.training.images_a_step()
     }
 
+    /// Whether anything that is learned depends on the classes of images.
+    pub fn looks_at_classes(&self) -> bool {
+        self.conditional || self.data.balance > 0. || self.objective.class_balance > 0.
+    }
+
+    /// What is made of `data`: its images, and its classes where the recipe is conditional.
+    ///
+    /// # Errors
+    /// A conditional recipe, or one that weighs classes, and data without labels.
+    pub fn subject(&self, data: &Dataset) -> Result<Subject> {
+        let classes = data.labels().map(|labels| labels.classes);
+        let needs = [
+            (self.conditional, "conditional = true", "false"),
+            (self.data.balance > 0., "data.balance", "0"),
+            (self.objective.class_balance > 0., "objective.class_balance", "0"),
+        ];
+        if let (Some((_, key, without)), None) = (needs.into_iter().find(|(asked, ..)| *asked), classes) {
+            let what = format!(
+                "{key} needs a class for each image, and the data `{}` has no labels: give it some (class folders,                  labels.csv, `labels` in a pack), or set it to {without}",
+                data.name()
+            );
+            return Err(Error::Recipe { origin: self.name.clone(), what });
+        }
+        Ok(Subject { image: data.shape(), classes: classes.filter(|_| self.conditional).unwrap_or(0) })
+    }
+
     /// Both networks, with their initial weights: generator, discriminator.
     ///
     /// # Errors
     /// Images that the architectures cannot make; a discriminator in which samples see each other where the game needs one
     /// that treats them alone.
-    pub fn networks(&self, image: ImageShape) -> Result<(Network, Network)> {
-        self.built(image, &mut Init::new(self.seed))
+    pub fn networks(&self, subject: impl Into<Subject>) -> Result<(Network, Network)> {
+        self.built(subject.into(), &mut Init::new(self.seed))
     }
 
     /// The same without numbers, and without memory for them ([`Init::dry`]): for their graphs.
     ///
     /// # Errors
     /// As [`Self::networks`].
-    pub fn outlines(&self, image: ImageShape) -> Result<(Network, Network)> {
-        self.built(image, &mut Init::dry())
+    pub fn outlines(&self, subject: impl Into<Subject>) -> Result<(Network, Network)> {
+        self.built(subject.into(), &mut Init::dry())
     }
 
-    fn built(&self, image: ImageShape, init: &mut Init) -> Result<(Network, Network)> {
+    fn built(&self, subject: Subject, init: &mut Init) -> Result<(Network, Network)> {
         let refused = |what: String| Error::Recipe { origin: self.name.clone(), what };
         let fail = |e: candle_core::Error| refused(e.to_string());
-        let generator = self.generator.network(image, init).map_err(fail)?;
-        let discriminator = self.discriminator.network(image, init).map_err(fail)?;
+        let generator = self.generator.network(subject, init).map_err(fail)?;
+        let discriminator = self.discriminator.network(subject, init).map_err(fail)?;
         if discriminator.graph().mixes_samples().is_some() && self.training.stages == Stages::One {
             return Err(refused(
                 "training.stages is one, which needs a discriminator that judges every image by itself: allowed is two, or \
                  discriminator.batch_norm = false"
+                    .into(),
+            ));
+        }
+        if discriminator.graph().outputs().len() > 1 && self.training.stages == Stages::One {
+            return Err(refused(
+                "training.stages is one, where both networks learn from one slope at each image, and a classifier of theirs \
+                 has another: allowed is two, or discriminator.conditioning = \"projection\""
                     .into(),
             ));
         }
@@ -210,6 +251,7 @@ fn set(table: &mut toml::Table, key: &str, value: toml::Value) -> Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use runtime::ImageShape;
 
     fn error(overrides: &[(&str, toml::Value)]) -> String {
         let overrides: Vec<Override> = overrides.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();

@@ -2,8 +2,7 @@
 
 use super::{Checked, within};
 use crate::graph::Network;
-use crate::net::{Init, dcgan, dense};
-use runtime::ImageShape;
+use crate::net::{Init, Subject, dcgan, dense};
 use serde::{Deserialize, Serialize};
 
 /// The generator's architecture.
@@ -48,10 +47,10 @@ impl Generator {
     ///
     /// # Errors
     /// Images that the architecture cannot make.
-    pub fn network(&self, image: ImageShape, init: &mut Init) -> candle_core::Result<Network> {
+    pub fn network(&self, subject: Subject, init: &mut Init) -> candle_core::Result<Network> {
         match self {
-            Self::Dcgan(g) => dcgan::generator(g, image, init),
-            Self::Dense(g) => dense::generator(g, image, init),
+            Self::Dcgan(g) => dcgan::generator(g, subject, init),
+            Self::Dense(g) => dense::generator(g, subject, init),
         }
     }
 }
@@ -66,8 +65,8 @@ impl Discriminator {
     ///
     /// # Errors
     /// Images that the architecture cannot judge.
-    pub fn network(&self, image: ImageShape, init: &mut Init) -> candle_core::Result<Network> {
+    pub fn network(&self, subject: Subject, init: &mut Init) -> candle_core::Result<Network> {
         let Self::Dcgan(d) = self;
-        dcgan::discriminator(d, image, init)
+        dcgan::discriminator(d, subject, init)
     }
 }

@@ -77,7 +77,7 @@ fn sampling(generator: &Graph, image: ImageShape) -> u64 {
 /// # Errors
 /// A run that needs more memory than there is.
 pub(super) fn check(recipe: &Recipe, data: &Dataset, device: &Device) -> Result<()> {
-    let (generator, discriminator) = recipe.outlines(data.shape())?;
+    let (generator, discriminator) = recipe.outlines(recipe.subject(data)?)?;
     let threads = device.is_cpu().then(rayon::current_num_threads);
     let needs = Needs::of(recipe, data.shape(), [&generator, &discriminator], threads)?;
     let (here, host) = match device.is_cpu() {

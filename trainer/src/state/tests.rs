@@ -2,6 +2,7 @@ use super::*;
 use crate::data::{self, Batches};
 use crate::game::Figures;
 use crate::graph::Gradients;
+use crate::net::dcgan::Conditioning;
 use crate::objective::{Kind, Penalty};
 use crate::optim::{Optimizer, Sgd};
 use crate::recipe::Stages;
@@ -232,8 +233,8 @@ fn samples_are_those_of_the_average() -> Result<()> {
     for _ in 0..6 {
         step(&mut state, &mut batches)?;
     }
-    let z = state.latents("test", 0, 5)?;
-    let statistics = state.latents("statistics", 0, 32)?;
+    let z = state.inputs("test", 0, 5)?.swap_remove(0);
+    let statistics = state.inputs("statistics", 0, 32)?.swap_remove(0);
     let by = |network: &Network| -> Result<Tensor> {
         Ok(network.frozen(&network.batch_statistics(&[&statistics])?)?.forward(&[&z])?)
     };
@@ -275,5 +276,47 @@ fn micro_batches_and_critic_steps_are_counted() -> Result<()> {
     assert_eq!(several.clock, Clock { images: 72, latents: 72, steps: 3 });
     assert_eq!([several.players[0].learner.steps(), several.players[1].learner.steps()], [3, 9]);
     assert_eq!(several.recipe.images(), several.recipe.training.steps() * 24);
+    Ok(())
+}
+
+/// A generator of classes is taught to make them: by a classifier, whose cross-entropy falls for both, and by projection.
+#[test]
+fn classes_are_learned() -> Result<()> {
+    let data = mnist()?;
+    for conditioning in [Conditioning::Projection, Conditioning::Classifier] {
+        let mut recipe = small("classes");
+        recipe.conditional = true;
+        let crate::recipe::Discriminator::Dcgan(discriminator) = &mut recipe.discriminator;
+        (discriminator.conditioning, discriminator.batch_norm) = (conditioning, false);
+        recipe.training.batch = 16;
+        let mut state = State::new(recipe, &data, &crate::ops::testing::device())?;
+        assert_eq!(state.class_counts.iter().sum::<u64>(), 60_000);
+        let mut batches = batches(&state, &data);
+        let mut all = Vec::new();
+        for _ in 0..120 {
+            all.push(step(&mut state, &mut batches)?);
+        }
+        let all = state.read(&all)?;
+        if conditioning == Conditioning::Classifier {
+            let mean = |range: std::ops::Range<usize>, name: &str| {
+                all[range.clone()].iter().map(|step| figure(step, name)).sum::<f32>() / range.len() as f32
+            };
+            for name in ["generator_class_loss", "discriminator_class_loss"] {
+                let (first, last) = (mean(0..5, name), mean(110..120, name));
+                // Guessing has ln 10.
+                assert!((first - 2.3).abs() < 0.1 && last < 2., "{name}: {first} {last}");
+            }
+        }
+        // The samples of one latent differ by their class alone.
+        let mut inputs = state.inputs_in_columns("grid", 10, 10)?;
+        inputs[0] = inputs[0].narrow(0, 0, 1)?.repeat((10, 1))?;
+        let images = state.images(&state.sampler(64)?, &inputs)?;
+        assert!(crate::watch::mean_distance(&images)? > 1., "{conditioning:?}");
+    }
+    let unlabelled = (*data).clone().with_labels(None);
+    let mut recipe = small("classes");
+    recipe.conditional = true;
+    let error = State::new(recipe, &unlabelled, &Device::Cpu).expect_err("no labels").to_string();
+    assert!(error.contains("conditional = true") && error.contains("no labels"), "{error}");
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::graph::Network;
 use crate::metrics::{self, Reference, Sampler, Samples};
 use crate::recipe::Images;
 use crate::state::{Evaluated, STATISTICS_LATENTS, State};
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use runtime::{ImageShape, Pixel};
 
 /// Which samples are drawn: those of `trainer evaluate`.
@@ -59,6 +59,9 @@ impl Hook for Evaluate {
         let found = metrics::evaluate(&mut live, samples, scene.data, &self.reference)?;
         tick.set("frechet_distance", found.frechet_distance);
         tick.set("class_kl", found.class_kl);
+        if let Some(accuracy) = found.class_accuracy {
+            tick.set("class_accuracy", accuracy);
+        }
         let floor = found.floor.map(|floor| floor.frechet_distance);
         if let Some(floor) = floor {
             tick.set("frechet_floor", floor);
@@ -81,17 +84,19 @@ struct Live {
     network: Network,
     device: Device,
     latent: usize,
+    classes: usize,
     image: ImageShape,
 }
 
 impl Live {
     fn new(state: &State) -> Result<Self> {
-        let network = state.sampler(STATISTICS_LATENTS)?;
+        let network = state.sampler(STATISTICS_LATENTS)?.with_straight_alpha()?;
         let &[height, width, channels] = network.output_shape() else {
             return Err(Error::Evaluation(format!("samples of {:?} are no images", network.output_shape())));
         };
         let image = ImageShape { channels, height, width };
-        Ok(Self { network, device: state.device.clone(), latent: state.recipe.generator.latent(), image })
+        let (latent, classes) = (state.recipe.generator.latent(), state.class_counts.len());
+        Ok(Self { network, device: state.device.clone(), latent, classes, image })
     }
 }
 
@@ -104,10 +109,17 @@ impl Sampler for Live {
         self.network.graph().samples_within(BYTES, LARGEST)
     }
 
-    fn sample(&mut self, seed: u64, first: u64, images: &mut [u8]) -> Result<()> {
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn sample(&mut self, seed: u64, first: u64, classes: &[u32], images: &mut [u8]) -> Result<()> {
         let count = images.len() / self.image.len();
-        let z = latents_of(seed, first, count, self.latent)?.to_device(&self.device)?;
-        let values = self.network.forward(&[&z])?.flatten_all()?.to_vec1::<f32>()?;
+        let mut inputs = vec![latents_of(seed, first, count, self.latent)?.to_device(&self.device)?];
+        if !classes.is_empty() {
+            inputs.push(Tensor::new(classes, &self.device)?);
+        }
+        let values = self.network.forward(&inputs.iter().collect::<Vec<_>>())?.flatten_all()?.to_vec1::<f32>()?;
         // As an application has them.
         u8::from_f32(&values, images);
         Ok(())

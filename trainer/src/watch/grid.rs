@@ -33,24 +33,29 @@ pub fn layout(image: ImageShape) -> (usize, usize) {
     (fit(image.width, MOST.0, SIDES.0).max(2), fit(image.height, MOST.1, SIDES.1))
 }
 
+/// Pixels of a square of the board that transparent images lie on, and the values of its squares.
+const SQUARE: usize = 8;
+const BOARD: [f32; 2] = [0.6, 1.];
+
 /// The grid of `images` [N, H, W, C] in [-1, 1], C 1 to 4 (grey, grey with alpha, colour, colour with alpha), `columns` a
-/// row.
+/// row. Colours are multiplied by alpha, where there is some, as they are learned; such images lie on a checkerboard.
 ///
 /// # Errors
 /// Other shapes.
 pub fn draw(images: &Tensor, columns: usize) -> Result<Grid> {
-    let (n, h, w, channels) = images.dims4()?;
-    let color = match channels {
-        1 => ExtendedColorType::L8,
-        2 => ExtendedColorType::La8,
-        3 => ExtendedColorType::Rgb8,
-        4 => ExtendedColorType::Rgba8,
+    let (n, h, w, given) = images.dims4()?;
+    let (channels, color) = match given {
+        1 | 2 => (1, ExtendedColorType::L8),
+        3 | 4 => (3, ExtendedColorType::Rgb8),
         _ => {
-            let what = format!("a grid has images of 1 to 4 channels, not {channels}");
+            let what = format!("a grid has images of 1 to 4 channels, not {given}");
             return Err(Error::Tensor(candle_core::Error::Msg(what)));
         }
     };
-    let values = images.flatten_all()?.to_vec1::<f32>()?;
+    let mut values = images.flatten_all()?.to_vec1::<f32>()?;
+    if given > channels {
+        values = on_board(&values, w, h, given);
+    }
     let columns = columns.clamp(1, n.max(1));
     let (width, height) = (columns * (w + GAP) + GAP, n.div_ceil(columns) * (h + GAP) + GAP);
     let mut pixels = vec![0u8; width * height * channels];
@@ -65,6 +70,19 @@ pub fn draw(images: &Tensor, columns: usize) -> Result<Grid> {
     let encoded = PngEncoder::new(&mut png).write_image(&pixels, width as u32, height as u32, color);
     encoded.map_err(|e| Error::Tensor(candle_core::Error::wrap(e)))?;
     Ok(Grid { png, width, height, channels })
+}
+
+/// Images [N, H, W, C] on the board, without their alpha.
+fn on_board(values: &[f32], w: usize, h: usize, channels: usize) -> Vec<f32> {
+    let pixel = |(place, pixel): (usize, &[f32])| {
+        let (x, y) = (place % w, place / w % h);
+        let board = BOARD[(x / SQUARE + y / SQUARE) % 2];
+        let (alpha, colours) = pixel.split_last().map_or((1., pixel), |(alpha, colours)| (*alpha, colours));
+        // With p = c a and stored values 2 p - 1, what is seen is p + (1 - a) b.
+        let behind = (1. - alpha) / 2. * (board + 1.);
+        colours.iter().map(move |&colour| colour + behind).collect::<Vec<_>>()
+    };
+    values.chunks_exact(channels).enumerate().flat_map(pixel).collect()
 }
 
 /// Writes the grid of `images` to `path`: see [`draw`].
@@ -93,9 +111,26 @@ mod tests {
         for channels in 1..5 {
             let grid = draw(&Tensor::ones((3, 4, 4, channels), DType::F32, &Device::Cpu)?, 2)?;
             let read = image::load_from_memory(&grid.png).expect("a picture");
-            assert_eq!((read.color().channel_count() as usize, read.width() as usize), (channels, grid.width));
+            let shown = if channels < 3 { 1 } else { 3 };
+            assert_eq!((read.color().channel_count() as usize, read.width() as usize), (shown, grid.width));
+            assert_eq!(grid.channels, shown);
         }
         assert!(draw(&Tensor::zeros((1, 4, 4, 5), DType::F32, &Device::Cpu)?, 1).is_err());
+        Ok(())
+    }
+
+    /// Opaque red, a half of green, and nothing, on either colour of the board.
+    #[test]
+    fn transparent_images_lie_on_a_board() -> Result<()> {
+        let pixels = [[1f32, -1., -1., 1.], [-1., 0., -1., 0.], [-1., -1., -1., -1.]];
+        let row: Vec<f32> = (0..16).flat_map(|x| pixels[x % 8 % 3]).collect();
+        let images = Tensor::new(row, &Device::Cpu)?.reshape((1, 1, 16, 4))?;
+        let grid = image::load_from_memory(&draw(&images, 1)?.png).expect("a picture").to_rgb8();
+        let at = |x: u32| grid.get_pixel(GAP as u32 + x, GAP as u32).0;
+        assert_eq!([at(0), at(8)], [[255, 0, 0]; 2]);
+        // 204 and 255 are the board's.
+        assert_eq!([at(2), at(10)], [[204; 3], [255; 3]]);
+        assert_eq!([at(1), at(9)], [[102, 230, 102], [128, 255, 128]]);
         Ok(())
     }
 

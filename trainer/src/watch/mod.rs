@@ -118,7 +118,7 @@ impl Hooks {
         all.push(Box::<log::Log>::default());
         all.push(Box::<events::Events>::default());
         let (columns, rows) = grid::layout(data.train.shape());
-        let mut order = Order::of_training(&data.train, recipe.seed);
+        let mut order = Order::of_training(&data.train, recipe.seed, recipe.data.balance);
         let reals = data::images(&data.train, &mut order, 0, columns * rows)?;
         let all = all.into_iter().map(|hook| Watched { hook, failing: false }).collect();
         Ok(Self { all, reals, columns })
@@ -154,8 +154,8 @@ impl Hooks {
         run: &Run,
         mut call: impl FnMut(&mut dyn Hook, &Scene<'_>) -> Result<()>,
     ) -> Result<()> {
-        let latents = state.latents("grid", 0, self.reals.dim(0)?)?;
-        let samples = state.images(&state.sampler(STATISTICS)?, &latents)?;
+        let inputs = state.inputs_in_columns("grid", self.reals.dim(0)?, self.columns)?;
+        let samples = state.images(&state.sampler(STATISTICS)?, &inputs)?;
         let scene = Scene { state, data, run, reals: &self.reals, samples: &samples, columns: self.columns };
         for watched in &mut self.all {
             watched.call(|hook| call(hook, &scene));

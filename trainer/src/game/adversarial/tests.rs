@@ -1,8 +1,10 @@
 use super::*;
 use crate::game::Reading;
 use crate::graph::Network;
-use crate::net::{Init, dcgan};
+use crate::net::dcgan::Conditioning;
+use crate::net::{Init, Subject, dcgan};
 use crate::objective::Kind;
+use crate::ops::mean_loss;
 use crate::ops::testing::device;
 use crate::optim::{Optimizer, Sgd};
 use runtime::ImageShape;
@@ -10,7 +12,7 @@ use runtime::ImageShape;
 const IMAGE: ImageShape = ImageShape { channels: 1, height: 12, width: 12 };
 
 fn network(scale: f64) -> candle_core::Result<Network> {
-    let recipe = dcgan::Discriminator { width: 8, batch_norm: false };
+    let recipe = dcgan::Discriminator { width: 8, batch_norm: false, conditioning: Default::default() };
     dcgan::discriminator(&recipe, IMAGE, &mut Init::new(1))?.map(|_, t| t.to_device(&device())? * scale)
 }
 
@@ -31,19 +33,33 @@ fn game(loss: Loss, gamma: f64, stages: Stages) -> Adversarial {
         0. => Vec::new(),
         gamma => vec![Penalty { kind: Kind::R1, weight: gamma.into(), every: 1 }],
     };
-    Adversarial { loss, penalties, stages, critic_steps: 1, micro_batches: 1, dtype: DType::F32 }
+    Adversarial { loss, penalties, stages, critic_steps: 1, micro_batches: 1, classifier_weight: 1., dtype: DType::F32 }
 }
 
 /// What the discriminator learns, its figures, and what it tells the generator in one stage.
 fn judged(
     game: &Adversarial,
     network: &Network,
-    images: [&Tensor; 2],
+    [real, fake]: [&Tensor; 2],
+) -> Result<(Vec<Tensor>, Reading, Option<Tensor>)> {
+    judged_as(game, network, &batch(real), fake)
+}
+
+/// Images without classes.
+fn batch(real: &Tensor) -> Batch {
+    Batch { real: real.clone(), z: real.clone(), class: None, weight: None }
+}
+
+fn judged_as(
+    game: &Adversarial,
+    network: &Network,
+    batch: &Batch,
+    fake: &Tensor,
 ) -> Result<(Vec<Tensor>, Reading, Option<Tensor>)> {
     let mut player = player(network, "discriminator", game.dtype)?;
     let before = network.tensors().to_vec();
     let (mut figures, clock) = (Figures::default(), Clock::default());
-    let told = game.judge(&mut player, &clock, images, &mut figures)?;
+    let told = game.judge(&mut player, &clock, (batch, fake), &mut figures)?;
     player.step(&clock, &clock, &mut figures)?;
     let gradients = before.iter().zip(player.learner.network().tensors()).map(|(before, after)| before - after);
     let found = Found::read(&[figures.finish()?])?.swap_remove(0);
@@ -96,14 +112,36 @@ fn the_discriminator_learns_the_gradient_of_what_it_reports() -> Result<()> {
     let mut init = Init::new(2);
     let mut images = |mean| init.normal(&[3, 12, 12, 1], mean, 1.)?.to_device(&device());
     let (real, fake) = (images(0.)?, images(0.5)?);
-    let network = network(6.)?;
-    for gamma in [0., 10.] {
-        let game = game(Loss::NonSaturating, gamma, Stages::Two);
+    let plain = batch(&real);
+    let classes = Batch {
+        class: Some(Tensor::new(&[2u32, 0, 2], &device())?),
+        weight: Some(Tensor::new(&[0.5f32, 1.5, 1.], &device())?),
+        ..plain.clone()
+    };
+    let of_classes = |conditioning, batch_norm| -> candle_core::Result<Network> {
+        let recipe = dcgan::Discriminator { width: 8, batch_norm, conditioning };
+        let subject = Subject { image: IMAGE, classes: 3 };
+        dcgan::discriminator(&recipe, subject, &mut Init::new(1))?.map(|_, t| t.to_device(&device())? * 6.)
+    };
+    for (network, batch, gamma) in [
+        (network(6.)?, &plain, 0.),
+        (network(6.)?, &plain, 10.),
+        (of_classes(Conditioning::Projection, false)?, &classes, 0.05),
+        (of_classes(Conditioning::Classifier, false)?, &classes, 0.05),
+        (of_classes(Conditioning::Classifier, true)?, &classes, 0.),
+    ] {
+        let mut game = game(Loss::NonSaturating, gamma, Stages::Two);
+        game.classifier_weight = 3.;
         let total = |network: &Network| -> Result<f64> {
-            let (_, figures, _) = judged(&game, network, [&real, &fake])?;
-            Ok(figures.iter().filter(|(n, _)| n == "discriminator_loss" || n == "r1").map(|(_, v)| f64::from(*v)).sum())
+            let (_, figures, _) = judged_as(&game, network, batch, &fake)?;
+            let weight = |name: &str| match name {
+                "discriminator_loss" | "r1" => 1.,
+                "discriminator_class_loss" => 3.,
+                _ => 0.,
+            };
+            Ok(figures.iter().map(|(name, value)| weight(name) * f64::from(*value)).sum())
         };
-        let (gradients, ..) = judged(&game, &network, [&real, &fake])?;
+        let (gradients, ..) = judged_as(&game, &network, batch, &fake)?;
         for (i, gradient) in gradients.iter().enumerate() {
             // Along the gradient itself: the largest slope there is, so that single precision shows it.
             let length = gradient.sqr()?.sum_all()?.to_scalar::<f32>()?.sqrt();
@@ -119,7 +157,8 @@ fn the_discriminator_learns_the_gradient_of_what_it_reports() -> Result<()> {
             let slope = (moved(step)? - moved(-step)?) / (2. * step);
             let expected = f64::from(length).powi(2);
             let name = &network.graph().parameters()[i].name;
-            assert!((slope / expected - 1.).abs() < 0.03, "gamma {gamma}, {name}: {expected}, found {slope}");
+            let of = network.graph().parameters().len();
+            assert!((slope / expected - 1.).abs() < 0.03, "gamma {gamma}, {name} of {of}: {expected}, found {slope}");
         }
     }
     Ok(())
@@ -163,7 +202,7 @@ fn gradients_that_underflow_survive_with_a_scale() -> Result<()> {
 /// Samples that see each other are traced apart, and refused where they must not.
 #[test]
 fn samples_that_see_each_other_are_judged_apart_or_refused() -> Result<()> {
-    let recipe = dcgan::Discriminator { width: 8, batch_norm: true };
+    let recipe = dcgan::Discriminator { width: 8, batch_norm: true, conditioning: Default::default() };
     let network = dcgan::discriminator(&recipe, IMAGE, &mut Init::new(1))?.map(|_, t| t.to_device(&device()))?;
     let mut init = Init::new(2);
     let mut images = |mean| init.normal(&[6, 12, 12, 1], mean, 1.)?.to_device(&device());
@@ -194,7 +233,7 @@ fn lazy_penalties_are_as_heavy_in_the_mean() -> Result<()> {
         game.penalties[0].every = every;
         let mut player = player(&network, "discriminator", DType::F32)?;
         let (mut figures, clock) = (Figures::default(), Clock { steps, ..Clock::default() });
-        game.judge(&mut player, &clock, [&real, &fake], &mut figures)?;
+        game.judge(&mut player, &clock, (&batch(&real), &fake), &mut figures)?;
         let found = Found::read(&[figures.finish()?])?.swap_remove(0);
         Ok(found.into_iter().find(|(name, _)| name == "r1").map(|(_, value)| value))
     };

@@ -110,6 +110,9 @@ fn larger_and_smaller_images() -> Result<()> {
         Case::new(AveragePool { size: 2 }, &[(Samples, x)])?.check()?;
     }
     Case::new(PixelShuffle { factor: 2 }, &[(Samples, &[2, 2, 3, 8])])?.check()?;
+    for (x, sides) in [(&[2, 4, 3][..], vec![3]), (&[2, 3, 4, 2], vec![3, 3]), (&[1, 4, 2, 3, 2], vec![3, 2, 1])] {
+        Case::new(Crop { sides }, &[(Samples, x)])?.check()?;
+    }
     for layout in [Layout::ChannelsLast, Layout::ChannelsFirst] {
         Case::new(Reshape { sample: vec![2, 3, 2], layout }, &[(Samples, &[2, 12])])?.check()?;
         Case::new(Reshape { sample: vec![12], layout }, &[(Samples, &[2, 2, 3, 2])])?.check()?;
@@ -194,7 +197,7 @@ fn a_spectral_norm_is_the_largest_singular_value() -> Result<()> {
 fn shapes_that_do_not_fit_are_refused_with_what_is_taken() {
     let refused = |operator: &dyn Operator, from: &[&[usize]]| {
         let error = operator.shape(from).expect_err("must be refused").to_string();
-        assert!(error.contains("take") || error.contains("fit") || error.contains("have"), "{error}");
+        assert!(["take", "fit", "have", "has"].iter().any(|word| error.contains(word)), "{error}");
     };
     let none = Activation::None;
     refused(&Linear { activation: none }, &[&[3], &[2, 4]]);
@@ -212,8 +215,32 @@ fn shapes_that_do_not_fit_are_refused_with_what_is_taken() {
     refused(&InnerProduct, &[&[2], &[3]]);
     refused(&TakeRows, &[&[4], &[]]);
     refused(&PixelShuffle { factor: 2 }, &[&[2, 2, 6]]);
+    refused(&Crop { sides: vec![3, 4] }, &[&[3, 3, 1]]);
+    refused(&Crop { sides: vec![0, 3] }, &[&[3, 3, 1]]);
     refused(&AveragePool { size: 2 }, &[&[3, 2, 1]]);
     refused(&Reshape::to(&[5]), &[&[2, 3]]);
     refused(&Normalisation { normalised: Normalised::Groups(3), eps: 1e-5 }, &[&[2, 4]]);
     refused(&SpectralNorm, &[&[3, 2], &[2]]);
+}
+
+/// Colours times alpha become colours, but for those that cannot be seen.
+#[test]
+fn straight_alpha_undoes_the_multiplication() -> Result<()> {
+    let (colour, alphas) = ([0.2f64, 0.9, 1.], [1f64, 0.5, 0.1, 1. / 16., 0.01, 0.]);
+    let stored = |value: f64| 2. * value - 1.;
+    let pixels = alphas.iter().flat_map(|a| colour.iter().map(move |c| stored(c * a)).chain([stored(*a)]));
+    let x = Tensor::from_iter(pixels, &device())?.reshape((1, 2, 3, 4))?;
+    let (y, _) = StraightAlpha.forward(&[&x])?;
+    let found = y.flatten_all()?.to_vec1::<f64>()?;
+    for (pixel, alpha) in found.chunks_exact(4).zip(alphas) {
+        assert!((pixel[3] - stored(alpha)).abs() < 1e-12);
+        for (found, colour) in pixel.iter().zip(colour) {
+            let expected = stored(colour * alpha / alpha.max(LEAST_ALPHA));
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        }
+    }
+    // What a generator makes is not always consistent: colours brighter than their alpha are white.
+    let bright = Tensor::new(&[[[[0.9f64, -0.8]]]], &device())?;
+    assert_eq!(StraightAlpha.forward(&[&bright])?.0.flatten_all()?.to_vec1::<f64>()?, [1., -0.8]);
+    Ok(())
 }

@@ -2,14 +2,17 @@
 //!
 //! - [`Network::frozen`]: batch normalisation with fixed statistics, folded into the layer before it where there is one.
 //! - [`Network::evaluated`]: what depends on parameters alone, such as a spectral norm, worked out.
+//! - [`Network::with_straight_alpha`]: colours that are not multiplied by alpha, as image files have them.
 //! - [`Network::turned`]: vectors that are images list their elements as the file does.
 //!
 //! [`Network::frozen`]: super::Network::frozen
 //! [`Network::evaluated`]: super::Network::evaluated
+//! [`Network::with_straight_alpha`]: super::Network::with_straight_alpha
 //! [`Network::turned`]: super::Network::turned
 
 mod evaluate;
 mod freeze;
+mod straight;
 mod turn;
 
 use super::{Builder, Network, Operator, Value};

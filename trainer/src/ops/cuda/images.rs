@@ -43,11 +43,13 @@ pub(in crate::ops) fn take_images(all: Operand<'_>, index: Operand<'_>) -> Resul
     let (data, numbers) =
         (all.0.as_cuda_slice::<u8>()?.slice(from..to), index.0.as_cuda_slice::<u32>()?.slice(first..last));
     let (_, height, width, channels) = all.1.shape().dims4()?;
+    let shape = (numbers.len(), height, width, channels);
     let size = height * width * channels;
     let (n, size) = (count(OP, numbers.len() * size)?, count(OP, size)?);
+    let (width, channels) = (count(OP, width)?, count(OP, channels)?);
     let mut out = unwritten::<f32>(device, n as usize)?;
     if n > 0 {
-        launch!(device, IMAGES, f32, "take_images", over(n), &mut out, &data, &numbers, &n, &size);
+        launch!(device, IMAGES, f32, "take_images", over(n), &mut out, &data, &numbers, &n, &size, &width, &channels);
     }
-    Ok(done(out, device, (numbers.len(), height, width, channels)))
+    Ok(done(out, device, shape))
 }

@@ -29,10 +29,15 @@ extern "C" __global__ void resample(T* out, const T* x, unsigned n, int kind, un
     }
 }
 
-// Images number index[0], index[1], ... of a data set of bytes, of `size` bytes each, in [-1, 1].
-extern "C" __global__ void take_images(T* out, const unsigned char* data, const unsigned* index, unsigned n, unsigned size) {
+// Images number index[0], index[1], ... of a data set of bytes, of `size` bytes each, in [-1, 1]; those whose number has its
+// highest bit set mirrored. Colours are multiplied by the last of 2 or 4 channels.
+extern "C" __global__ void take_images(T* out, const unsigned char* data, const unsigned* index, unsigned n, unsigned size, unsigned width, unsigned channels) {
     FOR_EACH(i, n) {
-        unsigned long long at = (unsigned long long)index[i / size] * size + i % size;
-        out[i] = put((A)data[at] / (A)127.5 - 1);
+        unsigned number = index[i / size], channel = i % channels, pixel = i % size / channels;
+        if (number >> 31) pixel += width - 1 - 2 * (pixel % width);
+        const unsigned char* from = data + (unsigned long long)(number & 0x7fffffff) * size + (unsigned long long)pixel * channels;
+        A value = (A)from[channel];
+        if (channels % 2 == 0 && channel + 1 < channels) value *= (A)from[channels - 1] / (A)255;
+        out[i] = put(value / (A)127.5 - 1);
     }
 }

@@ -6,10 +6,11 @@ __device__ __forceinline__ A term(A l, int number, A* slope) {
     return number == 0 ? real(l, slope) : number == 1 ? generated(l, slope) : generator(l, slope);
 }
 
-// One block. `out`: the sum over both groups of the mean of the group's function, the mean of the function `other` over the
+// One block. Where there are `weights`, functions and slopes at the i-th logit of either group are multiplied by the i-th of them.
+// `out`: the sum over both groups of the mean of the group's function, the mean of the function `other` over the
 // second group, the mean logit of each group; the slope of the first at each logit; then, where there is a function `other`,
 // its slope at each logit of the second group divided by the slope given, which is no smaller than `least` there.
-extern "C" __global__ void mean_loss(A* out, const T* first, const T* second, unsigned n, unsigned m, int of_first, int of_second, int other, A least, const float* scale) {
+extern "C" __global__ void mean_loss(A* out, const T* first, const T* second, unsigned n, unsigned m, int of_first, int of_second, int other, A least, const float* weights, const float* scale) {
     __shared__ double shared[256];
     A* slopes = out + 4;
     A* ratios = slopes + n + m;
@@ -18,15 +19,16 @@ extern "C" __global__ void mean_loss(A* out, const T* first, const T* second, un
     for (unsigned i = threadIdx.x; i < n + m; i += blockDim.x) {
         bool second_group = i >= n;
         A l = get(second_group ? second[i - n] : first[i]), count = second_group ? m : n, slope;
-        loss += (double)term(l, second_group ? of_second : of_first, &slope) / count;
+        A weight = weights ? (A)weights[second_group ? i - n : i] : (A)1;
+        loss += (double)(term(l, second_group ? of_second : of_first, &slope) * weight) / count;
         (second_group ? fake_logits : real_logits) += (double)l / count;
-        slope = slope / count * factor;
+        slope = slope * weight / count * factor;
         if (second_group && other >= 0) {
             // In this form a NaN stays one.
             if ((slope < 0 ? -slope : slope) < least) slope = slope < 0 ? -least : least;
             A steeper;
-            other_loss += (double)term(l, other, &steeper) / count;
-            ratios[i - n] = steeper / count / slope;
+            other_loss += (double)(term(l, other, &steeper) * weight) / count;
+            ratios[i - n] = steeper * weight / count / slope;
         }
         slopes[i] = slope;
     }

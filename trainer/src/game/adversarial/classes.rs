@@ -1,0 +1,61 @@
+//! What networks take of a batch that has classes, and what they learn from telling them.
+
+use super::Adversarial;
+use crate::data::Batch;
+use crate::graph::{Content, Gradients, Network, Trace, Wanted};
+use crate::ops::cross_entropy;
+use candle_core::{Result, Tensor};
+
+impl Batch {
+    /// What a generator draws from.
+    pub(super) fn drawn_from(&self) -> Vec<&Tensor> {
+        [&self.z].into_iter().chain(&self.class).collect()
+    }
+
+    /// What a discriminator takes of these images, which are of the batch's classes.
+    pub(super) fn judged<'a>(&'a self, network: &Network, images: &'a Tensor) -> Vec<&'a Tensor> {
+        let takes_class = network.graph().inputs().iter().any(|port| matches!(port.content, Content::Class(_)));
+        [images].into_iter().chain(self.class.iter().filter(|_| takes_class)).collect()
+    }
+
+    /// The same classes and weights for two sets of images, one after the other.
+    pub(super) fn twice(&self) -> Result<Self> {
+        let twice = |t: &Option<Tensor>| t.as_ref().map(|t| Tensor::cat(&[t, t], 0)).transpose();
+        Ok(Self { class: twice(&self.class)?, weight: twice(&self.weight)?, ..self.clone() })
+    }
+}
+
+/// What a discriminator's second output, the logits of classes, has come to.
+pub(super) struct Told {
+    /// The cross-entropy, a scalar.
+    pub loss: Tensor,
+    /// The gradient of the weighted and scaled loss with respect to these logits.
+    slopes: Tensor,
+}
+
+impl Adversarial {
+    /// The cross-entropy of what a discriminator tells of images of the batch's classes, if it tells any; its slopes are
+    /// multiplied by `part`.
+    pub(super) fn tell(
+        &self,
+        trace: &Trace<'_>,
+        batch: &Batch,
+        part: f64,
+        scale: Option<&Tensor>,
+    ) -> Result<Option<Told>> {
+        let (Some(logits), Some(class)) = (trace.second_output(), &batch.class) else { return Ok(None) };
+        let weights = batch.weight.as_ref().map(Tensor::to_vec1::<f32>).transpose()?;
+        let (loss, slopes) = cross_entropy(logits, &class.to_vec1::<u32>()?, weights.as_deref())?;
+        let mut slopes = (slopes * (self.classifier_weight * part))?;
+        if let Some(scale) = scale {
+            slopes = slopes.broadcast_mul(scale)?;
+        }
+        Ok(Some(Told { loss: Tensor::new(loss as f32, logits.device())?, slopes }))
+    }
+}
+
+/// The way back from the logits of "real" and, where classes are told, theirs.
+pub(super) fn back(trace: Trace<'_>, slopes: &Tensor, told: Option<&Told>, wanted: Wanted) -> Result<Gradients> {
+    let all: Vec<&Tensor> = [slopes].into_iter().chain(told.map(|told| &told.slopes)).collect();
+    trace.backward_from(&all, wanted)
+}
