@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use trainer::device::Choice;
 use trainer::keep::Which;
-use trainer::recipe::Override;
+use trainer::recipe::{Override, Size};
 
 /// Train a GAN and export its generator.
 ///
@@ -54,6 +54,15 @@ pub struct Args {
     /// images, or a pack, FILE.safetensors
     #[arg(long, value_name = "PATH", value_parser = OsStringValueParser::new().try_map(utf8))]
     pub data: Option<String>,
+
+    /// Sides of the images in pixels, such as 64 or 96x64 [default: the pictures' own, or at most 64]
+    #[arg(long, value_name = "SIZE")]
+    pub size: Option<Size>,
+
+    /// How long the run is to take about, by the speed that is measured before it [default: 30 where the recipe has no
+    /// length]
+    #[arg(long, value_name = "N", value_parser = minutes, conflicts_with_all = ["kimg", "steps", "resume"])]
+    pub minutes: Option<f64>,
 
     /// Length of the run in thousands of images
     #[arg(long, value_name = "N", conflicts_with = "steps", allow_negative_numbers = true)]
@@ -116,6 +125,14 @@ fn key_value(text: &str) -> Result<Override, String> {
     Ok((key.trim().to_owned(), parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()))))
 }
 
+/// A time that a run can take.
+fn minutes(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(minutes) if (0.1..=1e6).contains(&minutes) => Ok(minutes),
+        _ => Err("allowed are 0.1 to 1000000 minutes".into()),
+    }
+}
+
 /// A path that a recipe can hold.
 fn utf8(path: OsString) -> Result<String, &'static str> {
     path.into_string().map_err(|_| "the path is not UTF-8, as a recipe must be; rename it, or give a link to it")
@@ -130,6 +147,7 @@ impl Args {
         put("training.kimg", self.kimg.map(toml::Value::from));
         put("seed", self.seed.map(|n| (n as i64).into()));
         put("export.precision", self.precision.map(|p| p.to_string().into()));
+        put("data.size", self.size.map(|size| size.to_string().into()));
         put("data.source", self.data.clone().map(toml::Value::from));
         all
     }

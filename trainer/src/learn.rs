@@ -5,81 +5,130 @@ use crate::{command, finish};
 use candle_core::Device;
 use clap::{CommandFactory, error::ErrorKind};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 use trainer::data::{self, Splits};
 use trainer::export;
 use trainer::keep::{self, keep};
-use trainer::recipe::{Images, Recipe};
+use trainer::recipe::{Draft, Images, Recipe};
 use trainer::report::{duration, print, say};
 use trainer::run::Run;
 use trainer::state::State;
 use trainer::stop::{STOPPED, Stop};
 use trainer::train::{End, train};
 use trainer::watch::Hooks;
-use trainer::{Error, Result, device};
+use trainer::{Error, Result, choose, device};
 
 /// Trains, or exports what a run has learned.
 ///
 /// # Errors
 /// All that can be wrong is found out before the first step, and before anything is written.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let existing = args.run.as_deref().and_then(Run::open);
-    let recipe = recipe(args, existing.as_ref())?;
+    match args.run.as_deref().and_then(Run::open) {
+        Some(run) => with_run(run, args),
+        None => without_run(args),
+    }
+}
+
+/// A folder that holds a run: it goes on, or what it has learned is exported.
+fn with_run(run: Run, args: &Args) -> Result<ExitCode> {
+    if args.recipe.is_some() {
+        usage(
+            ErrorKind::ArgumentConflict,
+            "--recipe: the folder given with --run holds a run, which has its recipe; give another folder for a new run",
+        )
+    }
+    if args.minutes.is_some() {
+        usage(
+            ErrorKind::ArgumentConflict,
+            "--minutes: the folder given with --run holds a run, which has its length; --kimg or --steps make it longer",
+        )
+    }
+    let mut recipe = run.recipe(&args.overrides()).map_err(|error| keep::explain(&run, error))?;
+    recipe.data = recipe.data.absolute().map_err(|what| Error::Recipe { origin: recipe.name.clone(), what })?;
+    set_steps(&mut recipe, args);
     if args.print_recipe {
-        print!("{}", recipe.to_toml()?.trim_end());
-        return Ok(ExitCode::SUCCESS);
+        return print_recipe(&recipe);
     }
     check_exports(args)?;
+    let device = device(args)?;
+    if args.resume {
+        return go_on(run, recipe, &device, args);
+    }
+    if args.export.is_empty() {
+        let what = "holds a run: add --resume to go on with it, or --export FILE to export what it has learned";
+        return Err(Error::Run { path: run.path().to_owned(), what: what.into() });
+    }
+    let data = data::open(&recipe.data)?.splits;
+    let state = keep::last(&run, &recipe, &data.train, &device)?.state;
+    if state.clock.images < state.recipe.images() {
+        say!("the run is not finished");
+    }
+    finish::finish(state, &data, &run, args)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A new run of the recipe that is asked for: `digits`, and of other data than MNIST `pictures`, unless it is named.
+fn without_run(args: &Args) -> Result<ExitCode> {
+    if args.resume {
+        usage(
+            ErrorKind::ValueValidation,
+            "--resume: there is no run in the folder given with --run; one that was killed before it began is begun without --resume",
+        )
+    }
+    let overrides = args.overrides();
+    let source = overrides.iter().rev().find(|(key, _)| key == "data.source").map(|(_, source)| source);
+    let of_mnist = source.is_none_or(|source| source.as_str() == Some(data::MNIST));
+    let name = args.recipe.as_deref().unwrap_or(if of_mnist { "digits" } else { "pictures" });
+    let mut draft = Draft::load(name, &overrides)?;
+    if let Some(steps) = args.steps {
+        // About as many images; the batch is not known yet.
+        draft.put("training.kimg", (steps as f64).clamp(1., 1e9))?;
+    }
+    if let (true, None, Ok(mut recipe)) = (args.print_recipe, args.minutes, draft.clone().finish()) {
+        set_steps(&mut recipe, args);
+        recipe.data = draft.data()?;
+        return print_recipe(&recipe);
+    }
+    check_exports(args)?;
+    let device = device(args)?;
+    let opened = data::open(&draft.data()?)?;
+    opened.said.iter().for_each(|line| say!("{line}"));
+    draft.put_data(&opened.data)?;
+    let train = Arc::new(opened.splits.train.clone());
+    let (mut recipe, said) = choose::complete(draft, &train, &device, args.minutes)?;
+    said.iter().for_each(|line| say!("{line}"));
+    set_steps(&mut recipe, args);
+    match args.print_recipe {
+        true => print_recipe(&recipe),
+        false => begin(recipe, &opened.splits, &device, args),
+    }
+}
+
+/// The length that is asked for in steps.
+fn set_steps(recipe: &mut Recipe, args: &Args) {
+    let (Some(steps), step) = (args.steps, recipe.training.images_a_step()) else { return };
+    match steps.checked_mul(step).filter(|images| *images <= Images::MOST) {
+        Some(images) => recipe.training.kimg = Images(images),
+        None => {
+            let most = Images::MOST / step;
+            let message = format!("--steps is {steps}, allowed is up to {most} of {step} images each");
+            usage(ErrorKind::ValueValidation, &message)
+        }
+    }
+}
+
+fn print_recipe(recipe: &Recipe) -> Result<ExitCode> {
+    print!("{}", recipe.to_toml()?.trim_end());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn device(args: &Args) -> Result<Device> {
     let (device, why_cpu) = device::open(args.device)?;
     if let Some(why) = why_cpu.filter(|_| cfg!(feature = "cuda")) {
         say!("no GPU: {why}");
     }
-    match existing {
-        Some(run) if args.resume => go_on(run, recipe, &device, args),
-        Some(run) if args.export.is_empty() => {
-            let what = "holds a run: add --resume to go on with it, or --export FILE to export what it has learned";
-            Err(Error::Run { path: run.path().to_owned(), what: what.into() })
-        }
-        Some(run) => {
-            let data = data::open(&recipe.data)?.splits;
-            let state = keep::last(&run, &recipe, &data.train, &device)?.state;
-            if state.clock.images < state.recipe.images() {
-                say!("the run is not finished");
-            }
-            finish::finish(state, &data, &run, args)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        None => begin(recipe, &device, args),
-    }
-}
-
-/// The recipe that the command line asks for.
-fn recipe(args: &Args, existing: Option<&Run>) -> Result<Recipe> {
-    let mut recipe = match existing {
-        None if args.resume => usage(
-            ErrorKind::ValueValidation,
-            "--resume: there is no run in the folder given with --run; one that was killed before it began is begun without --resume",
-        ),
-        Some(_) if args.recipe.is_some() => usage(
-            ErrorKind::ArgumentConflict,
-            "--recipe: the folder given with --run holds a run, which has its recipe; give another folder for a new run",
-        ),
-        Some(run) => run.recipe(&args.overrides()).map_err(|error| keep::explain(run, error))?,
-        None => Recipe::load(args.recipe.as_deref().unwrap_or("digits"), &args.overrides())?,
-    };
-    if let Some(steps) = args.steps {
-        let step = recipe.training.images_a_step();
-        match steps.checked_mul(step).filter(|images| *images <= Images::MOST) {
-            Some(images) => recipe.training.kimg = Images(images),
-            None => {
-                let most = Images::MOST / step;
-                let message = format!("--steps is {steps}, allowed is up to {most} of {step} images each");
-                usage(ErrorKind::ValueValidation, &message)
-            }
-        }
-    }
-    recipe.data = recipe.data.absolute().map_err(|what| Error::Recipe { origin: recipe.name.clone(), what })?;
-    Ok(recipe)
+    Ok(device)
 }
 
 /// What would fail after the training is found out before it.
@@ -97,18 +146,17 @@ fn usage(kind: ErrorKind, message: &str) -> ! {
 }
 
 /// A new run.
-fn begin(recipe: Recipe, device: &Device, args: &Args) -> Result<ExitCode> {
-    let data = data::open(&recipe.data)?.splits;
+fn begin(recipe: Recipe, data: &Splits, device: &Device, args: &Args) -> Result<ExitCode> {
     // What cannot be run leaves no folder behind.
     let state = State::new(recipe, &data.train, device)?;
-    let hooks = Hooks::new(&state.recipe, &data)?;
+    let hooks = Hooks::new(&state.recipe, data)?;
     let stop = Stop::listen();
     let run = Run::create(args.run.as_deref(), &state.recipe)?;
     if let Err(error) = keep(&state, &data.train, &run).and_then(|()| run.set_recipe(&state.recipe)) {
         run.abandon();
         return Err(error);
     }
-    learn(state, &data, &run, hooks, &stop, args)
+    learn(state, data, &run, hooks, &stop, args)
 }
 
 /// A run that goes on where it was interrupted, or is made longer.
@@ -147,6 +195,11 @@ fn learn(mut state: State, data: &Splits, run: &Run, hooks: Hooks, stop: &Stop, 
         rayon::current_num_threads(),
         run.path().display()
     );
+    for player in &state.players {
+        let graph = player.learner.network().graph();
+        let (parameters, products) = (graph.parameter_elements() as f64, graph.multiplications() as f64);
+        say!("{}: {:.2} million parameters, {:.1} MFLOP an image", player.role, parameters / 1e6, 2. * products / 1e6);
+    }
     let start = Instant::now();
     let end = train(&mut state, data, run, hooks, keep::best_evaluation(run)?, stop)?;
     let (images, seconds) = (state.clock.images, duration(start.elapsed().as_secs_f64()));

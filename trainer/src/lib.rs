@@ -6,6 +6,7 @@
 //! same machine.
 
 pub mod checkpoint;
+pub mod choose;
 pub mod data;
 pub mod device;
 mod error;

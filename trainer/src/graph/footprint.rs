@@ -86,6 +86,14 @@ impl Graph {
         Ok(most)
     }
 
+    /// Multiplications of a sample's way to the outputs.
+    pub fn multiplications(&self) -> u64 {
+        total(self.nodes.iter().enumerate().map(|(place, node)| {
+            let from: Vec<&[usize]> = node.from.iter().map(|&value| self.shape(value)).collect();
+            node.operator.multiplications(&from, self.shape(Value::Node(place)))
+        }))
+    }
+
     /// How many samples, 1 to `most`, fit into so many bytes on their way to the outputs in single precision.
     pub fn samples_within(&self, bytes: u64, most: usize) -> usize {
         let fits = |&n: &usize| self.forward_elements(n).saturating_mul(size_of::<f32>() as u64) <= bytes;
@@ -126,6 +134,8 @@ mod tests {
         let graph = graph()?;
         let parameters = 32 * 4 + 32 + 2 * 16 * 3 + 9 * 3 + 1;
         assert_eq!(graph.parameter_elements(), parameters);
+        // Each weight: once, at 4 x 4 places, at 8 x 8.
+        assert_eq!(graph.multiplications(), 32 * 4 + 16 * (2 * 16 * 3) + 64 * (9 * 3));
         // Dense, up, image; the reshape is a view.
         assert_eq!(graph.trace_elements(5), 5 * (32 + 192 + 64));
         // The largest pair of values after each other.

@@ -103,6 +103,12 @@ pub trait Operator: Any + Debug + Send + Sync {
         Ok(Scratch::default())
     }
 
+    /// Multiplications for a sample, from the shapes of the operands and of the result; those of the fewer numbers that
+    /// activations and normalisations work on are not counted.
+    fn multiplications(&self, _from: &[&[usize]], _made: &[usize]) -> u64 {
+        0
+    }
+
     /// New values for operands that are buffers, by their place among the operands, from what was kept.
     fn updates(&self, _saved: &[Tensor]) -> Vec<(usize, Tensor)> {
         Vec::new()

@@ -91,7 +91,11 @@ mod tests {
         assert_close(&take_images(&all, &index)?, &data::tensor(&images, shape)?, 1e-6);
         let mirrored = take_images(&all, &Tensor::new(&[3 + MIRRORED], &device())?)?;
         let columns = Tensor::new(&[4u32, 3, 2, 1, 0], &device())?;
-        assert_close(&mirrored.index_select(&columns, 2)?, &take_images(&all, &Tensor::new(&[3u32], &device())?)?, 1e-6);
+        assert_close(
+            &mirrored.index_select(&columns, 2)?,
+            &take_images(&all, &Tensor::new(&[3u32], &device())?)?,
+            1e-6,
+        );
         assert!(take_images(&index, &all).is_err());
         if device().is_cpu() {
             assert!(take_images(&all, &Tensor::new(&[4u32], &device())?).is_err());

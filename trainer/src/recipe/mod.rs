@@ -2,6 +2,7 @@
 
 mod changes;
 mod data;
+mod draft;
 mod export;
 mod images;
 mod networks;
@@ -11,6 +12,7 @@ mod training;
 
 pub use changes::Change;
 pub use data::{Colour, Data, Fit, Size};
+pub use draft::Draft;
 pub use export::Export;
 pub use images::Images;
 pub use networks::{Discriminator, Generator};
@@ -20,7 +22,6 @@ pub use training::{Arithmetic, Stages, Training};
 
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::files;
 use crate::graph::Network;
 use crate::net::{Init, Subject};
 use crate::objective::penalty::refusal;
@@ -28,13 +29,13 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// The recipes inside the program: name and text.
-pub const BUILT_IN: [(&str, &str); 2] = [
+pub const BUILT_IN: [(&str, &str); 5] = [
     ("digits", include_str!("../../../models/digits/recipe.toml")),
+    ("fashion", include_str!("../../../models/fashion/recipe.toml")),
+    ("pictures", include_str!("../../../models/pictures/recipe.toml")),
+    ("pictures-conditional", include_str!("../../../models/pictures-conditional/recipe.toml")),
     ("tutorial", include_str!("../../../models/tutorial/recipe.toml")),
 ];
-
-/// Bytes of the largest recipe that is read.
-const LONGEST: u64 = 1_000_000;
 
 /// Everything a run depends on. The same recipe, seed and number of threads give the same bytes on the same machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,15 +78,7 @@ impl Recipe {
     /// # Errors
     /// No such recipe; unknown keys, wrong types, impossible values.
     pub fn load(name: &str, overrides: &[Override]) -> Result<Self> {
-        if let Some((_, text)) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
-            return Self::parse(text, name, overrides);
-        }
-        if !name.ends_with(".toml") {
-            let names = BUILT_IN.map(|(name, _)| name).join(", ");
-            let what = format!("there is no such recipe; give one of {names}, or a file that ends in .toml");
-            return Err(Error::Recipe { origin: name.to_owned(), what });
-        }
-        Self::read(Path::new(name), overrides)
+        Self::parse(&Draft::text(name)?, name, overrides)
     }
 
     /// The recipe in the file at `path`, with `overrides`.
@@ -93,10 +86,7 @@ impl Recipe {
     /// # Errors
     /// No such file, or one that is no text of at most a megabyte; what [`Self::parse`] refuses.
     pub fn read(path: &Path, overrides: &[Override]) -> Result<Self> {
-        let origin = path.display().to_string();
-        let text = String::from_utf8(files::read(path, LONGEST)?);
-        let text = text.map_err(|e| Error::Recipe { origin: origin.clone(), what: format!("is no text: {e}") })?;
-        Self::parse(&text, &origin, overrides)
+        Self::parse(&draft::read(path)?, &path.display().to_string(), overrides)
     }
 
     /// The recipe in `text`, with `overrides`; `origin` is for messages.
@@ -104,20 +94,16 @@ impl Recipe {
     /// # Errors
     /// Unknown keys, wrong types, impossible values.
     pub fn parse(text: &str, origin: &str, overrides: &[Override]) -> Result<Self> {
-        let fail = |what: String| Error::Recipe { origin: origin.to_owned(), what };
-        let broken = |e: toml::de::Error| fail(e.to_string().trim_end().to_owned());
-        let recipe = if overrides.is_empty() {
-            // Straight from the text: its errors show the line.
-            toml::from_str::<Self>(text).map_err(broken)?
-        } else {
-            let mut table: toml::Table = text.parse().map_err(broken)?;
-            for (key, value) in overrides {
-                set(&mut table, key, value.clone()).map_err(&fail)?;
-            }
-            table.try_into().map_err(broken)?
-        };
-        recipe.check().map_err(fail)?;
-        Ok(recipe)
+        if !overrides.is_empty() {
+            return Draft::parse(text, origin, overrides)?.finish();
+        }
+        // Straight from the text: its errors show the line.
+        toml::from_str::<Self>(text).map_err(|e| draft::broken(origin, &e))?.checked(origin)
+    }
+
+    fn checked(self, origin: &str) -> Result<Self> {
+        self.check().map_err(|what| Error::Recipe { origin: origin.to_owned(), what })?;
+        Ok(self)
     }
 
     /// The recipe as TOML, which [`Self::parse`] reads back to the same.
@@ -229,22 +215,6 @@ fn within(key: &str, value: usize, least: usize, most: usize) -> Checked {
         Ok(())
     } else {
         Err(format!("{key} is {value}, allowed is {least} to {most}"))
-    }
-}
-
-/// Puts `value` at a dotted key. Whether the recipe has such a key is found out when the table is read.
-fn set(table: &mut toml::Table, key: &str, value: toml::Value) -> Checked {
-    match key.split_once('.') {
-        None => {
-            table.insert(key.to_owned(), value);
-            Ok(())
-        }
-        Some((first, rest)) => {
-            let inner = table.entry(first.to_owned()).or_insert_with(|| toml::Table::new().into());
-            let inner =
-                inner.as_table_mut().ok_or_else(|| format!("{first} is a single value, it has no key {rest}"))?;
-            set(inner, rest, value)
-        }
     }
 }
 

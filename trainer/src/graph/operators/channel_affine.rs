@@ -1,6 +1,6 @@
 //! A scale and a shift for each channel: what batch normalisation is once its statistics are fixed.
 
-use super::layer::Layer;
+use super::layer::{Layer, positions};
 use crate::graph::operator::Outputs;
 use crate::onnx::{Edge, Onnx};
 use crate::ops::{self, Activation, LayerGradients};
@@ -42,6 +42,10 @@ impl Layer for ChannelAffine {
             of_scale.then(|| ops::channel_dot(&grad, x)).transpose()?,
             of_shift.then(|| ops::channel_sum(&grad)).transpose()?,
         ])
+    }
+
+    fn places(&self, x: &[usize], _: &[usize]) -> usize {
+        positions(x)
     }
 
     fn write(&self, onnx: &mut Onnx, from: &[Edge]) -> Result<Edge> {

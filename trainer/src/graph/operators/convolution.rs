@@ -1,6 +1,6 @@
 //! Convolutions along one, two or three axes.
 
-use super::layer::{Layer, is_bias};
+use super::layer::{Layer, is_bias, positions};
 use super::window;
 use crate::graph::operator::Outputs;
 use crate::onnx::{Edge, Onnx};
@@ -45,6 +45,10 @@ impl Layer for Convolution {
     fn works_in(&self, from: &[&[usize]], batch: usize) -> Result<Scratch> {
         let [x, y] = [from[0], &self.result_shape(from)?].map(|sample| [&[batch], sample].concat());
         ops::conv_scratch([&x, &y], from[1], self.geometry)
+    }
+
+    fn places(&self, _: &[usize], y: &[usize]) -> usize {
+        positions(y)
     }
 
     fn write(&self, onnx: &mut Onnx, from: &[Edge]) -> Result<Edge> {

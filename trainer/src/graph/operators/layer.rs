@@ -28,6 +28,9 @@ pub trait Layer: Copy + Debug + Send + Sync + 'static {
         Ok(Scratch::default())
     }
 
+    /// At how many places the whole weight is multiplied by, from the shapes of input and result.
+    fn places(&self, x: &[usize], y: &[usize]) -> usize;
+
     /// As [`Operator::emit`].
     fn write(&self, onnx: &mut Onnx, from: &[Edge]) -> Result<Edge>;
 
@@ -89,10 +92,21 @@ impl<L: Layer> Operator for L {
         self.works_in(from, batch)
     }
 
+    fn multiplications(&self, from: &[&[usize]], made: &[usize]) -> u64 {
+        let [x, weight, ..] = from else { return 0 };
+        let places = self.places(x, made) as u64;
+        weight.iter().fold(places, |product, &size| product.saturating_mul(size as u64))
+    }
+
     fn layer(&self, activation: Activation) -> Option<(Outputs, Arc<dyn Operator>)> {
         let (outputs, same) = self.followed_by(activation).filter(|_| self.activation() == Activation::None)?;
         Some((outputs, Arc::new(same)))
     }
+}
+
+/// How many positions a sample has.
+pub(super) fn positions(sample: &[usize]) -> usize {
+    sample.split_last().map_or(1, |(_, positions)| positions.iter().product())
 }
 
 /// Whether these are the shapes of a bias of so many elements, or of none.

@@ -33,6 +33,10 @@ impl Layer for Linear {
         ops::linear_backward(operands, activation, wanted)
     }
 
+    fn places(&self, _: &[usize], _: &[usize]) -> usize {
+        1
+    }
+
     fn write(&self, onnx: &mut Onnx, from: &[Edge]) -> Result<Edge> {
         let (x, _) = from[0].computed()?;
         let (name, weight) = from[1].constant()?;

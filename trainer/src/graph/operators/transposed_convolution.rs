@@ -1,6 +1,6 @@
 //! Transposed convolutions along one, two or three axes.
 
-use super::layer::{Layer, is_bias};
+use super::layer::{Layer, is_bias, positions};
 use super::window;
 use crate::graph::operator::Outputs;
 use crate::onnx::{Edge, Onnx};
@@ -48,6 +48,10 @@ impl Layer for TransposedConvolution {
     fn works_in(&self, from: &[&[usize]], batch: usize) -> Result<Scratch> {
         let [x, y] = [from[0], &self.result_shape(from)?].map(|sample| [&[batch], sample].concat());
         ops::conv_scratch([&y, &x], from[1], self.geometry)
+    }
+
+    fn places(&self, x: &[usize], _: &[usize]) -> usize {
+        positions(x)
     }
 
     fn write(&self, onnx: &mut Onnx, from: &[Edge]) -> Result<Edge> {
