@@ -1,13 +1,13 @@
 //! The subcommand `evaluate`: how far a generator's samples are from the data.
 
 use clap::Parser;
-use runtime::{Generator, Options};
+use runtime::{Generator, ImageShape, ModelInfo, Options};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use trainer::Result;
 use trainer::data;
 use trainer::metrics::{self, Evaluation, Reference, Sampler, Samples};
-use trainer::recipe::Data;
+use trainer::recipe::{Data, Recipe, Size};
 use trainer::report::{print, say};
 
 /// Measure how far a generator's samples are from the data
@@ -58,12 +58,14 @@ Examples:
 pub fn run(args: &Args) -> Result<()> {
     let threads = rayon::current_num_threads();
     let open = |max_batch: usize| Generator::open(&args.model, &Options { threads, max_batch, ..Options::default() });
-    let (image, classes) = {
+    let (image, classes, own) = {
         let generator = open(1)?;
-        (generator.image(), generator.classes())
+        (generator.image(), generator.classes(), read_as(generator.info(), &args.data))
     };
     let mut generator = open(metrics::batch(image))?;
-    let data = data::open(&Data::at(&args.data))?.splits;
+    let data = data::open(&own)?;
+    data.said.iter().for_each(|line| say!("{line}"));
+    let data = data.splits;
     // What would fail after the classifier is trained is found out before it.
     metrics::same_subject(image, classes, &data)?;
     let reference = Reference::new(&data, metrics::cache_folder().as_deref())?;
@@ -79,6 +81,17 @@ pub fn run(args: &Args) -> Result<()> {
     }
     print!("{}", if args.json { found.to_json()? } else { table(&found, &args.model) });
     Ok(())
+}
+
+/// The data at `source`, its pictures cropped and scaled as those that the generator learned from.
+fn read_as(info: &ModelInfo, source: &Path) -> Data {
+    if source == Path::new(data::MNIST) {
+        return Data::at(source);
+    }
+    let ImageShape { channels, height, width } = info.image;
+    let recipe = Recipe::parse(&info.recipe, "the generator's recipe", &[]);
+    let own = recipe.map_or_else(|_| Data::at(source), |recipe| recipe.data);
+    Data { source: source.to_owned(), size: Some(Size { width, height }), channels: Some(channels), ..own }
 }
 
 const NO_TEST_IMAGES: &str = "no test images";
