@@ -70,6 +70,7 @@ pub fn train(
                 state.evaluated = tick.evaluated;
                 warn(keep_best(state, &data.train, run, &mut best))?;
             }
+            progress.tick(images);
             tick_start = (images, Instant::now(), batches.waited());
         }
         if checkpoint {

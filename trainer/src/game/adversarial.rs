@@ -136,7 +136,7 @@ impl Adversarial {
             let network = discriminator.learner.working();
             let judge = network.trace(&batch.judged(network, trace.output()))?;
             let (of, scale) = (self.loss.criterion().generator, generator.learner.loss_scale());
-            let found = weighted_loss([(judge.output(), of)], batch.weight.as_ref(), scale)?;
+            let found = weighted_loss([(judge.output(), of)], batch.weight_of_generated(), scale)?;
             watch(clock, "generator loss", &found.loss()?)?;
             figures.add(["generator_loss"], &found.loss()?)?;
             let told = self.tell(&judge, batch, 1., scale)?;
@@ -197,7 +197,8 @@ impl Adversarial {
         (batch, fake): (&Batch, &Tensor),
         figures: &mut Figures,
     ) -> Result<Option<Tensor>> {
-        let (real, weights) = (&batch.real, batch.weight.as_ref());
+        let (real, both) = (&batch.real, batch.twice()?);
+        let weights = both.weight.as_ref();
         let (learner, criterion, n) = (&player.learner, self.loss.criterion(), real.dim(0)?);
         let (network, scale) = (learner.working(), learner.loss_scale());
         let due: Vec<&Penalty> =
@@ -218,7 +219,7 @@ impl Adversarial {
                 all.push((trace.updates(), back(trace, &found.slopes(i)?, told.as_ref(), Wanted::PARAMETERS)?));
             }
         } else {
-            let (images, both) = (Tensor::cat(&[real, fake], 0)?, batch.twice()?);
+            let images = Tensor::cat(&[real, fake], 0)?;
             let trace = network.trace(&both.judged(network, &images))?;
             let [of_real, of_fake] = halves(trace.output(), n)?;
             let groups = [(&of_real, criterion.real), (&of_fake, criterion.generated)];

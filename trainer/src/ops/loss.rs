@@ -106,7 +106,7 @@ pub fn mean_loss<const K: usize>(groups: [(&Tensor, Term); K], scale: Option<&Te
 }
 
 /// [`mean_loss`] where there are no weights, else the same with the function of each logit, and its slope, times its weight:
-/// `weights` `[n]` in `f32`, the same for every group. Mean logits are not weighted.
+/// `weights` in `f32`, one for each logit of the first group, then of the second. Mean logits are not weighted.
 ///
 /// # Errors
 /// As [`mean_loss`]; another number of weights.
@@ -150,8 +150,7 @@ fn evaluate(
     let counts = [first.elem_count(), second.as_ref().map_or(0, Tensor::elem_count)];
     let weights = weights.map(Tensor::contiguous).transpose()?;
     if let Some(weights) = &weights {
-        let many = weights.elem_count();
-        if weights.dtype() != DType::F32 || many != counts[0] || ![0, many].contains(&counts[1]) {
+        if weights.dtype() != DType::F32 || weights.elem_count() != counts[0] + counts[1] {
             bail!("{OP}: takes a weight in f32 for each of {counts:?} logits, got {weights:?}")
         }
     }
@@ -200,7 +199,7 @@ impl Evaluation {
             read_tensor(OP, logits, |logits: &[T]| {
                 let n = logits.len() as f64;
                 for (i, (&logit, out)) in logits.iter().zip(slopes).enumerate() {
-                    let weight = weights.as_ref().map_or(1., |weights| f64::from(weights[i]));
+                    let weight = weights.as_ref().map_or(1., |weights| f64::from(weights[group * self.counts[0] + i]));
                     let at = |term: Term| (term.at)(wide(logit)).map(|value| value * weight);
                     let [value, slope] = at(self.terms[group]);
                     head[0] += value / n;
@@ -274,7 +273,7 @@ mod tests {
             let logits = values(&[703, 1], 1)?.to_dtype(dtype)?;
             let exact = logits.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
             let (tolerance, wide) = if dtype == DType::F64 { (1e-14, dtype) } else { (1e-6, DType::F32) };
-            let weights = values(&[400], 3)?.abs()?.to_dtype(DType::F32)?;
+            let weights = values(&[800], 3)?.abs()?.to_dtype(DType::F32)?;
             let all = |t: &Tensor| -> Result<Vec<MeanLoss>> {
                 let (real, fake) = (t.narrow(0, 0, 303)?, t.narrow(0, 303, 400)?);
                 Ok(vec![
@@ -342,20 +341,21 @@ mod tests {
     fn a_weight_counts_as_so_many_logits() -> Result<()> {
         let ([of_real, of_fake], generator) = terms();
         let (real, fake) = ([0.5, -1., 2.], [1.5, 0.25, -3.]);
-        let weights = Tensor::new(&[2f32, 0., 1.], &device())?;
+        let weights = Tensor::new(&[2f32, 0., 1., 0., 1., 2.], &device())?;
         let both = |real: &[f64], fake: &[f64], weights: Option<&Tensor>| {
             let (real, fake) = (column(real, DType::F64)?, column(fake, DType::F64)?);
             both_losses([(&real, of_real), (&fake, of_fake)], generator, weights)
         };
         let found = both(&real, &fake, Some(&weights))?;
-        let expected = both(&[0.5, 0.5, 2.], &[1.5, 1.5, -3.], None)?;
+        let expected = both(&[0.5, 0.5, 2.], &[0.25, -3., -3.], None)?;
         assert_close(&found.loss()?, &expected.loss()?, 1e-15);
         assert_close(&found.generator_loss()?, &expected.generator_loss()?, 1e-15);
         assert_close(&found.mean_logits()?, &both(&real, &fake, None)?.mean_logits()?, 1e-15);
         let slopes = |found: &MeanLoss, group: usize| found.slopes(group)?.flatten_all()?.to_vec1::<f64>();
-        for group in 0..2 {
+        for (group, twice, never) in [(0, 0, 1), (1, 2, 0)] {
             let (found, expected) = (slopes(&found, group)?, slopes(&expected, group)?);
-            assert!((found[0] - 2. * expected[0]).abs() < 1e-15 && found[1].abs() < 1e-15, "{found:?} {expected:?}");
+            assert!((found[twice] - 2. * expected[twice]).abs() < 1e-15, "{found:?} {expected:?}");
+            assert!(found[never].abs() < 1e-15, "{found:?}");
         }
         let (real, fake) = (column(&real, DType::F64)?, column(&fake[..2], DType::F64)?);
         assert!(weighted_loss([(&real, of_real), (&fake, of_fake)], Some(&weights), None).is_err());

@@ -35,6 +35,11 @@ impl Bar {
         }
     }
 
+    /// Says a line above the bar.
+    pub fn say(&self, text: &str) {
+        self.bar.suspend(|| say!("{text}"));
+    }
+
     /// Leaves the bar as it stands.
     pub fn end(&self) {
         self.bar.abandon();

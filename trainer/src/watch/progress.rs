@@ -13,12 +13,20 @@ pub struct Progress {
     losses: String,
     /// Images already images when this process began, and when that was.
     start: (u64, Instant),
+    /// Whether it was said how long all will take.
+    estimated: bool,
 }
 
 impl Progress {
     /// Begins at `images` of `total` images.
     pub fn new(images: u64, total: u64) -> Self {
-        Self { bar: Bar::new(images, total), total, losses: String::new(), start: (images, Instant::now()) }
+        Self {
+            bar: Bar::new(images, total),
+            total,
+            losses: String::new(),
+            start: (images, Instant::now()),
+            estimated: false,
+        }
     }
 
     /// Shows the averages of the tick so far, or those of the last one where nothing of this one has been read.
@@ -40,6 +48,19 @@ impl Progress {
                 duration(left)
             )
         });
+    }
+
+    /// After a tick, with all that belongs to one: says the first time how long the run will take.
+    pub fn tick(&mut self, images: u64) {
+        let (since, seconds) = (self.start.0, self.start.1.elapsed().as_secs_f64());
+        if !std::mem::replace(&mut self.estimated, true) && images > since && images < self.total {
+            let left = (self.total - images) as f64 * seconds / (images - since) as f64;
+            self.bar.say(&format!(
+                "this run will take about {}, of which {} are left",
+                duration(seconds + left),
+                duration(left)
+            ));
+        }
     }
 
     /// Leaves the bar as it stands.

@@ -18,10 +18,20 @@ impl Batch {
         [images].into_iter().chain(self.class.iter().filter(|_| takes_class)).collect()
     }
 
-    /// The same classes and weights for two sets of images, one after the other.
+    /// The classes and weights of the real images, and after them of the generated ones.
     pub(super) fn twice(&self) -> Result<Self> {
-        let twice = |t: &Option<Tensor>| t.as_ref().map(|t| Tensor::cat(&[t, t], 0)).transpose();
-        Ok(Self { class: twice(&self.class)?, weight: twice(&self.weight)?, ..self.clone() })
+        let class = self.class.as_ref().map(|class| Tensor::cat(&[class, class], 0)).transpose()?;
+        let weight = match (&self.weight, self.weight_of_generated()) {
+            (Some(weight), Some(generated)) => Some(Tensor::cat(&[weight, generated], 0)?),
+            (Some(weight), None) => Some(Tensor::cat(&[weight, &weight.ones_like()?], 0)?),
+            (None, _) => None,
+        };
+        Ok(Self { class, weight, ..self.clone() })
+    }
+
+    /// What generated images count: as real ones of their class, or all the same where they are of none.
+    pub(super) fn weight_of_generated(&self) -> Option<&Tensor> {
+        self.weight.as_ref().filter(|_| self.class.is_some())
     }
 }
 

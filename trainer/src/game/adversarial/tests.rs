@@ -126,6 +126,7 @@ fn the_discriminator_learns_the_gradient_of_what_it_reports() -> Result<()> {
     for (network, batch, gamma) in [
         (network(6.)?, &plain, 0.),
         (network(6.)?, &plain, 10.),
+        (network(6.)?, &Batch { class: None, ..classes.clone() }, 0.),
         (of_classes(Conditioning::Projection, false)?, &classes, 0.05),
         (of_classes(Conditioning::Classifier, false)?, &classes, 0.05),
         (of_classes(Conditioning::Classifier, true)?, &classes, 0.),

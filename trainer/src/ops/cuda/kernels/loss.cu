@@ -6,7 +6,8 @@ __device__ __forceinline__ A term(A l, int number, A* slope) {
     return number == 0 ? real(l, slope) : number == 1 ? generated(l, slope) : generator(l, slope);
 }
 
-// One block. Where there are `weights`, functions and slopes at the i-th logit of either group are multiplied by the i-th of them.
+// One block. Where there are `weights`, functions and slopes at the logits of the first group, then of the second, are multiplied by
+// them.
 // `out`: the sum over both groups of the mean of the group's function, the mean of the function `other` over the
 // second group, the mean logit of each group; the slope of the first at each logit; then, where there is a function `other`,
 // its slope at each logit of the second group divided by the slope given, which is no smaller than `least` there.
@@ -19,7 +20,7 @@ extern "C" __global__ void mean_loss(A* out, const T* first, const T* second, un
     for (unsigned i = threadIdx.x; i < n + m; i += blockDim.x) {
         bool second_group = i >= n;
         A l = get(second_group ? second[i - n] : first[i]), count = second_group ? m : n, slope;
-        A weight = weights ? (A)weights[second_group ? i - n : i] : (A)1;
+        A weight = weights ? (A)weights[i] : (A)1;
         loss += (double)(term(l, second_group ? of_second : of_first, &slope) * weight) / count;
         (second_group ? fake_logits : real_logits) += (double)l / count;
         slope = slope * weight / count * factor;
