@@ -161,7 +161,7 @@ fn mistakes_are_told_before_any_work() {
         (&["--export", "no/such/gen.onnx"], 1, "does not exist"),
         (&["--set", "generator.widht=3"], 1, "widht"),
         (&["--set", "training.batch=0"], 1, "allowed is 2 to 4096"),
-        (&["--recipe", "faces"], 1, "digits, tutorial"),
+        (&["--recipe", "faces"], 1, "digits, fashion, pictures"),
         (&["--data", "."], 1, "train-images-idx3-ubyte"),
         (&["--data", "nothing"], 1, "nothing"),
         (&["--data", "/dev/zero"], 1, "it is a device"),

@@ -10,7 +10,11 @@ use trainer::device::Choice;
 use trainer::keep::Which;
 use trainer::recipe::{Override, Size};
 
-/// Train a GAN and export its generator.
+/// Train a GAN on pictures, and export the generator that makes more of them.
+///
+/// `trainer --data photos/ --export gen.onnx` reads all pictures in a folder, says what it found and what it chose (each with
+/// the option that changes it), learns for half an hour, and writes one file that `sample` and every other user of ONNX
+/// draws new pictures from. Grids of samples appear in the run's folder while it learns: look at them.
 ///
 /// Without options: learns handwritten digits (MNIST is inside the program) in two to three minutes on two cores.
 #[derive(Debug, Parser)]
@@ -20,86 +24,97 @@ pub struct Args {
     #[command(subcommand)]
     pub command: Option<Command>,
 
+    /// What to learn: a folder of pictures, whatever their formats and sizes (its sub-folders are classes); a zip of them; a
+    /// pack, FILE.safetensors; idx files; or mnist, which is inside the program [default: the recipe's]
+    #[arg(long, value_name = "PATH", help_heading = PICTURES, value_parser = OsStringValueParser::new().try_map(utf8))]
+    pub data: Option<String>,
+
+    /// Sides of the images in pixels, such as 64 or 96x64 [default: the pictures' own where all are one size, else at most 64]
+    #[arg(long, value_name = "SIZE", help_heading = PICTURES)]
+    pub size: Option<Size>,
+
+    /// Pictures that cannot be read: fail, or skip them [default: fail where they are more than 1 %]
+    #[arg(long, value_name = "WHAT", help_heading = PICTURES)]
+    pub on_bad_file: Option<String>,
+
+    /// How long the run is to take about, by the speed that is measured before it [default: 30 where the recipe has no
+    /// length]
+    #[arg(long, value_name = "N", help_heading = LENGTH, value_parser = minutes, conflicts_with_all = ["kimg", "steps", "resume"])]
+    pub minutes: Option<f64>,
+
+    /// Length of the run in thousands of images
+    #[arg(long, value_name = "N", help_heading = LENGTH, conflicts_with = "steps", allow_negative_numbers = true)]
+    pub kimg: Option<f64>,
+
+    /// Length of the run in steps
+    #[arg(long, value_name = "N", help_heading = LENGTH, value_parser = clap::value_parser!(u64).range(1..))]
+    pub steps: Option<u64>,
+
     /// Write the generator here when training ends; .onnx or .safetensors; may be given several times
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = EXPORT)]
     pub export: Vec<PathBuf>,
 
     /// Keep the weights of an .onnx export in a .safetensors file of the same name beside it, for generators whose weights
     /// are exchanged under one graph
-    #[arg(long, requires = "export")]
+    #[arg(long, help_heading = EXPORT, requires = "export")]
     pub external_weights: bool,
 
     /// Export this checkpoint [default: best where checkpoints were evaluated, else last]
-    #[arg(long, value_name = "WHICH", value_enum, requires = "export")]
+    #[arg(long, value_name = "WHICH", help_heading = EXPORT, value_enum, requires = "export")]
     pub checkpoint: Option<Which>,
 
     /// Export a generator whose samples are all the same image, too
-    #[arg(long, requires = "export")]
+    #[arg(long, help_heading = EXPORT, requires = "export")]
     pub force: bool,
 
-    /// What to run: digits, tutorial, or a .toml file [default: digits]
-    #[arg(long, value_name = "NAME|FILE")]
-    pub recipe: Option<String>,
+    /// Type of the exported weights, f16 or f32
+    #[arg(long, value_name = "TYPE", help_heading = EXPORT)]
+    pub precision: Option<Precision>,
 
     /// Folder of the run [default: runs/<recipe>-<n>]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = RUN)]
     pub run: Option<PathBuf>,
 
     /// Go on with the run in --run from its last checkpoint; --kimg and --steps make it longer, --set may change how it
     /// learns
-    #[arg(long, requires = "run", conflicts_with_all = ["recipe", "seed", "batch"])]
+    #[arg(long, help_heading = RUN, requires = "run", conflicts_with_all = ["recipe", "seed", "batch"])]
     pub resume: bool,
 
-    /// What to learn instead of the recipe's data: mnist (inside the program), a folder with idx files, an idx file of
-    /// images, or a pack, FILE.safetensors
-    #[arg(long, value_name = "PATH", value_parser = OsStringValueParser::new().try_map(utf8))]
-    pub data: Option<String>,
+    /// Where to train
+    #[arg(long, value_name = "DEVICE", help_heading = RUN, value_enum, default_value_t)]
+    pub device: Choice,
 
-    /// Sides of the images in pixels, such as 64 or 96x64 [default: the pictures' own, or at most 64]
-    #[arg(long, value_name = "SIZE")]
-    pub size: Option<Size>,
+    /// Threads to compute with [default: all cores]
+    #[arg(long, value_name = "N", help_heading = RUN, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
 
-    /// How long the run is to take about, by the speed that is measured before it [default: 30 where the recipe has no
-    /// length]
-    #[arg(long, value_name = "N", value_parser = minutes, conflicts_with_all = ["kimg", "steps", "resume"])]
-    pub minutes: Option<f64>,
+    /// What to run: digits, fashion, pictures, pictures-conditional (images of a class that is asked for), tutorial, or a
+    /// .toml file [default: digits, or pictures where --data names others]
+    #[arg(long, value_name = "NAME|FILE", help_heading = RECIPE)]
+    pub recipe: Option<String>,
 
-    /// Length of the run in thousands of images
-    #[arg(long, value_name = "N", conflicts_with = "steps", allow_negative_numbers = true)]
-    pub kimg: Option<f64>,
-
-    /// Length of the run in steps
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub steps: Option<u64>,
+    /// Replace any value of the recipe, such as generator.width=64; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", help_heading = RECIPE, value_parser = key_value)]
+    pub set: Vec<Override>,
 
     /// Images a step
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = RECIPE)]
     pub batch: Option<u32>,
 
     /// Decides weights, order and latents: the same seed, the same generator
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    #[arg(long, value_name = "N", help_heading = RECIPE, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
 
-    /// Type of the exported weights, f16 or f32
-    #[arg(long, value_name = "TYPE")]
-    pub precision: Option<Precision>,
-
-    /// Replace any other value of the recipe, such as generator.width=64; may be given several times
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
-    pub set: Vec<Override>,
-
-    /// Threads to compute with [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-
-    /// Where to train
-    #[arg(long, value_name = "DEVICE", value_enum, default_value_t)]
-    pub device: Choice,
-
-    /// Print the recipe that would be run, and do nothing
-    #[arg(long)]
+    /// Print the recipe that would be run, with all that was chosen, and do nothing
+    #[arg(long, help_heading = RECIPE)]
     pub print_recipe: bool,
 }
+
+const PICTURES: &str = "Pictures";
+const LENGTH: &str = "Length";
+const EXPORT: &str = "Export";
+const RUN: &str = "Run";
+const RECIPE: &str = "Recipe";
 
 /// What the program does beside training.
 #[derive(Debug, Subcommand)]
@@ -110,13 +125,15 @@ pub enum Command {
 
 const EXAMPLES: &str = "\
 Examples:
+  trainer --data photos/ --export gen.onnx             your own pictures
+  trainer --data photos/ --size 96x64 --minutes 120    of this size, for two hours
+  trainer --data birds/ --recipe pictures-conditional  a folder a class: images of a class that is asked for
   trainer --export gen.onnx                            learn digits, export the generator
-  trainer --recipe tutorial --kimg 500                 another recipe, a longer run
-  trainer --run runs/digits-1 --resume                 go on where it was interrupted
-  trainer --run runs/digits-1 --export gen.safetensors export what a run has learned
+  trainer --run runs/pictures-1 --resume               go on where it was interrupted
+  trainer --run runs/pictures-1 --export gen.onnx      export what a run has learned
   trainer --print-recipe > mine.toml                   a recipe to begin with; then --recipe mine.toml
-  trainer --data letters.safetensors                   other data: see `trainer pack --help`
-  trainer evaluate gen.onnx                            how far its samples are from the data";
+  trainer pack photos/ photos.safetensors              read pictures once, into one file: see `trainer pack --help`
+  trainer evaluate gen.onnx --data photos/             how far its samples are from the pictures";
 
 /// `KEY=VALUE`, the value as TOML; a bare word is a string.
 fn key_value(text: &str) -> Result<Override, String> {
@@ -148,6 +165,7 @@ impl Args {
         put("seed", self.seed.map(|n| (n as i64).into()));
         put("export.precision", self.precision.map(|p| p.to_string().into()));
         put("data.size", self.size.map(|size| size.to_string().into()));
+        put("data.bad_files", self.on_bad_file.clone().map(toml::Value::from));
         put("data.source", self.data.clone().map(toml::Value::from));
         all
     }

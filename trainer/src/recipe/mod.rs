@@ -231,11 +231,27 @@ mod tests {
     #[test]
     fn built_in_recipes_are_valid_and_survive_a_round_trip() -> Result<()> {
         for (name, _) in BUILT_IN {
-            let recipe = Recipe::load(name, &[])?;
+            let mut draft = Draft::load(name, &[])?;
+            let open: [(&str, toml::Value); 7] = [
+                ("data.source", "mnist".into()),
+                ("generator.width", 8.into()),
+                ("discriminator.width", 8.into()),
+                ("training.batch", 8.into()),
+                ("training.kimg", 8.0.into()),
+                ("training.tick_kimg", 1.0.into()),
+                ("training.checkpoint_kimg", 1.0.into()),
+            ];
+            for (key, value) in open {
+                if draft.lacks(key) {
+                    draft.put(key, value)?;
+                }
+            }
+            let recipe = draft.finish()?;
             assert_eq!(recipe.name, name);
             assert_eq!(Recipe::parse(&recipe.to_toml()?, name, &[])?, recipe);
             let image = ImageShape { channels: 1, height: 28, width: 28 };
-            let (g, d) = recipe.networks(image)?;
+            let classes = if recipe.conditional { 10 } else { 0 };
+            let (g, d) = recipe.networks(Subject { image, classes })?;
             assert_eq!(g.output_shape(), [28, 28, 1]);
             assert_eq!(d.output_shape(), [1]);
         }
@@ -294,7 +310,7 @@ mod tests {
         assert!(penalty(-1., 1).contains("objective.penalties[0].weight is -1, allowed"));
         assert!(penalty(1., 0).contains("objective.penalties[0].every is 0, allowed"));
         assert!(error(&[("seed.x", 1.into())]).contains("seed is a single value"));
-        assert!(Recipe::load("nothing", &[]).expect_err("no such").to_string().contains("digits, tutorial"));
+        assert!(Recipe::load("nothing", &[]).expect_err("no such").to_string().contains("digits, fashion, pictures"));
     }
 
     /// What needs a discriminator that judges every image by itself is refused with one that does not, and the reason.
