@@ -181,7 +181,7 @@ typedef struct KilnRequest {
     const uint32_t *each_class;
     // KILN_CLASSES_EACH: number of classes, n.
     size_t each_class_len;
-    // KILN_CLASSES_ONE: the class.
+    // KILN_CLASSES_ONE: the class; kiln_class_named finds it by its name.
     uint32_t one_class;
     // What images go in, for image-to-image generators: one of KILN_IMAGES_*. Default: KILN_IMAGES_NONE.
     uint32_t images;
@@ -200,7 +200,8 @@ typedef struct KilnGenerator {
 
 // The shape of one image.
 typedef struct KilnImageShape {
-    // 1 for grey, 3 for red, green, blue.
+    // 1 for grey, 2 for grey and opacity (alpha), 3 for red, green, blue, 4 for these and opacity. Opacity is straight: the
+    // colours are not multiplied by it.
     uint32_t channels;
     // Rows.
     uint32_t height;
@@ -224,7 +225,7 @@ typedef struct KilnInfo {
     struct KilnImageShape image_in;
     // Elements of a latent.
     uint32_t latent_dim;
-    // Number of classes; 0 when unconditional.
+    // Number of classes; 0 when unconditional. kiln_class_name tells their names.
     uint32_t classes;
     // What the generator computes in: KILN_ELEMENT_F16 or KILN_ELEMENT_F32. Images come in whatever type is asked for.
     uint32_t precision;
@@ -301,6 +302,35 @@ KilnStatus kiln_open(const char *path, const struct KilnOptions *options, struct
 // # Safety
 // `out` must be null or point to `struct_size` writable bytes.
 KilnStatus kiln_info(struct KilnGenerator generator, struct KilnInfo *out, size_t struct_size);
+
+// Gives the name of a class, 0 to KilnInfo.classes - 1, in UTF-8; empty where classes have no names. It is what the file
+// says, at most 100 characters and none of them a control character; files may come from anybody.
+//
+// Threads: any, but one call on a handle at a time.
+// Ownership: the name belongs to the library. It stays until the next kiln_class_name in this thread, or until the thread
+// ends, whatever becomes of the generator: copy it where it is to stay longer.
+// Errors: KILN_STATUS_ARGUMENT, also where there is no such class; KILN_STATUS_HANDLE, KILN_STATUS_BUSY. `*out` is then an
+// empty text.
+//
+// # Safety
+// `out` must be null or writable.
+KilnStatus kiln_class_name(struct KilnGenerator generator,
+                           uint32_t one_class,
+                           const char **out);
+
+// Says in `*out` which class `name` means: the one of exactly this name; else the one of this name in other letters, upper
+// or lower case; else the one of this number, in decimal digits.
+//
+// Threads: any, but one call on a handle at a time.
+// Ownership: the name is no longer used after the call.
+// Errors: KILN_STATUS_ARGUMENT, also where there is no such class or several, of which kiln_error_text then lists some;
+// KILN_STATUS_HANDLE, KILN_STATUS_BUSY. `*out` is then as it was.
+//
+// # Safety
+// `name` must be null or end in NUL; `out` must be null or writable.
+KilnStatus kiln_class_named(struct KilnGenerator generator,
+                            const char *name,
+                            uint32_t *out);
 
 // Fills `out` with the images `first_index`, `first_index + 1`, ... of `seed`: [n, channels, height, width], 0 to 255.
 // `len` is the number of bytes, n x image_len with n from 1 to max_batch. Each image is the same in whatever call it is
@@ -466,6 +496,35 @@ KilnStatus kiln_open(const char *path, const struct KilnOptions *options, struct
 // # Safety
 // `out` must be null or point to `struct_size` writable bytes.
 KilnStatus kiln_info(struct KilnGenerator generator, struct KilnInfo *out, size_t struct_size);
+
+// Gives the name of a class, 0 to KilnInfo.classes - 1, in UTF-8; empty where classes have no names. It is what the file
+// says, at most 100 characters and none of them a control character; files may come from anybody.
+//
+// Threads: any, but one call on a handle at a time.
+// Ownership: the name belongs to the library. It stays until the next kiln_class_name in this thread, or until the thread
+// ends, whatever becomes of the generator: copy it where it is to stay longer.
+// Errors: KILN_STATUS_ARGUMENT, also where there is no such class; KILN_STATUS_HANDLE, KILN_STATUS_BUSY. `*out` is then an
+// empty text.
+//
+// # Safety
+// `out` must be null or writable.
+KilnStatus kiln_class_name(struct KilnGenerator generator,
+                           uint32_t one_class,
+                           const char **out);
+
+// Says in `*out` which class `name` means: the one of exactly this name; else the one of this name in other letters, upper
+// or lower case; else the one of this number, in decimal digits.
+//
+// Threads: any, but one call on a handle at a time.
+// Ownership: the name is no longer used after the call.
+// Errors: KILN_STATUS_ARGUMENT, also where there is no such class or several, of which kiln_error_text then lists some;
+// KILN_STATUS_HANDLE, KILN_STATUS_BUSY. `*out` is then as it was.
+//
+// # Safety
+// `name` must be null or end in NUL; `out` must be null or writable.
+KilnStatus kiln_class_named(struct KilnGenerator generator,
+                            const char *name,
+                            uint32_t *out);
 
 // Fills `out` with the images `first_index`, `first_index + 1`, ... of `seed`: [n, channels, height, width], 0 to 255.
 // `len` is the number of bytes, n x image_len with n from 1 to max_batch. Each image is the same in whatever call it is

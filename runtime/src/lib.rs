@@ -57,6 +57,7 @@ mod buffer;
 #[cfg(feature = "capi")]
 pub mod capi;
 mod checksums;
+mod classes;
 mod control;
 #[cfg(test)]
 mod counting;
@@ -89,6 +90,9 @@ mod wire;
 
 pub use binding::MAX_BINDINGS;
 pub use checksums::Checksums;
+pub use classes::MAX_CLASS_NAME;
+#[doc(hidden)]
+pub use classes::listed;
 pub use control::Canceller;
 pub use cuda::{MAX_GRAPHS, cuda};
 pub use engine::{EngineInfo, engine_info, environment};

@@ -11,6 +11,7 @@
 //! | `kiln.image_shape` | `channels height width` of the output `image` [N, C, H, W] |
 //! | `kiln.value_range` | `-1 1` |
 //! | `kiln.classes` | number of classes, 0 when unconditional; else there is an input `class`, int64 \[N\] |
+//! | `kiln.class_names` | all classes' names in order, one a line, of 1 to 100 characters, no control ones; may be missing |
 //! | `kiln.image_in_shape` | `channels height width` of the input `image_in` [N, C, h, w], for generators that have one |
 //! | `kiln.recipe`, `kiln.recipe_sha256` | what it was trained with, as TOML, and its hash |
 //! | `kiln.images_seen` | real images shown in training |
@@ -21,6 +22,7 @@
 //! | `kiln.self_test` | `seed=S index=I tolerance=T points=P:V,P:V,...` |
 
 use crate::checksums::Checksums;
+use crate::classes;
 use crate::graph::Element;
 use crate::self_test::SelfTest;
 use crate::text::shown;
@@ -102,7 +104,8 @@ impl FromStr for Precision {
 /// The shape of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageShape {
-    /// 1 for grey, 3 for red, green, blue.
+    /// 1 for grey, 2 for grey and opacity (alpha), 3 for red, green, blue, 4 for these and opacity. Opacity is straight: the
+    /// colours are not multiplied by it.
     pub channels: usize,
     /// Rows.
     pub height: usize,
@@ -145,6 +148,8 @@ pub struct ModelInfo {
     pub image_in: Option<ImageShape>,
     /// Number of classes; 0 when unconditional.
     pub classes: usize,
+    /// Their names, one for each class; empty where they have none.
+    pub class_names: Vec<String>,
     /// The recipe it was trained with, as TOML.
     pub recipe: String,
     /// SHA-256 of that text, in hexadecimal digits.
@@ -185,6 +190,7 @@ impl ModelInfo {
         let LatentDistribution::Normal = self.latent;
         let shape = |ImageShape { channels, height, width }| format!("{channels} {height} {width}");
         let image_in = self.image_in.map(|image| ("kiln.image_in_shape", shape(image)));
+        let names = (!self.class_names.is_empty()).then(|| (classes::NAMES, self.class_names.join("\n")));
         let checksums = self.checksums.iter().flat_map(Checksums::to_metadata);
         let always = [
             ("kiln.format", FORMAT_VERSION.to_string()),
@@ -203,7 +209,7 @@ impl ModelInfo {
             ("kiln.trainer", self.trainer.clone()),
             ("kiln.self_test", self.self_test.to_string()),
         ];
-        always.into_iter().chain(image_in).chain(checksums).collect()
+        always.into_iter().chain(names).chain(image_in).chain(checksums).collect()
     }
 
     /// Reads what [`Self::to_metadata`] wrote; `get` looks a key up.
@@ -245,6 +251,8 @@ impl ModelInfo {
         };
         let image = shape("kiln.image_shape", text("kiln.image_shape")?)?;
         let image_in = get("kiln.image_in_shape").map(|value| shape("kiln.image_in_shape", value)).transpose()?;
+        let classes = number("kiln.classes", 0, MAX_CLASSES)?;
+        let class_names = get(classes::NAMES).map_or(Ok(Vec::new()), |names| classes::read(&names, classes));
         let images_seen = text("kiln.images_seen")?;
         let (recipe, recipe_sha256) = (text("kiln.recipe")?, text("kiln.recipe_sha256")?);
         if !recipe_sha256.is_empty() && recipe_sha256 != sha256(&recipe) {
@@ -256,7 +264,8 @@ impl ModelInfo {
             latent: LatentDistribution::Normal,
             image,
             image_in,
-            classes: number("kiln.classes", 0, MAX_CLASSES)?,
+            classes,
+            class_names: class_names.or_else(|e| fail(classes::NAMES, e))?,
             recipe,
             recipe_sha256,
             images_seen: images_seen
@@ -287,6 +296,7 @@ pub(crate) fn plain(latent: usize, len: usize) -> ModelInfo {
         image: ImageShape { channels: 1, height: 1, width: len },
         image_in: None,
         classes: 0,
+        class_names: Vec::new(),
         recipe: String::new(),
         recipe_sha256: String::new(),
         images_seen: 0,
@@ -312,7 +322,8 @@ mod tests {
             latent: LatentDistribution::Normal,
             image: ImageShape { channels: 1, height: 28, width: 28 },
             image_in: Some(ImageShape { channels: 3, height: 7, width: 14 }),
-            classes: 0,
+            classes: 3,
+            class_names: ["cat", "red fox", "Übung"].map(String::from).into(),
             recipe: "name = \"x\"\n".into(),
             recipe_sha256: sha256("name = \"x\"\n"),
             images_seen: 200_000,
@@ -346,7 +357,9 @@ mod tests {
         assert_eq!(read(&[("kiln.image_in_shape", None)]).map(|info| info.image_in), Ok(None));
         let none = [("kiln.graph_crc32c", None), ("kiln.weights_crc32c", None)];
         assert_eq!(read(&none).map(|info| info.checksums), Ok(None));
-        for (key, _) in info().to_metadata().into_iter().filter(|(key, _)| *key != "kiln.image_in_shape") {
+        assert_eq!(read(&[("kiln.class_names", None)]).map(|info| info.class_names), Ok(Vec::new()));
+        let may_be_missing = ["kiln.image_in_shape", "kiln.class_names"];
+        for (key, _) in info().to_metadata().into_iter().filter(|(key, _)| !may_be_missing.contains(key)) {
             let error = read(&[(key, None)]).expect_err("missing");
             assert_eq!(error.key, key);
             assert!(error.what.contains("missing"), "{error}");
@@ -369,6 +382,14 @@ mod tests {
             ("kiln.classes", "1048577"),
             ("kiln.value_range", "0 1"),
             ("kiln.classes", "-1"),
+            ("kiln.classes", "2"),
+            ("kiln.classes", "0"),
+            ("kiln.class_names", ""),
+            ("kiln.class_names", "a\nb"),
+            ("kiln.class_names", "a\nb\nc\nd"),
+            ("kiln.class_names", "a\n\nc"),
+            ("kiln.class_names", "a\nb\r\nc"),
+            ("kiln.class_names", "a\nb\nc\0"),
             ("kiln.images_seen", "many"),
             ("kiln.recipe", "name = \"y\"\n"),
             ("kiln.recipe_sha256", "00"),
@@ -383,13 +404,14 @@ mod tests {
             ("kiln.self_test", "seed=0 index=0 tolerance=0.1 points="),
         ] {
             let found = read(&[(key, Some(value))]).expect_err(value).key;
-            assert!(found == key || (key, found) == ("kiln.recipe", "kiln.recipe_sha256"), "{key}: {found}");
+            let of_two = [("kiln.recipe", "kiln.recipe_sha256"), ("kiln.classes", "kiln.class_names")];
+            assert!(found == key || of_two.contains(&(key, found)), "{key}: {found}");
         }
     }
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in ".{0,80}", position in 0usize..16) {
+        fn no_text_makes_it_panic(text in ".{0,80}", position in 0usize..17) {
             let (key, _) = info().to_metadata()[position];
             let _ = read(&[(key, Some(&text))]);
         }

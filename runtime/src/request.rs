@@ -94,8 +94,8 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// All images of this class, for conditional generators. Without it, the class of an image of a seed is its index modulo
-    /// the number of classes, and that of every other image is 0.
+    /// All images of this class, for conditional generators; [`ModelInfo::class_named`] finds one by its name. Without it, the
+    /// class of an image of a seed is its index modulo the number of classes, and that of every other image is 0.
     pub fn class(mut self, class: u32) -> Self {
         self.classes = Classes::One(class);
         self

@@ -6,6 +6,7 @@ mod c_calls;
 use c_calls::*;
 use runtime::Request;
 use runtime::capi::*;
+use std::ffi::{CStr, CString};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -40,6 +41,10 @@ fn wrong_handles_are_errors() {
             fails(kiln_clone(handle, &mut generator), KilnStatus::Handle, words);
             fails(kiln_info(handle, (&raw mut found).cast(), 80), KilnStatus::Handle, words);
             fails(kiln_swap_weights(handle, fixture("trivial.onnx").as_ptr()), KilnStatus::Handle, words);
+            let (mut text, mut class) = (null(), 7);
+            fails(kiln_class_name(handle, 0, &mut text), KilnStatus::Handle, words);
+            fails(kiln_class_named(handle, c"cat".as_ptr(), &mut class), KilnStatus::Handle, words);
+            assert!(CStr::from_ptr(text).is_empty() && class == 7);
         }
     }
     let (mut out, mut ready) = ([0u8], true);
@@ -100,6 +105,11 @@ fn wrong_pointers_and_lengths_are_errors() {
             Argument,
             "element is 3, allowed are KILN_ELEMENT_U8 (0)",
         );
+        fails(kiln_class_name(generator, 0, null_mut()), Argument, "out is null");
+        fails(kiln_class_name(generator, 0, odd.cast()), Argument, "multiple of 8");
+        fails(kiln_class_named(generator, null(), memory.as_mut_ptr().cast()), Argument, "name is null");
+        fails(kiln_class_named(generator, c"0".as_ptr(), null_mut()), Argument, "out is null");
+        fails(kiln_class_named(generator, c"0".as_ptr(), odd.cast()), Argument, "multiple of 4");
         fails(kiln_stream_open(generator, null(), 1, &mut frames), Argument, "request is null");
         fails(kiln_stream_open(generator, &plain, 1, null_mut()), Argument, "out is null");
         fails(kiln_stream_open(generator, &plain, 0, &mut frames), Argument, "1 to 64");
@@ -176,6 +186,41 @@ fn wrong_values_are_errors_that_say_what_is_allowed() {
     }
     ok(draw(generator, &request(), &mut out));
     ok(kiln_close(generator));
+}
+
+#[test]
+fn classes_that_are_not_there_are_errors_that_say_which_are() {
+    let _turn = turn();
+    use KilnStatus::Argument;
+    let (sprites, digits, plain) = (opened("sprites-f16.onnx"), opened("conditional.onnx"), opened("trivial.onnx"));
+    let named = |generator, text: &CStr, words: &str| {
+        let mut class = 7;
+        // SAFETY: ends in NUL, and alive.
+        fails(unsafe { kiln_class_named(generator, text.as_ptr(), &mut class) }, Argument, words);
+        assert_eq!(class, 7, "nothing is written");
+    };
+    named(sprites, c"dog", "no class is called \"dog\", allowed are numbers and names: 0 cat, 1 red fox, 2 L");
+    named(sprites, c"", "no class is called \"\"");
+    named(sprites, c"3", "class 3 is asked for, allowed is 0 to 2");
+    named(sprites, c"\xff\xfecat", "name is \"\u{fffd}\u{fffd}cat\", allowed is UTF-8");
+    named(sprites, c"\x1b[2J\x0a", "no class is called \"\\u{1b}[2J\\n\"");
+    named(sprites, &CString::new("x".repeat(3_000_000)).expect("no NUL"), "(2999920 more)");
+    named(sprites, &CString::new(vec![0x80; 3_000_000]).expect("no NUL"), "allowed is UTF-8");
+    named(digits, c"cat", "no names; allowed is 0 to 9");
+    named(plain, c"cat", "unconditional");
+    for (generator, class, words) in [
+        (sprites, 3, "class 3 is asked for, allowed is 0 to 2"),
+        (sprites, u32::MAX, "allowed is 0 to 2"),
+        (digits, 10, "allowed is 0 to 9"),
+        (plain, 0, "unconditional"),
+    ] {
+        let mut text = null();
+        // SAFETY: alive.
+        fails(unsafe { kiln_class_name(generator, class, &mut text) }, Argument, words);
+        // SAFETY: never null.
+        assert!(unsafe { CStr::from_ptr(text) }.is_empty());
+    }
+    [sprites, digits, plain].into_iter().for_each(|generator| ok(kiln_close(generator)));
 }
 
 #[test]

@@ -133,6 +133,47 @@ fn classes_images_and_swapped_weights_give_what_the_crate_gives() {
 }
 
 #[test]
+fn classes_have_names() {
+    let _turn = turn();
+    let generator = opened("sprites-f16.onnx");
+    let named = |text: &CStr| {
+        let mut class = 99;
+        // SAFETY: ends in NUL, and alive.
+        ok(unsafe { kiln_class_named(generator, text.as_ptr(), &mut class) });
+        class
+    };
+    let name = |generator: KilnGenerator, class: u32| {
+        let mut text = std::ptr::null();
+        // SAFETY: alive.
+        ok(unsafe { kiln_class_name(generator, class, &mut text) });
+        text
+    };
+    // SAFETY: the name stays until the next one in this thread.
+    let owned = |text: *const std::ffi::c_char| unsafe { CStr::from_ptr(text) }.to_str().expect("UTF-8").to_owned();
+    for (class, text) in [(0, "cat"), (1, "red fox"), (2, "Löwe")] {
+        assert_eq!(owned(name(generator, class)), text);
+        assert_eq!(named(&CString::new(text).expect("no NUL")), class);
+    }
+    assert_eq!([c"CAT", c"2"].map(named), [0, 2]);
+    // What is drawn of it is of that class.
+    let mut out = vec![0u8; info(generator).image_len];
+    let one_class = named(c"Red Fox");
+    ok(draw(generator, &KilnRequest { classes: KILN_CLASSES_ONE, one_class, ..request() }, &mut out));
+    assert_eq!(out, expected::<u8>("sprites-f16.onnx", &Request::seed(0).class(1), 1));
+
+    // A name is its thread's, and stays when the generator is closed and errors come.
+    let last = name(generator, 1);
+    std::thread::spawn(move || assert_eq!(owned(name(generator, 0)), "cat")).join().expect("ends");
+    ok(kiln_close(generator));
+    fails(kiln_close(generator), KilnStatus::Handle, "closed");
+    assert_eq!(owned(last), "red fox");
+
+    let unnamed = opened("conditional.onnx");
+    assert_eq!(owned(name(unnamed, 9)), "");
+    ok(kiln_close(unnamed));
+}
+
+#[test]
 fn streams_give_the_frames_that_the_crate_gives() {
     let _turn = turn();
     let name = "dcgan-f16.onnx";

@@ -10,6 +10,19 @@ fn sample(folder: &Path, arguments: &[&str]) -> Output {
     command.current_dir(folder).args(arguments).output().expect("starts")
 }
 
+/// A picture's kind, width and bytes.
+fn picture(path: &Path) -> (png::ColorType, usize, Vec<u8>) {
+    let file = std::io::BufReader::new(std::fs::File::open(path).expect("opens"));
+    let mut reader = png::Decoder::new(file).read_info().expect("a picture");
+    let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
+    let frame = reader.next_frame(&mut pixels).expect("decodes");
+    (frame.color_type, frame.width as usize, pixels)
+}
+
+fn fixture(name: &str) -> String {
+    format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
 fn said(output: &Output) -> String {
     [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat()
 }
@@ -24,11 +37,8 @@ fn it_writes_grids_and_raw_images() {
     assert_eq!(raw.len(), 10 * 3 * 20 * 12);
 
     // 4 columns and 3 rows of 12 x 20 pixels in colour; the second image of the second row is number 5.
-    let file = std::io::BufReader::new(std::fs::File::open(folder.path().join("out.png")).expect("opens"));
-    let mut reader = png::Decoder::new(file).read_info().expect("a picture");
-    let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
-    let frame = reader.next_frame(&mut pixels).expect("decodes");
-    assert_eq!((frame.width, frame.height), (4 * 14 + 2, 3 * 22 + 2));
+    let (_, across, pixels) = picture(&folder.path().join("out.png"));
+    assert_eq!((across, pixels.len()), (4 * 14 + 2, 58 * (3 * 22 + 2) * 3));
     let (x, y) = (14 + 2 + 3, 22 + 2 + 6);
     for c in 0..3 {
         assert_eq!(pixels[(y * 58 + x) * 3 + c], raw[((5 * 3 + c) * 20 + 6) * 12 + 3]);
@@ -38,6 +48,84 @@ fn it_writes_grids_and_raw_images() {
     assert!(output.status.success(), "{}", said(&output));
     assert!(std::fs::read(folder.path().join("one.raw")).expect("reads") == raw, "the batch changes the images");
     assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 3, "no temporary file is left");
+}
+
+#[test]
+fn pictures_keep_opacity_and_nothing_lies_between_the_images() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, kind, channels, height, width) in [
+        ("trivial.onnx", png::ColorType::Grayscale, 1, 1, 1),
+        ("grey-opacity.onnx", png::ColorType::GrayscaleAlpha, 2, 2, 3),
+        ("dcgan-f16.onnx", png::ColorType::Rgb, 3, 20, 12),
+        ("sprites-f16.onnx", png::ColorType::Rgba, 4, 49, 22),
+    ] {
+        let (model, options) =
+            (fixture(name), ["--count", "6", "--columns", "3", "--first-index", "9", "--batch", "4"]);
+        let arguments =
+            [&[model.as_str()][..], &options, &["--grid", "out.png", "--out", "a/b", "--raw", "out.raw"]].concat();
+        let output = sample(folder.path(), &arguments);
+        assert!(output.status.success(), "{}", said(&output));
+        let raw = std::fs::read(folder.path().join("out.raw")).expect("reads");
+        let (found, across, pixels) = picture(&folder.path().join("out.png"));
+        assert_eq!((found, across), (kind, 3 * (width + 2) + 2), "{name}");
+        assert_eq!(pixels.len(), across * (2 * (height + 2) + 2) * channels);
+        for (at, pixel) in pixels.chunks_exact(channels).enumerate() {
+            let (x, y) = (at % across, at / across);
+            let (column, left, row, top) = (x / (width + 2), x % (width + 2), y / (height + 2), y % (height + 2));
+            let expected: Vec<u8> = match left >= 2 && top >= 2 {
+                true => (0..channels)
+                    .map(|c| raw[(((row * 3 + column) * channels + c) * height + top - 2) * width + left - 2])
+                    .collect(),
+                // Black, or, where there is opacity, nothing.
+                false => vec![0; channels],
+            };
+            assert_eq!(pixel, expected, "{name}: {x}, {y}");
+        }
+        // The same, each by itself, named by their indices.
+        for i in 0..6 {
+            let (found, across, pixels) = picture(&folder.path().join(format!("a/b/{:06}.png", 9 + i)));
+            assert_eq!((found, across, pixels.len()), (kind, width, channels * height * width));
+            let image = &raw[i * pixels.len()..][..pixels.len()];
+            let of = |at: usize| image[at % channels * height * width + at / channels];
+            assert!(pixels.iter().enumerate().all(|(at, &value)| value == of(at)), "{name}: image {i}");
+        }
+        assert_eq!(std::fs::read_dir(folder.path().join("a/b")).expect("lists").count(), 6);
+    }
+    let output = sample(folder.path(), &["MODEL", "--out", "out.png/x"]);
+    assert!(output.status.code() == Some(1) && said(&output).contains("the folder out.png/x"), "{}", said(&output));
+}
+
+#[test]
+fn a_class_has_a_name_and_a_number() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let draw = |class: &str| {
+        let output = sample(
+            folder.path(),
+            &[&fixture("sprites-f16.onnx"), "--class", class, "--raw", "out.raw", "--count", "2"],
+        );
+        assert!(output.status.success(), "{class}: {}", said(&output));
+        std::fs::read(folder.path().join("out.raw")).expect("reads")
+    };
+    let [cats, foxes, lions] = ["0", "1", "2"].map(draw);
+    assert!(cats != foxes && foxes != lions && lions != cats);
+    assert!(draw("cat") == cats && draw("Red Fox") == foxes && draw("löwe") == lions);
+    let refused = |model: &str, class: &str, words: &str| {
+        let output = sample(folder.path(), &[&fixture(model), "--class", class, "--raw", "no.raw"]);
+        assert!(output.status.code() == Some(1) && said(&output).contains(words), "{}", said(&output));
+    };
+    let list = "no class is called \"fox\", allowed are numbers and names: 1 red fox, 0 cat, 2 Löwe\n";
+    refused("sprites-f16.onnx", "fox", list);
+    refused("sprites-f16.onnx", "3", "class 3 is asked for, allowed is 0 to 2");
+    refused("conditional.onnx", "cat", "the classes have no names; allowed is 0 to 9");
+    refused("trivial.onnx", "cat", "a class is asked for, but the generator is unconditional");
+    let output = sample(folder.path(), &[&fixture("sprites-f16.onnx"), "--info"]);
+    let words = said(&output);
+    assert!(
+        output.status.success() && words.contains("classes    3\n           0 cat, 1 red fox, 2 Löwe\n"),
+        "{words}"
+    );
+    let words = said(&sample(folder.path(), &[&fixture("conditional.onnx"), "--info"]));
+    assert!(words.contains("classes    10\ndata "), "{words}");
 }
 
 #[test]
@@ -135,6 +223,29 @@ fn images_are_made_from_a_picture() {
 }
 
 #[test]
+fn a_picture_with_or_without_opacity_begins_an_image_with_opacity() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = fixture("image-to-image-opacity.onnx");
+    let pixels: Vec<u8> = (0..24).map(|i| i * 10).collect();
+    for (kind, channels) in [(png::ColorType::Rgba, 4), (png::ColorType::Rgb, 3)] {
+        let data: Vec<u8> = pixels.chunks_exact(4).flat_map(|pixel| &pixel[..channels]).copied().collect();
+        let file = std::fs::File::create(folder.path().join("in.png")).expect("creates");
+        let mut encoder = png::Encoder::new(file, 3, 2);
+        encoder.set_color(kind);
+        encoder.write_header().expect("writes").write_image_data(&data).expect("writes");
+        let arguments = [&model, "--seed", "7", "--count", "5", "--raw", "out.raw", "--input", "in.png"];
+        let output = sample(folder.path(), &arguments);
+        assert!(output.status.success(), "{}", said(&output));
+        let of = |c: usize| pixels.iter().skip(c).step_by(4).map(move |&v| if c < channels { v } else { 255 });
+        let image: Vec<u8> = (0..4).flat_map(of).collect();
+        let mut generator = runtime::Generator::open(&model, &runtime::Options::default()).expect("opens");
+        let mut expected = [0u8; 5 * 24];
+        generator.draw(&runtime::Request::seed(7).image_bytes(&image), &mut expected).expect("draws");
+        assert_eq!(std::fs::read(folder.path().join("out.raw")).expect("reads"), expected, "{kind:?}");
+    }
+}
+
+#[test]
 fn walks_truncation_and_a_fast_start_are_options() {
     let folder = tempfile::tempdir().expect("a folder");
     let draw = |options: &[&str]| {
@@ -155,13 +266,13 @@ fn walks_truncation_and_a_fast_start_are_options() {
 fn mistakes_end_with_a_line_and_the_right_code() {
     let folder = tempfile::tempdir().expect("a folder");
     for (arguments, code, words) in [
-        (&["MODEL"][..], 2, "--grid FILE"),
+        (&["MODEL"][..], 2, "--grid FILE, --out DIR"),
         (&[], 2, "MODEL"),
         (&["MODEL", "--grid", "x.png", "--count", "0"], 2, "--count"),
         (&["MODEL", "--grid", "x.png", "--provider", "tpu"], 2, "auto, cpu and cuda"),
         (&["MODEL", "--grid", "x.png", "--walk", "0"], 2, "--walk"),
         (&["MODEL", "--grid", "x.png", "--truncation", "0"], 1, "truncation"),
-        (&["MODEL", "--grid", "x.png", "--class", "1"], 1, "unconditional"),
+        (&["MODEL", "--grid", "x.png", "--class", "1"], 1, "a class is asked for, but the generator is unconditional"),
         (&["MODEL", "--grid", "x.png", "--weights", "no.safetensors"], 1, "no.safetensors"),
         (&["nothing.onnx", "--info"], 1, "nothing.onnx"),
         (&["MODEL", "--info", "--batch", "0"], 1, "max_batch"),

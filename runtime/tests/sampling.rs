@@ -11,7 +11,7 @@ fn draw<T: Pixel>(generator: &mut Generator, seed: u64, first: u64, n: usize) ->
 }
 
 /// The fixtures that open.
-const GENERATORS: [&str; 9] = [
+const GENERATORS: [&str; 13] = [
     "trivial.onnx",
     "dcgan-f16.onnx",
     "dcgan-f32.onnx",
@@ -20,12 +20,17 @@ const GENERATORS: [&str; 9] = [
     "conditional.onnx",
     "image-to-image.onnx",
     "conditional-image-to-image.onnx",
+    "grey-opacity.onnx",
+    "image-to-image-opacity.onnx",
+    "sprites-f16.onnx",
+    "sprites-f32.onnx",
     "../../../models/digits/gen.onnx",
 ];
 
 /// One image is the same bits in whatever batch, order and number of threads it is drawn.
-fn independent<T: Pixel + PartialEq>(model: &str, start: Start) {
-    let options = |threads: usize, max_batch: usize| Options { start, threads, max_batch, ..Options::default() };
+fn independent<T: Pixel + PartialEq>(model: &str, start: Start, rewrite: Option<bool>) {
+    let options =
+        |threads: usize, max_batch: usize| Options { start, threads, max_batch, rewrite, ..Options::default() };
     let mut reference = open(model, &options(1, 100));
     let (len, given) = (reference.info().image.len(), reference.info().image_in.map_or(0, |image| image.len()));
     let image: Vec<f32> = (0..given).map(|i| (i as f32).sin()).collect();
@@ -40,7 +45,7 @@ fn independent<T: Pixel + PartialEq>(model: &str, start: Start) {
             for first in (0..100 - batch).rev().step_by(17) {
                 let part = draw(&mut generator, first as u64, batch);
                 let same = part == whole[first * len..][..batch * len];
-                assert!(same, "{model}: batch {batch} at {first}, {threads} threads, {start:?}");
+                assert!(same, "{model}: batch {batch} at {first}, {threads} threads, {start:?}, {rewrite:?}");
             }
         }
     }
@@ -50,9 +55,38 @@ fn independent<T: Pixel + PartialEq>(model: &str, start: Start) {
 fn images_do_not_depend_on_batch_order_or_threads() {
     for model in GENERATORS {
         for start in [Start::Steady, Start::Fast] {
-            independent::<u8>(model, start);
-            independent::<f32>(model, start);
-            independent::<f16>(model, start);
+            independent::<u8>(model, start, None);
+            independent::<f32>(model, start, None);
+            independent::<f16>(model, start, None);
+        }
+    }
+}
+
+#[test]
+fn images_do_not_depend_on_them_either_where_layers_are_rewritten() {
+    for model in ["dcgan-f16.onnx", "dcgan-f32.onnx", "sprites-f16.onnx", "sprites-f32.onnx"] {
+        for start in [Start::Steady, Start::Fast] {
+            independent::<f32>(model, start, Some(true));
+        }
+    }
+}
+
+#[test]
+fn every_way_to_compute_sides_that_are_cut_makes_the_same_images() {
+    for (model, tolerance) in [("sprites-f16.onnx", 4e-3), ("sprites-f32.onnx", 3e-4)] {
+        let request = Request::seed(3);
+        let images = |start, rewrite| -> Vec<f32> {
+            let mut generator = open(model, &Options { start, rewrite, ..Options::default() });
+            assert!(rewrite.is_none_or(|rewrite| generator.is_rewritten() == rewrite));
+            common::draw(&mut generator, &request, 9)
+        };
+        let plain = images(Start::Steady, Some(false));
+        assert_eq!(plain.len(), 9 * 4 * 49 * 22);
+        assert!(plain.iter().any(|x| *x < -0.2) && plain.iter().any(|x| *x > 0.2), "images are not flat");
+        for (start, rewrite) in [(Start::Steady, Some(true)), (Start::Fast, Some(false)), (Start::Fast, Some(true))] {
+            let other = images(start, rewrite);
+            let far = plain.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0., f32::max);
+            assert!(far <= tolerance, "{model}, {start:?}, {rewrite:?}: {far}");
         }
     }
 }

@@ -12,7 +12,8 @@ use crate::options::Options;
 use crate::pixels::Pixel;
 use crate::request::Request;
 use half::f16;
-use std::ffi::{c_char, c_void};
+use std::cell::RefCell;
+use std::ffi::{CString, c_char, c_void};
 
 /// Opens the generator file at `path` and gives its handle. The first call in a process loads ONNX Runtime.
 ///
@@ -64,6 +65,79 @@ pub unsafe extern "C" fn kiln_info(generator: KilnGenerator, out: *mut KilnInfo,
         let info = GENERATORS.with(generator.id, |generator| Ok(convert::info(generator)))?;
         // SAFETY: the caller's promise.
         unsafe { versions::write(out, struct_size, info) }
+    })
+}
+
+thread_local! {
+    /// The name that was last given.
+    static NAME: RefCell<CString> = RefCell::default();
+}
+
+/// Gives the name of a class, 0 to KilnInfo.classes - 1, in UTF-8; empty where classes have no names. It is what the file
+/// says, at most 100 characters and none of them a control character; files may come from anybody.
+///
+/// Threads: any, but one call on a handle at a time.
+/// Ownership: the name belongs to the library. It stays until the next kiln_class_name in this thread, or until the thread
+/// ends, whatever becomes of the generator: copy it where it is to stay longer.
+/// Errors: KILN_STATUS_ARGUMENT, also where there is no such class; KILN_STATUS_HANDLE, KILN_STATUS_BUSY. `*out` is then an
+/// empty text.
+///
+/// # Safety
+/// `out` must be null or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kiln_class_name(
+    generator: KilnGenerator,
+    one_class: u32,
+    out: *mut *const c_char,
+) -> KilnStatus {
+    guard(|| {
+        let out = memory::place("out", out)?;
+        // SAFETY: writable, as the caller promises.
+        unsafe { out.write(c"".as_ptr()) };
+        let name = GENERATORS.with(generator.id, |generator| {
+            let info = generator.info();
+            match (info.classes, info.class_names.get(one_class as usize)) {
+                (0, _) => {
+                    Err(Failure::argument("the name of a class is asked for, but the generator is unconditional"))
+                }
+                (classes, _) if one_class as usize >= classes => {
+                    Err(Failure::argument(format!("class {one_class} is asked for, allowed is 0 to {}", classes - 1)))
+                }
+                // Names hold no NUL, which is a control character.
+                (_, name) => Ok(name.and_then(|name| CString::new(name.as_str()).ok()).unwrap_or_default()),
+            }
+        })?;
+        // It fails while the thread ends, when nobody is left to read the name.
+        let kept = NAME.try_with(|last| {
+            last.replace(name);
+            last.borrow().as_ptr()
+        });
+        // SAFETY: as above.
+        unsafe { out.write(kept.unwrap_or(c"".as_ptr())) };
+        Ok(())
+    })
+}
+
+/// Says in `*out` which class `name` means: the one of exactly this name; else the one of this name in other letters, upper
+/// or lower case; else the one of this number, in decimal digits.
+///
+/// Threads: any, but one call on a handle at a time.
+/// Ownership: the name is no longer used after the call.
+/// Errors: KILN_STATUS_ARGUMENT, also where there is no such class or several, of which kiln_error_text then lists some;
+/// KILN_STATUS_HANDLE, KILN_STATUS_BUSY. `*out` is then as it was.
+///
+/// # Safety
+/// `name` must be null or end in NUL; `out` must be null or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kiln_class_named(generator: KilnGenerator, name: *const c_char, out: *mut u32) -> KilnStatus {
+    guard(|| {
+        let out = memory::place("out", out)?;
+        // SAFETY: the caller's promise.
+        let name = unsafe { memory::text("name", name) }?;
+        let class = GENERATORS.with(generator.id, |generator| Ok(generator.info().class_named(name)?))?;
+        // SAFETY: writable, as the caller promises.
+        unsafe { out.write(class) };
+        Ok(())
     })
 }
 

@@ -1,6 +1,7 @@
 //! Pointers that come from C, checked as far as they can be.
 
 use super::status::Failure;
+use crate::text::shown;
 use std::ffi::{CStr, c_char};
 use std::path::Path;
 use std::ptr::NonNull;
@@ -70,6 +71,21 @@ pub(super) unsafe fn path<'a>(name: &str, pointer: *const c_char) -> Result<&'a 
         Ok(text) => Ok(Path::new(text)),
         Err(_) => Err(Failure::argument(format!("{name} is {text:?}, allowed is UTF-8"))),
     }
+}
+
+/// A text in UTF-8 that ends in NUL.
+///
+/// # Safety
+/// If it is not null, the pointer must point to bytes of which one is NUL, and that stay as they are while the text lives.
+pub(super) unsafe fn text<'a>(name: &str, pointer: *const c_char) -> Result<&'a str, Failure> {
+    let pointer = check(name, pointer, 1)?;
+    // SAFETY: not null; the rest is the caller's promise.
+    let text = unsafe { CStr::from_ptr(pointer.as_ptr()) };
+    let bytes = text.to_bytes();
+    text.to_str().map_err(|_| {
+        let seen = shown(&String::from_utf8_lossy(bytes));
+        Failure::argument(format!("{name} is {seen}, allowed is UTF-8"))
+    })
 }
 
 /// Refuses memory to be written that holds some of what is read meanwhile.

@@ -73,7 +73,8 @@ pub struct KilnOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct KilnImageShape {
-    /// 1 for grey, 3 for red, green, blue.
+    /// 1 for grey, 2 for grey and opacity (alpha), 3 for red, green, blue, 4 for these and opacity. Opacity is straight: the
+    /// colours are not multiplied by it.
     pub channels: u32,
     /// Rows.
     pub height: u32,
@@ -99,7 +100,7 @@ pub struct KilnInfo {
     pub image_in: KilnImageShape,
     /// Elements of a latent.
     pub latent_dim: u32,
-    /// Number of classes; 0 when unconditional.
+    /// Number of classes; 0 when unconditional. kiln_class_name tells their names.
     pub classes: u32,
     /// What the generator computes in: KILN_ELEMENT_F16 or KILN_ELEMENT_F32. Images come in whatever type is asked for.
     pub precision: u32,
@@ -139,7 +140,7 @@ pub struct KilnRequest {
     pub each_class: *const u32,
     /// KILN_CLASSES_EACH: number of classes, n.
     pub each_class_len: usize,
-    /// KILN_CLASSES_ONE: the class.
+    /// KILN_CLASSES_ONE: the class; kiln_class_named finds it by its name.
     pub one_class: u32,
     /// What images go in, for image-to-image generators: one of KILN_IMAGES_*. Default: KILN_IMAGES_NONE.
     pub images: u32,

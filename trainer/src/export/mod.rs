@@ -292,6 +292,7 @@ fn describe(network: &Network, precision: Precision, origin: &Origin) -> Result<
         image: image_of(network.output_shape())?,
         image_in,
         classes,
+        class_names: Vec::new(),
         recipe: origin.recipe.clone(),
         recipe_sha256: files::sha256(origin.recipe.as_bytes()),
         images_seen: origin.images_seen,

@@ -1,5 +1,6 @@
 //! Many images as one picture.
 
+use crate::picture;
 use crate::unfinished::Unfinished;
 use runtime::ImageShape;
 use std::path::Path;
@@ -54,12 +55,7 @@ impl Size {
 impl<'a> Grid<'a> {
     /// An empty picture of `count` images, to be written to `path`; as square as it gets unless `columns` says how wide.
     pub fn new(path: &'a Path, shape: ImageShape, count: u64, columns: Option<u64>) -> Result<Self, String> {
-        let color = match shape.channels {
-            1 => png::ColorType::Grayscale,
-            3 => png::ColorType::Rgb,
-            4 => png::ColorType::Rgba,
-            other => return Err(format!("images of {other} channels make no picture; use --raw")),
-        };
+        let color = picture::color(shape.channels)?;
         let size = Size::of(shape, count, columns).ok_or_else(|| {
             let ImageShape { channels, height, width } = shape;
             format!(
@@ -67,6 +63,7 @@ impl<'a> Grid<'a> {
                  bytes; lower it, or use --raw"
             )
         })?;
+        // What lies between the images is black, or, where there is opacity, nothing.
         let pixels = vec![0; size.bytes];
         Ok(Self { file: Unfinished::create(path)?, shape, size, color, pixels })
     }
@@ -84,11 +81,7 @@ impl<'a> Grid<'a> {
 
     /// Writes the picture, and says where.
     pub fn save(mut self) -> Result<String, Box<dyn std::error::Error>> {
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, self.size.width, self.size.height);
-        encoder.set_color(self.color);
-        encoder.set_depth(png::BitDepth::Eight);
-        encoder.write_header()?.write_image_data(&self.pixels)?;
+        let bytes = picture::encoded((self.size.width, self.size.height), self.color, &self.pixels)?;
         self.file.write(&bytes)?;
         Ok(self.file.finish()?)
     }

@@ -89,7 +89,40 @@ mod tests {
         reads(ColorType::Rgb, eight, &[1, 2, 3, 4, 5, 6], 4, &[1, 4, 2, 5, 3, 6, 255, 255]);
         reads(ColorType::Rgba, eight, &[1, 2, 3, 255, 4, 5, 6, 255], 3, &[1, 4, 2, 5, 3, 6]);
         reads(ColorType::Rgba, eight, &[1, 2, 3, 0, 4, 5, 6, 7], 4, &[1, 4, 2, 5, 3, 6, 0, 7]);
+        reads(ColorType::GrayscaleAlpha, eight, &[1, 0, 2, 7], 2, &[1, 2, 0, 7]);
+        reads(
+            ColorType::Rgba,
+            sixteen,
+            &[1, 9, 2, 9, 3, 9, 0, 9, 4, 9, 5, 9, 6, 9, 7, 9],
+            4,
+            &[1, 4, 2, 5, 3, 6, 0, 7],
+        );
         reads(ColorType::Indexed, eight, &[1, 0], 3, &[1, 9, 2, 8, 3, 7]);
+        reads(ColorType::Indexed, eight, &[1, 0], 4, &[1, 9, 2, 8, 3, 7, 255, 255]);
+    }
+
+    #[test]
+    fn what_a_palette_or_one_colour_lets_through_is_opacity() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("in.png");
+        let write = |color, through: &[u8], data: &[u8]| {
+            let mut encoder = png::Encoder::new(File::create(&path).expect("creates"), 2, 1);
+            encoder.set_color(color);
+            encoder.set_depth(BitDepth::Eight);
+            if color == ColorType::Indexed {
+                encoder.set_palette(&[9, 8, 7, 1, 2, 3][..]);
+            }
+            encoder.set_trns(through.to_vec());
+            encoder.write_header().expect("writes").write_image_data(data).expect("writes");
+        };
+        let shape = |channels| ImageShape { channels, height: 1, width: 2 };
+        write(ColorType::Indexed, &[40], &[1, 0]);
+        assert_eq!(read(&path, shape(4)).as_deref(), Ok(&[1, 9, 2, 8, 3, 7, 255, 40][..]));
+        assert!(read(&path, shape(3)).expect_err("has opacity").contains("not opaque"));
+        write(ColorType::Rgb, &[0, 4, 0, 5, 0, 6], &[1, 2, 3, 4, 5, 6]);
+        assert_eq!(read(&path, shape(4)).as_deref(), Ok(&[1, 4, 2, 5, 3, 6, 255, 0][..]));
+        write(ColorType::Grayscale, &[0, 1], &[1, 2]);
+        assert_eq!(read(&path, shape(2)).as_deref(), Ok(&[1, 2, 0, 255][..]));
     }
 
     #[test]
@@ -104,6 +137,8 @@ mod tests {
         refuses(ColorType::Grayscale, &[1, 2], (1, 2, 2), &["is 2 x 1 pixels, grey", "begins with 2 x 2, grey"]);
         refuses(ColorType::Rgb, &[0; 6], (1, 1, 2), &["2 x 1 pixels, in colour", "begins with 2 x 1, grey"]);
         refuses(ColorType::Rgba, &[0; 8], (3, 1, 2), &["in colour with opacity", "not opaque"]);
+        refuses(ColorType::Rgba, &[255; 8], (2, 1, 2), &["in colour with opacity", "2 x 1, grey with opacity"]);
+        refuses(ColorType::GrayscaleAlpha, &[1, 255, 2, 254], (1, 1, 2), &["grey with opacity", "not opaque"]);
         std::fs::write(&path, b"no picture").expect("writes");
         let error = read(&path, ImageShape { channels: 1, height: 1, width: 2 }).expect_err("is none");
         assert!(error.contains("in.png cannot be read as PNG"), "{error}");

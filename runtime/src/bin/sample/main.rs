@@ -3,12 +3,14 @@
 mod doctor;
 mod grid;
 mod input;
+mod picture;
 mod say;
 mod unfinished;
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use grid::Grid;
-use runtime::{Error, Generator, ImageShape, Options, Provider, Request, Start, Walk, engine_info, one_line};
+use picture::Folder;
+use runtime::{Error, Generator, ImageShape, Options, Provider, Request, Start, Walk, engine_info, listed, one_line};
 use say::{print, say};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,9 +41,10 @@ struct Args {
     #[arg(long, value_name = "T")]
     truncation: Option<f32>,
 
-    /// Images of this class, for conditional generators [default: the classes in turn]
-    #[arg(long, value_name = "N")]
-    class: Option<u32>,
+    /// Images of this class, for conditional generators: its name or its number, as --info tells them [default: the classes
+    /// in turn]
+    #[arg(long, value_name = "NAME")]
+    class: Option<String>,
 
     /// Walk from image to image of the seed, in N steps each
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -63,6 +66,10 @@ struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     columns: Option<u64>,
 
+    /// Write each image as a picture of its own (PNG) into this folder, named by its index
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
     /// Write the images as bytes, count x channels x height x width
     #[arg(long, value_name = "FILE")]
     raw: Option<PathBuf>,
@@ -73,7 +80,7 @@ struct Args {
 
     /// Say what works here and what does not: ONNX Runtime, providers, and the generator's latency and memory, if one is
     /// given
-    #[arg(long, conflicts_with_all = ["grid", "raw", "info", "input"])]
+    #[arg(long, conflicts_with_all = ["grid", "out", "raw", "info", "input"])]
     doctor: bool,
 
     /// Images a call
@@ -93,19 +100,27 @@ struct Args {
     fast_start: bool,
 }
 
+impl Args {
+    /// Whether images are asked for.
+    fn draws(&self) -> bool {
+        self.grid.is_some() || self.out.is_some() || self.raw.is_some()
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   sample gen.onnx --seed 7 --grid out.png              64 images as one picture
   sample gen.onnx --count 10000 --raw images.bin       as bytes, for a program
   sample gen.onnx --walk 8 --count 64 --grid walk.png  eight images, and seven steps after each
+  sample gen.onnx --class cat --out cats               images of one class, a file each
   sample gen.onnx --input in.png --grid out.png        images made from another one
   sample gen.onnx --info                               what is in the file
   sample --doctor gen.onnx                             what works here, and how fast";
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if args.grid.is_none() && args.raw.is_none() && !args.info && !args.doctor {
-        let message = "nothing to do: give --grid FILE, --raw FILE, --info or --doctor";
+    if !args.draws() && !args.info && !args.doctor {
+        let message = "nothing to do: give --grid FILE, --out DIR, --raw FILE, --info or --doctor";
         Args::command().error(ErrorKind::MissingRequiredArgument, message).exit();
     }
     match run(&args) {
@@ -133,7 +148,7 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     if args.info {
         print_info(&generator)?;
     }
-    if args.grid.is_some() || args.raw.is_some() {
+    if args.draws() {
         draw(args, &mut generator, batch)?;
     }
     Ok(())
@@ -149,8 +164,8 @@ fn draw(args: &Args, generator: &mut Generator, batch: usize) -> Result<(), Box<
     if let Some(threshold) = args.truncation {
         request = request.truncation(threshold);
     }
-    if let Some(class) = args.class {
-        request = request.class(class);
+    if let Some(class) = &args.class {
+        request = request.class(generator.info().class_named(class)?);
     }
     let image = match (&args.input, generator.info().image_in) {
         (None, None) => None,
@@ -168,6 +183,7 @@ fn draw(args: &Args, generator: &mut Generator, batch: usize) -> Result<(), Box<
         request = request.image_bytes(image);
     }
     let mut grid = args.grid.as_deref().map(|path| Grid::new(path, shape, args.count, args.columns)).transpose()?;
+    let mut folder = args.out.as_deref().map(|path| Folder::new(path, shape)).transpose()?;
     let mut raw = args.raw.as_deref().map(Unfinished::create).transpose()?;
     let mut pixels = vec![0u8; batch * shape.len()];
     let start = Instant::now();
@@ -179,6 +195,11 @@ fn draw(args: &Args, generator: &mut Generator, batch: usize) -> Result<(), Box<
         if let Some(grid) = &mut grid {
             pixels.chunks_exact(shape.len()).zip(done as usize..).for_each(|(image, i)| grid.place(i, image));
         }
+        if let Some(folder) = &mut folder {
+            for (image, i) in pixels.chunks_exact(shape.len()).zip(done..) {
+                folder.write(args.first_index.wrapping_add(i), image)?;
+            }
+        }
         if let Some(raw) = &mut raw {
             raw.write(pixels)?;
         }
@@ -189,6 +210,7 @@ fn draw(args: &Args, generator: &mut Generator, batch: usize) -> Result<(), Box<
     if let Some(grid) = grid {
         written.push(grid.save()?);
     }
+    written.extend(args.out.as_ref().map(|path| path.display().to_string()));
     if let Some(raw) = raw {
         written.push(raw.finish()?);
     }
@@ -209,6 +231,9 @@ fn print_info(generator: &Generator) -> Result<(), Error> {
     print!("latent     {} normal numbers", info.latent_dim);
     if info.classes > 0 {
         print!("classes    {}", info.classes);
+    }
+    if !info.class_names.is_empty() {
+        print!("           {}", listed(info.class_names.iter().enumerate()));
     }
     if let Some(ImageShape { channels, height, width }) = info.image_in {
         print!("made from  an image of {channels} x {height} x {width}");

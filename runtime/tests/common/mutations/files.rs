@@ -43,6 +43,7 @@ impl Files {
             "conditional.onnx",
             "image-to-image.onnx",
             "conditional-image-to-image.onnx",
+            "sprites-f16.onnx",
         ]
         .map(|name| alone(read(fixture(name))))
         .into();
