@@ -79,6 +79,7 @@ impl Source {
             data: "none: a generator to measure with".to_owned(),
             data_sha256: String::new(),
             quality: String::new(),
+            class_names: Vec::new(),
         };
         export::export(&self.network, precision, &origin, export::Weights::Inside, std::slice::from_ref(&path))?;
         Ok(path)

@@ -71,6 +71,7 @@ pub fn finish(state: State, data: &Splits, run: &Run, args: &Args) -> Result<()>
         images_seen: state.clock.images,
         data: data.train.name().to_owned(),
         data_sha256: data.train.sha256()?.to_owned(),
+        class_names: data.train.labels().and_then(|labels| labels.names.clone()).unwrap_or_default(),
         quality: state.evaluation().map(|found| found.to_string()).unwrap_or_default(),
     };
     for file in &export::export(&sampler, recipe.export.precision, &origin, weights(args), &args.export)? {

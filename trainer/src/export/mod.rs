@@ -55,7 +55,7 @@ pub enum Weights {
 }
 
 /// What a file says of where it comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Origin {
     /// The recipe, as TOML.
     pub recipe: String,
@@ -67,6 +67,8 @@ pub struct Origin {
     pub data_sha256: String,
     /// What an evaluation of the generator has found; empty where there was none.
     pub quality: String,
+    /// What the classes are called, for a generator that has classes; empty where the data does not say it.
+    pub class_names: Vec<String>,
 }
 
 /// What was written.
@@ -292,7 +294,7 @@ fn describe(network: &Network, precision: Precision, origin: &Origin) -> Result<
         image: image_of(network.output_shape())?,
         image_in,
         classes,
-        class_names: Vec::new(),
+        class_names: if classes > 0 { origin.class_names.clone() } else { Vec::new() },
         recipe: origin.recipe.clone(),
         recipe_sha256: files::sha256(origin.recipe.as_bytes()),
         images_seen: origin.images_seen,

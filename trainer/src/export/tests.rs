@@ -15,6 +15,7 @@ fn origin() -> Origin {
         data: String::new(),
         data_sha256: String::new(),
         quality: String::new(),
+        class_names: Vec::new(),
     }
 }
 

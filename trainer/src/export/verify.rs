@@ -126,6 +126,7 @@ mod tests {
             data: String::new(),
             data_sha256: String::new(),
             quality: String::new(),
+            class_names: Vec::new(),
         };
         let weights = super::super::Weights::Inside;
         super::super::export(&network(1)?, Precision::F32, &origin, weights, std::slice::from_ref(&path))?;

@@ -153,6 +153,7 @@ fn every_network_learns_and_is_exported() -> crate::Result<()> {
             data: String::new(),
             data_sha256: String::new(),
             quality: String::new(),
+            class_names: Vec::new(),
         };
         for (precision, weights) in [(Precision::F32, Weights::Inside), (Precision::F16, Weights::Beside)] {
             let path = folder.path().join(format!("{precision}.onnx"));
