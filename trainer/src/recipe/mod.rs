@@ -10,7 +10,7 @@ mod optimizer;
 mod training;
 
 pub use changes::Change;
-pub use data::{Colour, Data, Fit, Size};
+pub use data::{BadFiles, Colour, Data, Fit, Labelled, Size};
 pub use export::Export;
 pub use images::Images;
 pub use networks::{Discriminator, Generator};
