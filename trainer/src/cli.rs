@@ -1,5 +1,6 @@
 //! What the command line says.
 
+use crate::pictures::{HEADING, Pictures};
 use crate::{evaluate, pack};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
@@ -8,7 +9,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use trainer::device::Choice;
 use trainer::keep::Which;
-use trainer::recipe::{Override, Size};
+use trainer::recipe::Override;
 
 /// Train a GAN on pictures, and export the generator that makes more of them.
 ///
@@ -26,16 +27,11 @@ pub struct Args {
 
     /// What to learn: a folder of pictures, whatever their formats and sizes (its sub-folders are classes); a zip of them; a
     /// pack, FILE.safetensors; idx files; or mnist, which is inside the program [default: the recipe's]
-    #[arg(long, value_name = "PATH", help_heading = PICTURES, value_parser = OsStringValueParser::new().try_map(utf8))]
+    #[arg(long, value_name = "PATH", help_heading = HEADING, value_parser = OsStringValueParser::new().try_map(utf8))]
     pub data: Option<String>,
 
-    /// Sides of the images in pixels, such as 64 or 96x64 [default: the pictures' own where all are one size, else at most 64]
-    #[arg(long, value_name = "SIZE", help_heading = PICTURES)]
-    pub size: Option<Size>,
-
-    /// Pictures that cannot be read: fail, or skip them [default: fail where they are more than 1 %]
-    #[arg(long, value_name = "WHAT", help_heading = PICTURES)]
-    pub on_bad_file: Option<String>,
+    #[command(flatten)]
+    pub pictures: Pictures,
 
     /// How long the run is to take about, by the speed that is measured before it [default: 30 where the recipe has no
     /// length]
@@ -110,7 +106,6 @@ pub struct Args {
     pub print_recipe: bool,
 }
 
-const PICTURES: &str = "Pictures";
 const LENGTH: &str = "Length";
 const EXPORT: &str = "Export";
 const RUN: &str = "Run";
@@ -159,13 +154,12 @@ impl Args {
     /// The values that replace the recipe's.
     pub fn overrides(&self) -> Vec<Override> {
         let mut all = self.set.clone();
+        all.extend(self.pictures.overrides());
         let mut put = |key: &str, value: Option<toml::Value>| all.extend(value.map(|value| (key.to_owned(), value)));
         put("training.batch", self.batch.map(|n| i64::from(n).into()));
         put("training.kimg", self.kimg.map(toml::Value::from));
         put("seed", self.seed.map(|n| (n as i64).into()));
         put("export.precision", self.precision.map(|p| p.to_string().into()));
-        put("data.size", self.size.map(|size| size.to_string().into()));
-        put("data.bad_files", self.on_bad_file.clone().map(toml::Value::from));
         put("data.source", self.data.clone().map(toml::Value::from));
         all
     }

@@ -7,7 +7,7 @@ use clap::{CommandFactory, error::ErrorKind};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
-use trainer::data::{self, Splits};
+use trainer::data::{self, Opened, Splits};
 use trainer::export;
 use trainer::keep::{self, keep};
 use trainer::recipe::{Draft, Images, Recipe};
@@ -101,7 +101,7 @@ fn without_run(args: &Args) -> Result<ExitCode> {
     set_steps(&mut recipe, args);
     match args.print_recipe {
         true => print_recipe(&recipe),
-        false => begin(recipe, &opened.splits, &device, args),
+        false => begin(recipe, &opened, &device, args),
     }
 }
 
@@ -146,13 +146,15 @@ fn usage(kind: ErrorKind, message: &str) -> ! {
 }
 
 /// A new run.
-fn begin(recipe: Recipe, data: &Splits, device: &Device, args: &Args) -> Result<ExitCode> {
+fn begin(recipe: Recipe, opened: &Opened, device: &Device, args: &Args) -> Result<ExitCode> {
+    let data = &opened.splits;
     // What cannot be run leaves no folder behind.
     let state = State::new(recipe, &data.train, device)?;
     let hooks = Hooks::new(&state.recipe, data)?;
     let stop = Stop::listen();
     let run = Run::create(args.run.as_deref(), &state.recipe)?;
-    if let Err(error) = keep(&state, &data.train, &run).and_then(|()| run.set_recipe(&state.recipe)) {
+    let kept = keep(&state, &data.train, &run).and_then(|()| run.log_data(&opened.log));
+    if let Err(error) = kept.and_then(|()| run.set_recipe(&state.recipe)) {
         run.abandon();
         return Err(error);
     }

@@ -6,6 +6,7 @@ mod evaluate;
 mod finish;
 mod learn;
 mod pack;
+mod pictures;
 
 use clap::Parser;
 use cli::{Args, Command};

@@ -100,6 +100,14 @@ impl Run {
         files::write_atomically(&self.recipe_path(), recipe.to_toml()?.as_bytes())
     }
 
+    /// Writes how the data was read, if there is something to tell.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn log_data(&self, log: &str) -> Result<()> {
+        if log.is_empty() { Ok(()) } else { files::write_atomically(&self.path.join("data.log"), log.as_bytes()) }
+    }
+
     /// Adds what changed in the recipe after `images` images to `changes.jsonl`, a JSON object a line.
     ///
     /// # Errors

@@ -14,6 +14,11 @@ fn gz(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("writes")
 }
 
+/// The images at `source`, which are no pictures.
+pub(super) fn splits(source: &Path) -> Result<Splits> {
+    open_with(&recipe::Data::at(source), None).map(|opened| opened.splits)
+}
+
 struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -152,7 +157,7 @@ fn what_is_no_data_is_told() {
     let folder = Folder::new(&[]);
     for (bytes, words) in [
         (&b""[..], "FILE.safetensors"),
-        (b"\x89PNG\r\n\x1a\n....", "FILE.safetensors"),
+        (b"\x89PNG\r\n\x1a\n....", "none of them a picture"),
         (&[0, 0, 8, 1, 0, 0, 0, 0], "begins with"),
         (&[0x1f, 0x8b], "first 4 bytes"),
     ] {

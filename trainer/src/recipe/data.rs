@@ -23,6 +23,12 @@ pub struct Data {
     /// What lies behind transparent pixels where alpha is not learned, and beside padded pictures.
     #[serde(skip_serializing_if = "is_default")]
     pub background: Colour,
+    /// What says which class a picture is of; without it, a file of labels or the folders that pictures lie in, if they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Labelled>,
+    /// What is done about pictures that cannot be read; without it, one of a hundred is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bad_files: Option<BadFiles>,
     /// Whether a picture is shown mirrored every other time.
     #[serde(skip_serializing_if = "is_default")]
     pub flip: bool,
@@ -86,7 +92,7 @@ impl<'de> Deserialize<'de> for Size {
 }
 
 /// How a picture comes to a size of other proportions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fit {
     /// The largest part of the right proportions from its middle.
@@ -96,6 +102,57 @@ pub enum Fit {
     Pad,
     /// All of it, its proportions changed.
     Stretch,
+}
+
+/// What says which class a picture is of; in a recipe `"none"`, `"folders"` or the path of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Labelled {
+    /// Nothing: there are no classes.
+    None,
+    /// The folders that pictures lie in.
+    Folders,
+    /// A CSV or JSON file.
+    File(PathBuf),
+}
+
+impl std::str::FromStr for Labelled {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "" => Err("is empty, allowed are none, folders and the path of a CSV or JSON file".into()),
+            "none" => Ok(Self::None),
+            "folders" => Ok(Self::Folders),
+            path => Ok(Self::File(path.into())),
+        }
+    }
+}
+
+impl Serialize for Labelled {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Self::None => s.serialize_str("none"),
+            Self::Folders => s.serialize_str("folders"),
+            Self::File(path) => path.serialize(s),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Labelled {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        let fail = |what| serde::de::Error::custom(format_args!("data.labels {what}"));
+        String::deserialize(d)?.parse().map_err(fail)
+    }
+}
+
+/// What is done about pictures that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum BadFiles {
+    /// They are left out.
+    Skip,
+    /// A single one is an error.
+    Fail,
 }
 
 /// A colour; in a recipe `"#rrggbb"`.
@@ -108,21 +165,35 @@ impl Default for Colour {
     }
 }
 
+impl std::fmt::Display for Colour {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [r, g, b] = self.0;
+        write!(f, "#{r:02x}{g:02x}{b:02x}")
+    }
+}
+
+impl std::str::FromStr for Colour {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let digits =
+            text.strip_prefix('#').filter(|digits| digits.len() == 6 && digits.bytes().all(|d| d.is_ascii_hexdigit()));
+        let value = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        let [_, r, g, b] =
+            value.ok_or_else(|| format!("{text:?} is no colour, allowed is such as \"#ffffff\""))?.to_be_bytes();
+        Ok(Self([r, g, b]))
+    }
+}
+
 impl Serialize for Colour {
     fn serialize<S: serde::Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
-        let [r, g, b] = self.0;
-        s.collect_str(&format_args!("#{r:02x}{g:02x}{b:02x}"))
+        s.collect_str(self)
     }
 }
 
 impl<'de> Deserialize<'de> for Colour {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
-        let text = String::deserialize(d)?;
-        let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6 && digits.is_ascii());
-        let value = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
-        let fail = || serde::de::Error::custom(format_args!("{text:?} is no colour, allowed is such as \"#ffffff\""));
-        let [_, r, g, b] = value.ok_or_else(fail)?.to_be_bytes();
-        Ok(Self([r, g, b]))
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -140,6 +211,8 @@ struct Written {
     fit: Fit,
     #[serde(default)]
     background: Colour,
+    labels: Option<Labelled>,
+    bad_files: Option<BadFiles>,
     #[serde(default)]
     flip: bool,
     #[serde(default)]
@@ -150,13 +223,14 @@ impl TryFrom<Written> for Data {
     type Error = String;
 
     fn try_from(written: Written) -> std::result::Result<Self, String> {
-        let Written { source, set, folder, size, channels, fit, background, flip, balance } = written;
+        let Written { source, set, folder, size, channels, fit, background, labels, bad_files, flip, balance } =
+            written;
         let source = match (source, set, folder) {
             (Some(source), None, None) => source,
             (None, Some(set), folder) if set == MNIST => folder.unwrap_or_else(|| MNIST.into()),
             _ => return Err(format!("expected `source` alone, {MNIST} or a path")),
         };
-        Ok(Self { source, size, channels, fit, background, flip, balance })
+        Ok(Self { source, size, channels, fit, background, labels, bad_files, flip, balance })
     }
 }
 
@@ -169,6 +243,8 @@ impl Data {
             channels: None,
             fit: Fit::default(),
             background: Colour::default(),
+            labels: None,
+            bad_files: None,
             flip: false,
             balance: 0.,
         }
@@ -179,14 +255,21 @@ impl Data {
     /// # Errors
     /// In words: a working folder whose name is not UTF-8, as TOML needs it.
     pub fn absolute(&self) -> std::result::Result<Self, String> {
-        if self.source == Path::new(MNIST) {
-            return Ok(self.clone());
+        let absolute = |key: &str, path: &Path| {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            match path.to_str() {
+                Some(_) => Ok(path),
+                None => Err(format!("data.{key} is {}, which is not UTF-8, as a recipe must be", path.display())),
+            }
+        };
+        let mut data = self.clone();
+        if self.source != Path::new(MNIST) {
+            data.source = absolute("source", &self.source)?;
         }
-        let source = std::path::absolute(&self.source).unwrap_or_else(|_| self.source.clone());
-        match source.to_str() {
-            Some(_) => Ok(Self { source, ..self.clone() }),
-            None => Err(format!("data.source is {}, which is not UTF-8, as a recipe must be", source.display())),
+        if let Some(Labelled::File(path)) = &self.labels {
+            data.labels = Some(Labelled::File(absolute("labels", path)?));
         }
+        Ok(data)
     }
 
     pub(super) fn check(&self) -> Checked {
@@ -222,12 +305,36 @@ mod tests {
     }
 
     #[test]
+    fn options_survive_a_round_trip_and_others_are_refused_with_what_is_allowed() {
+        for text in
+            ["labels = 'none'", "labels = 'folders'", "labels = '/x.csv'", "bad_files = 'skip'", "bad_files = 'fail'"]
+        {
+            let text = format!("source = 'x'\n{text}");
+            let data: Data = toml::from_str(&text).expect("reads");
+            let written = toml::to_string(&data).expect("writes");
+            assert_eq!(written.replace('"', "'").trim_end(), text);
+        }
+        assert_eq!(toml::to_string(&Data::at("x".as_ref())).expect("writes").trim_end(), "source = \"x\"");
+        for (text, words) in [
+            ("labels = ''", "none, folders"),
+            ("bad_files = 'x'", "`skip` or `fail`"),
+            ("background = 'white'", "#ffffff"),
+            ("background = '#+12345'", "#ffffff"),
+        ] {
+            let error = toml::from_str::<Data>(&format!("source = 'x'\n{text}")).expect_err(text).to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
     fn paths_become_absolute_and_what_is_inside_the_program_stays() {
         let absolute = |source: &str| Data::at(source.as_ref()).absolute().expect("UTF-8").source;
         assert_eq!(absolute("mnist"), Path::new("mnist"));
         let here = std::env::current_dir().expect("a folder");
         assert_eq!(absolute("pictures"), here.join("pictures"));
         assert_eq!(absolute("./mnist"), here.join("mnist"));
+        let data = Data { labels: Some(Labelled::File("a.csv".into())), ..Data::at("mnist".as_ref()) };
+        assert_eq!(data.absolute().expect("UTF-8").labels, Some(Labelled::File(here.join("a.csv"))));
         #[cfg(unix)]
         {
             let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"/\xff");

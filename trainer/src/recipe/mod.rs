@@ -11,7 +11,7 @@ mod optimizer;
 mod training;
 
 pub use changes::Change;
-pub use data::{Colour, Data, Fit, Size};
+pub use data::{BadFiles, Colour, Data, Fit, Labelled, Size};
 pub use draft::Draft;
 pub use export::Export;
 pub use images::Images;

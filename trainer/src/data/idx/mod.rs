@@ -19,6 +19,11 @@ pub(super) struct Files {
     pub test_labels: Option<IdxFile>,
 }
 
+/// Whether a folder holds idx files, which it is then about, whatever else is in it.
+pub(super) fn is_in(folder: &Path) -> bool {
+    find(folder, TRAIN).is_some()
+}
+
 /// The data in a folder.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ mod write;
 pub use write::write;
 
 use super::dataset::{self, Dataset, MAX_NAME, Splits, name_of};
+use super::picture;
 use super::store::Store;
 use crate::error::{Error, Result};
 use safetensors::Dtype;
@@ -33,10 +34,11 @@ const MAX_HEADER: u64 = 16 << 20;
 /// Labels that are read together.
 const PIECE: usize = 1 << 16;
 
-/// Whether a file that begins with these 9 bytes is a safetensors file, and so perhaps a pack.
+/// Whether a file that begins with these bytes is a safetensors file, and so perhaps a pack.
 pub(super) fn is_one(begins: &[u8]) -> bool {
-    // The length of the header, and its opening brace.
-    begins.get(8) == Some(&b'{')
+    // The length of the header, and its opening brace. A picture that has one there states no such length.
+    let short = begins.get(4..8).is_some_and(|high| high == [0; 4]);
+    begins.get(8) == Some(&b'{') && (short || !picture::is_picture(begins))
 }
 
 /// The pack in `file`, which was opened at `path`.

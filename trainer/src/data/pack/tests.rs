@@ -1,5 +1,6 @@
 use super::*;
-use crate::data::{Labels, splits as open};
+use crate::data::Labels;
+use crate::data::tests::splits as open;
 use runtime::ImageShape;
 use safetensors::tensor::TensorView;
 use std::collections::HashMap;
