@@ -1,14 +1,14 @@
 //! Batches of images and latents, made ahead by a thread of their own.
 
-use super::{ALONE, Dataset, Labels, Order, shares, tensor};
+use super::maker::Maker;
+use super::{ALONE, Dataset, Order, tensor};
 use crate::error::Result;
 use crate::memory;
-use crate::ops::{MIRRORED, take_images};
+use crate::ops::take_images;
 use crate::random;
 use crate::recipe::Recipe;
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
-use runtime::ImageShape;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
@@ -45,7 +45,7 @@ pub fn images_at(data: &Dataset, indices: &[usize]) -> Result<Tensor> {
 }
 
 /// Images number `indices`: [n, H, W, C], 0 to 255.
-fn bytes_at(data: &Dataset, indices: &[usize]) -> Result<Vec<u8>> {
+pub(super) fn bytes_at(data: &Dataset, indices: &[usize]) -> Result<Vec<u8>> {
     let size = data.shape().len();
     let mut bytes = vec![0; indices.len() * size];
     let images = bytes.par_chunks_exact_mut(size).with_min_len(ALONE.div_ceil(size));
@@ -89,7 +89,7 @@ pub struct Batch {
 
 /// What the thread makes of the images of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     /// The images, for a processor.
     Values,
     /// Their bytes, from which a GPU makes the images.
@@ -132,17 +132,7 @@ impl Batches {
             Form::Numbers => Some(all_bytes(&data, device)?),
         };
         let (sender, ready) = sync_channel(AHEAD);
-        let mut maker = Maker {
-            order: Order::of_training(&data, recipe.seed, recipe.data.balance),
-            weights: weights(&data, recipe),
-            conditional: recipe.conditional,
-            flips: recipe.data.flip.then(|| random::derive(recipe.seed, "flip")),
-            data,
-            form,
-            count,
-            seed: recipe.seed,
-            latent: recipe.generator.latent(),
-        };
+        let mut maker = Maker::new(data, recipe, form, count);
         // Threads of its own: those of the program may all be in the step that waits for the batch.
         let threads = rayon::ThreadPoolBuilder::new().num_threads(rayon::current_num_threads());
         // Whoever receives finds the sender gone.
@@ -192,76 +182,6 @@ impl Batches {
     }
 }
 
-/// What makes batches.
-struct Maker {
-    data: Arc<Dataset>,
-    order: Order,
-    form: Form,
-    count: usize,
-    seed: u64,
-    latent: usize,
-    conditional: bool,
-    /// Of every class, where they differ.
-    weights: Option<Vec<f32>>,
-    /// The seed of mirroring, where images are mirrored.
-    flips: Option<u64>,
-}
-
-/// What an image of each class counts: in proportion to `n^-class_balance`, where n are shown, and 1 on average over what is
-/// shown.
-fn weights(data: &Dataset, recipe: &Recipe) -> Option<Vec<f32>> {
-    let power = recipe.objective.class_balance;
-    let shown = shares(data.labels().filter(|_| power > 0.)?, recipe.data.balance, data.len() as u64);
-    let weights = shown.iter().map(|&n| if n > 0 { (n as f64).powf(-power) } else { 0. });
-    let all: f64 = shown.iter().zip(weights.clone()).map(|(&n, weight)| n as f64 * weight).sum();
-    let mean = all / shown.iter().sum::<u64>() as f64;
-    Some(weights.map(|weight| (weight / mean) as f32).collect())
-}
-
-/// The columns of an image [H, W, C] the other way round.
-fn mirror(image: &mut [u8], shape: ImageShape) {
-    for row in image.chunks_exact_mut(shape.width * shape.channels) {
-        for x in 0..shape.width / 2 {
-            let (left, right) = row.split_at_mut((shape.width - 1 - x) * shape.channels);
-            left[x * shape.channels..][..shape.channels].swap_with_slice(&mut right[..shape.channels]);
-        }
-    }
-}
-
-impl Maker {
-    /// The batch from image `first` on, its images in the form that is wanted.
-    fn batch(&mut self, first: u64) -> Result<Batch> {
-        let (indices, shape) = (self.order.take(first, self.count), self.data.shape());
-        let mirrored = |place: usize| self.flips.is_some_and(|seed| random::coin(seed, first + place as u64));
-        let bytes = || -> Result<Vec<u8>> {
-            let mut bytes = bytes_at(&self.data, &indices)?;
-            let images = bytes.chunks_exact_mut(shape.len()).enumerate();
-            images.filter(|(place, _)| mirrored(*place)).for_each(|(_, image)| mirror(image, shape));
-            Ok(bytes)
-        };
-        let real = match self.form {
-            Form::Values => tensor(&bytes()?, shape)?,
-            Form::Bytes => {
-                let dims = (indices.len(), shape.height, shape.width, shape.channels);
-                Tensor::from_vec(bytes()?, dims, &Device::Cpu)?
-            }
-            Form::Numbers => {
-                let marked =
-                    |(place, &index): (usize, &usize)| index as u32 | if mirrored(place) { MIRRORED } else { 0 };
-                Tensor::from_iter(indices.iter().enumerate().map(marked), &Device::Cpu)?
-            }
-        };
-        let classes = |labels: &Labels| indices.iter().map(|&index| labels.values[index]).collect::<Vec<u32>>();
-        let classes = self.data.labels().filter(|_| self.conditional || self.weights.is_some()).map(classes);
-        let weight = self.weights.as_ref().zip(classes.as_ref()).map(|(weights, classes)| {
-            Tensor::from_iter(classes.iter().map(|&class| weights[class as usize]), &Device::Cpu)
-        });
-        let class = classes.filter(|_| self.conditional).map(|classes| Tensor::new(classes, &Device::Cpu));
-        let z = latents(self.seed, "latents", first, self.count, self.latent)?;
-        Ok(Batch { real, z, class: class.transpose()?, weight: weight.transpose()? })
-    }
-}
-
 /// All images in bytes [N, H, W, C] on `device`, sent a piece at a time.
 fn all_bytes(data: &Dataset, device: &Device) -> Result<Tensor> {
     let (shape, len) = (data.shape(), data.len());
@@ -280,7 +200,9 @@ fn all_bytes(data: &Dataset, device: &Device) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Labels;
     use crate::ops::testing::device;
+    use runtime::ImageShape;
 
     fn data(pixels: Vec<u8>) -> Arc<Dataset> {
         Arc::new(Dataset::new("numbers", ImageShape { channels: 1, height: 1, width: 2 }, pixels))

@@ -9,6 +9,7 @@ mod classes;
 mod convert;
 mod dataset;
 mod idx;
+mod maker;
 mod mnist;
 mod order;
 pub mod pack;
