@@ -20,6 +20,9 @@ const SAMPLES: (usize, usize) = (100, 10);
 /// that is not what was to be learned.
 const ALIKE: (f64, f64) = (0.5, 1.);
 
+/// Bytes of the names of all classes at most: readers take no longer metadata.
+const MOST_NAMES: usize = 1 << 20;
+
 /// Exports the best checkpoint or `state`, the last, and says where everything is.
 ///
 /// # Errors
@@ -71,7 +74,7 @@ pub fn finish(state: State, data: &Splits, run: &Run, args: &Args) -> Result<()>
         images_seen: state.clock.images,
         data: data.train.name().to_owned(),
         data_sha256: data.train.sha256()?.to_owned(),
-        class_names: data.train.labels().and_then(|labels| labels.names.clone()).unwrap_or_default(),
+        class_names: class_names(data),
         quality: state.evaluation().map(|found| found.to_string()).unwrap_or_default(),
     };
     for file in &export::export(&sampler, recipe.export.precision, &origin, weights(args), &args.export)? {
@@ -90,6 +93,16 @@ pub fn finish(state: State, data: &Splits, run: &Run, args: &Args) -> Result<()>
         print!("  cargo run --release -p runtime --bin sample -- {file} --seed 7 --count 64 --grid out.png");
     }
     Ok(())
+}
+
+/// What the classes are called, where the data says it and a file has room for it.
+fn class_names(data: &Splits) -> Vec<String> {
+    let names = data.train.labels().and_then(|labels| labels.names.clone()).unwrap_or_default();
+    if names.iter().map(|name| name.len() + 1).sum::<usize>() <= MOST_NAMES {
+        return names;
+    }
+    say!("warning: the names of {} classes are too long for a file: it has their numbers only", names.len());
+    Vec::new()
 }
 
 /// The state that is exported: the best, or the last.
