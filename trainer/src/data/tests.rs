@@ -157,7 +157,7 @@ fn what_is_no_data_is_told() {
     let folder = Folder::new(&[]);
     for (bytes, words) in [
         (&b""[..], "FILE.safetensors"),
-        (b"\x89PNG\r\n\x1a\n....", "none of them a picture"),
+        (b"\x89PNG\r\n\x1a\n....", "truncated"),
         (&[0, 0, 8, 1, 0, 0, 0, 0], "begins with"),
         (&[0x1f, 0x8b], "first 4 bytes"),
     ] {

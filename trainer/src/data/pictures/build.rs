@@ -86,6 +86,9 @@ impl Slots {
             return Ok(Images(self));
         }
         let slot = self.slot();
+        // The last ones may be missing.
+        let failed = Error::io("write pictures to a temporary file in", &self.path);
+        self.file.set_len(good.len() as u64 * slot as u64).map_err(failed)?;
         let together = (PIECE / slot).max(1);
         let (mut piece, mut end) = (vec![0; together.min(good.len()) * slot], 0);
         for (number, good) in good.chunks(together).enumerate() {

@@ -1,6 +1,6 @@
 //! Files that should be pictures and cannot be read: how many are too many.
 
-use super::source::{Fault, Source, shown};
+use super::source::{Fault, Name, Source, shown};
 use super::survey::{Survey, ending};
 use crate::error::{Error, Result};
 use crate::recipe::BadFiles;
@@ -42,13 +42,19 @@ pub fn line(fault: &Fault) -> String {
 
 /// That there is no picture, and what there is.
 pub fn nothing(source: &Source, survey: &Survey) -> Error {
+    if source.is_one_file()
+        && let Some(fault) = survey.broken.first()
+    {
+        return Error::Data { path: source.path().to_owned(), what: fault.why.clone() };
+    }
     let files = survey.others.len() + survey.broken.len() + survey.passed.len();
     let mut what = match files {
         0 => "holds no files".to_owned(),
         1 => "holds 1 file, which is no picture".to_owned(),
         _ => format!("holds {files} files, none of them a picture"),
     };
-    let endings = endings(survey);
+    let broken = survey.broken.iter().map(|fault| &fault.name);
+    let endings = endings(survey.others.iter().map(|entry| &entry.name).chain(broken));
     if !endings.is_empty() {
         what += &format!(": {endings}");
     }
@@ -65,13 +71,11 @@ pub fn nothing(source: &Source, survey: &Survey) -> Error {
     Error::Data { path: source.path().to_owned(), what }
 }
 
-/// What is no picture, counted by the endings of names, most first.
-pub fn endings(survey: &Survey) -> String {
+/// Files counted by the endings of their names, most first.
+pub fn endings<'a>(names: impl Iterator<Item = &'a Name>) -> String {
     let mut counts = BTreeMap::<String, usize>::new();
-    for entry in &survey.others {
-        *counts
-            .entry(ending(&entry.name).map_or("without ending".into(), |ending| format!(".{ending}")))
-            .or_default() += 1;
+    for name in names {
+        *counts.entry(ending(name).map_or("without ending".into(), |ending| format!(".{ending}"))).or_default() += 1;
     }
     let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));

@@ -121,6 +121,11 @@ impl Source {
         }
     }
 
+    /// Whether it is a picture itself.
+    pub fn is_one_file(&self) -> bool {
+        matches!(self.kind, Kind::File(_))
+    }
+
     /// All files that are not hidden.
     ///
     /// # Errors

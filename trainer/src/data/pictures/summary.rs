@@ -74,7 +74,8 @@ pub fn said(found: &Found, data: &recipe::Data, made: &Made<'_>) -> Vec<String> 
         let advice =
             found.survey.others.iter().filter_map(|entry| ending(&entry.name)).find_map(|ending| advice(&ending));
         let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
-        let (count, endings) = (found.survey.others.len(), endings(&found.survey));
+        let (count, endings) =
+            (found.survey.others.len(), endings(found.survey.others.iter().map(|entry| &entry.name)));
         lines.push(format!("passed over, as no pictures: {count} files, {endings}{advice}"));
     }
     for (what, faults) in [("passed over", &found.survey.passed[..]), ("left out, as broken", broken)] {
