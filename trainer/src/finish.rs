@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use trainer::data::{self, Order, Splits};
 use trainer::export::{self, Format, Origin, Weights};
 use trainer::keep::{self, Which};
+use trainer::recipe::Labelled;
 use trainer::report::{print, say};
 use trainer::run::Run;
 use trainer::state::{STATISTICS_LATENTS, State};
@@ -69,6 +70,9 @@ pub fn finish(state: State, data: &Splits, run: &Run, args: &Args) -> Result<()>
     let mut recipe = state.recipe.clone();
     // Where the data was on this machine is nobody else's business.
     recipe.data.source = data.train.name().into();
+    if let Some(Labelled::File(path)) = &mut recipe.data.labels {
+        *path = path.file_name().unwrap_or_default().into();
+    }
     let origin = Origin {
         recipe: recipe.to_toml()?,
         images_seen: state.clock.images,
