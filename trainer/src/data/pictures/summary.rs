@@ -76,13 +76,13 @@ pub fn said(found: &Found, data: &recipe::Data, made: &Made<'_>) -> Vec<String> 
         let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
         let (count, endings) =
             (found.survey.others.len(), endings(found.survey.others.iter().map(|entry| &entry.name)));
-        lines.push(format!("passed over, as no pictures: {count} files, {endings}{advice}"));
+        lines.push(format!("passed over, as no pictures: {}, {endings}{advice}", files(count)));
     }
     for (what, faults) in [("passed over", &found.survey.passed[..]), ("left out, as broken", broken)] {
         if !faults.is_empty() {
             let some: Vec<String> = faults.iter().take(SHOWN).map(|fault| short(&line(fault))).collect();
             let more = if faults.len() > SHOWN { ", ..." } else { "" };
-            lines.push(format!("{what}: {} files, {}{more}", faults.len(), some.join(", ")));
+            lines.push(format!("{what}: {}, {}{more}", files(faults.len()), some.join(", ")));
         }
     }
     lines
@@ -108,6 +108,10 @@ pub fn log(found: &Found, said: &[String], made: &Made<'_>) -> String {
     found.survey.passed.iter().for_each(|fault| put(&format!("passed over: {}", line(fault))));
     made.broken.iter().for_each(|fault| put(&format!("broken: {}", line(fault))));
     text
+}
+
+fn files(count: usize) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
 fn counted(good: &[(&Item, bool)]) -> String {
