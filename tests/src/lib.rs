@@ -76,6 +76,10 @@ fn program(name: &str, folder: &Path) -> Command {
     let path = FOLDER.get_or_init(build).join(name).with_extension(std::env::consts::EXE_EXTENSION);
     let mut command = Command::new(path);
     command.current_dir(folder);
+    // What is kept of data is not to be found in the user's own cache.
+    if let (None, Some(programs)) = (std::env::var_os("KILN_CACHE"), FOLDER.get()) {
+        command.env("KILN_CACHE", programs.join("kiln-cache"));
+    }
     command
 }
 

@@ -79,7 +79,7 @@ fn make(
         if has.width * wanted.height == has.height * wanted.width {
             String::new()
         } else {
-            format!(", {} (data.fit)", geometry::fit(data.fit))
+            format!(", {} (--fit)", geometry::fit(data.fit))
         }
     );
     let splits = Splits { train, test };

@@ -55,6 +55,9 @@ impl Progress {
         let (since, seconds) = (self.start.0, self.start.1.elapsed().as_secs_f64());
         if !std::mem::replace(&mut self.estimated, true) && images > since && images < self.total {
             let left = (self.total - images) as f64 * seconds / (images - since) as f64;
+            if left < 60. {
+                return;
+            }
             self.bar.say(&format!(
                 "this run will take about {}, of which {} are left",
                 duration(seconds + left),

@@ -160,4 +160,19 @@ mod tests {
         assert!(fit(line.clone(), 0, 4, Fit::Crop, None).is_err());
         assert!(fit(line, 4, 0, Fit::Pad, None).is_err());
     }
+
+    #[test]
+    fn any_size_becomes_any_other() {
+        for (from, to) in (0..400).zip((0..400).rev()) {
+            let picture = filled(1 + from % 20, 1 + from / 20, [1, 2, 3, 128]);
+            let (width, height) = (1 + to * 7 % 19, 1 + to * 5 % 23);
+            for rule in [Fit::Crop, Fit::Pad, Fit::Stretch] {
+                let pixels = fit(picture.clone(), width, height, rule, None).unwrap();
+                assert_eq!(pixels.len(), width * height * 4);
+                // Weights add up to 1 everywhere, at the edges, too; dividing by alpha rounds down.
+                let even = |pixel: &[u8; 4]| *pixel == [0; 4] || difference(pixel, &[1, 2, 3, 128]) <= 1;
+                assert!(pixels.as_chunks::<4>().0.iter().all(even), "{rule:?} {picture:?}");
+            }
+        }
+    }
 }

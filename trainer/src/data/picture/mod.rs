@@ -1,7 +1,7 @@
 //! Picture files of every common format as RGBA pixels, whatever the file is called.
 //!
-//! Guarantees: no input panics; a file of which a part is missing is an error, never a picture that is half grey; memory
-//! is bounded by [`MAX_PIXELS`] and, where the format allows it, by what a file of that length can hold. Colour
+//! Guarantees: no input panics; a file of which pixels are missing is an error, never a picture that is half grey;
+//! memory is bounded by [`MAX_PIXELS`] and, where the format allows it, by what a file of that length can hold. Colour
 //! profiles are not applied, as in Pillow.
 
 mod containers;

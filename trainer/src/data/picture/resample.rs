@@ -74,7 +74,11 @@ fn weights(from: usize, to: usize, span: Span, filter: Filter) -> Vec<Weights> {
             let values: Vec<f64> = (first..last).map(|pixel| filter.at((pixel as f64 - center + 0.5) / wide)).collect();
             let sum: f64 = values.iter().sum();
             let whole = f64::from(1 << BITS);
-            Weights { first, values: values.iter().map(|value| (value / sum * whole).round() as i32).collect() }
+            let values: Vec<i32> = values.iter().map(|value| (value / sum * whole).round() as i32).collect();
+            // At whole pixels of the same size, all but one are 0.
+            let skip = values.iter().take_while(|value| **value == 0).count();
+            let last = values.iter().rposition(|value| *value != 0).map_or(skip, |last| last + 1);
+            Weights { first: first + skip, values: values[skip..last].to_vec() }
         })
         .collect()
 }

@@ -11,7 +11,7 @@ const CHOSEN: (usize, usize) = (8, 64);
 /// The size that pictures come to, and in words why.
 pub fn size(data: &recipe::Data, pictures: &[&Item]) -> (Size, String) {
     if let Some(size) = data.size {
-        return (size, "data.size".into());
+        return (size, "as asked for".into());
     }
     let first = pictures.first().map_or((1, 1), |first| (first.width as usize, first.height as usize));
     let alike = pictures.iter().all(|item| (item.width as usize, item.height as usize) == first);
@@ -24,11 +24,11 @@ pub fn size(data: &recipe::Data, pictures: &[&Item]) -> (Size, String) {
     let (least, most) = CHOSEN;
     let side = (1usize << small.max(1).ilog2()).clamp(least, most);
     let why = match () {
-        () if alike => format!("chosen, as {} x {} is much to begin with: data.size says another", first.0, first.1),
+        () if alike => format!("since {} x {} is much to begin with", first.0, first.1),
         () if side < most => {
-            format!("chosen, as 95 % of the smaller sides are {small} or more: data.size says another")
+            format!("since 95 % of the smaller sides are {small} or more")
         }
-        () => "chosen: data.size says another".into(),
+        () => "which is enough to begin with".into(),
     };
     (Size { width: side, height: side }, why)
 }
@@ -64,7 +64,7 @@ pub fn channels(data: &recipe::Data, content: Content) -> (usize, String) {
         _ => "red, green, blue, alpha",
     };
     let mut why = match data.channels {
-        Some(_) => format!("{what}: data.channels"),
+        Some(_) => format!("{what}, as asked for"),
         None => format!("{what}: {} of {} pictures have colours", content.coloured, content.all),
     };
     if content.transparent > 0 {
@@ -73,7 +73,7 @@ pub fn channels(data: &recipe::Data, content: Content) -> (usize, String) {
             _ => {
                 let [r, g, b] = data.background.0;
                 format!(
-                    ", {} are transparent somewhere and laid on #{r:02x}{g:02x}{b:02x} (data.background)",
+                    ", {} are transparent somewhere and laid on #{r:02x}{g:02x}{b:02x} (--background)",
                     content.transparent
                 )
             }
@@ -155,7 +155,7 @@ mod tests {
     fn pictures_of_one_size_keep_it_and_others_come_to_a_power_of_two() {
         for (sizes, given, expected, words) in [
             (&[(96, 64), (96, 64)][..], None, "96x64", "their own"),
-            (&[(96, 64)], Some("48x32"), "48x32", "data.size"),
+            (&[(96, 64)], Some("48x32"), "48x32", "as asked for"),
             (&[(256, 256)], None, "256x256", "their own"),
             (&[(5, 3)], None, "5x3", "their own"),
             (&[(320, 240), (320, 240)], None, "64x64", "320 x 240 is much"),

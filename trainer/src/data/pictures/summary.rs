@@ -34,9 +34,9 @@ pub fn said(found: &Found, data: &recipe::Data, made: &Made<'_>) -> Vec<String> 
     let mut lines = vec![format!("{}, {}", counted(good), range(good))];
     let alike = good.iter().all(|(item, _)| (item.width as usize, item.height as usize) == (size.width, size.height));
     lines.push(match alike {
-        true => format!("size {size} ({why})"),
+        true => format!("size {size}, {why} (--size)"),
         // Whatever its size, a picture of the same proportions is only scaled.
-        false if proportional(good, *size) => format!("size {size} ({why}): pictures are scaled to it"),
+        false if proportional(good, *size) => format!("size {size}, {why} (--size): pictures are scaled to it"),
         false => {
             let how = geometry::fit(data.fit);
             let others = match data.fit {
@@ -44,10 +44,10 @@ pub fn said(found: &Found, data: &recipe::Data, made: &Made<'_>) -> Vec<String> 
                 Fit::Pad => "crop or stretch",
                 Fit::Stretch => "crop or pad",
             };
-            format!("size {size} ({why}): pictures are scaled and {how} (data.fit; or {others})")
+            format!("size {size}, {why} (--size): pictures are scaled and {how} (--fit {others})")
         }
     });
-    lines.push(format!("channels {} ({})", channels.0, channels.1));
+    lines.push(format!("channels {}, {} (--channels)", channels.0, channels.1));
     if !found.classes.names.is_empty() {
         let some = counts.iter().zip(&found.classes.names).take(CLASSES);
         let some: Vec<String> = some.map(|(count, name)| format!("{} {count}", short(name))).collect();
@@ -76,13 +76,13 @@ pub fn said(found: &Found, data: &recipe::Data, made: &Made<'_>) -> Vec<String> 
         let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
         let (count, endings) =
             (found.survey.others.len(), endings(found.survey.others.iter().map(|entry| &entry.name)));
-        lines.push(format!("passed over, as no pictures: {count} files, {endings}{advice}"));
+        lines.push(format!("passed over, as no pictures: {}, {endings}{advice}", files(count)));
     }
     for (what, faults) in [("passed over", &found.survey.passed[..]), ("left out, as broken", broken)] {
         if !faults.is_empty() {
             let some: Vec<String> = faults.iter().take(SHOWN).map(|fault| short(&line(fault))).collect();
             let more = if faults.len() > SHOWN { ", ..." } else { "" };
-            lines.push(format!("{what}: {} files, {}{more}", faults.len(), some.join(", ")));
+            lines.push(format!("{what}: {}, {}{more}", files(faults.len()), some.join(", ")));
         }
     }
     lines
@@ -108,6 +108,10 @@ pub fn log(found: &Found, said: &[String], made: &Made<'_>) -> String {
     found.survey.passed.iter().for_each(|fault| put(&format!("passed over: {}", line(fault))));
     made.broken.iter().for_each(|fault| put(&format!("broken: {}", line(fault))));
     text
+}
+
+fn files(count: usize) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
 fn counted(good: &[(&Item, bool)]) -> String {

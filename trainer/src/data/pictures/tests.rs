@@ -115,7 +115,10 @@ fn grey_and_transparent_pictures_among_coloured_ones_are_converted() {
     let pixels = pixels(&opened);
     assert_eq!(pixels[40 * 192..][..9], [0, 0, 0, 1, 1, 1, 2, 2, 2]);
     assert_eq!(pixels[41 * 192..][9..15], [200, 0, 0, 255, 255, 255]);
-    all(&opened.said, &["42 pictures, all of 8x8", "size 8x8 (their own)", "channels 3", "41 of 42", "#ffffff"]);
+    all(
+        &opened.said,
+        &["42 pictures, all of 8x8", "size 8x8, their own (--size)", "channels 3", "41 of 42", "#ffffff"],
+    );
     assert_eq!(opened.data.size.map(|size| size.to_string()).as_deref(), Some("8x8"));
     assert_eq!(opened.data.channels, Some(3));
     assert!(opened.said.len() <= 10);
@@ -288,14 +291,14 @@ fn pictures_come_to_the_size_that_is_asked_for() {
     assert_eq!(shape(&opened), (3, 96, 64, 3));
     for (size, fit, words) in [
         ("48x32", Fit::Crop, "pictures are scaled to it"),
-        ("32", Fit::Crop, "cropped from the middle (data.fit; or pad or stretch)"),
-        ("50", Fit::Pad, "padded with the background (data.fit; or crop or stretch)"),
-        ("17x40", Fit::Stretch, "stretched (data.fit; or crop or pad)"),
+        ("32", Fit::Crop, "cropped from the middle (--fit pad or stretch)"),
+        ("50", Fit::Pad, "padded with the background (--fit crop or stretch)"),
+        ("17x40", Fit::Stretch, "stretched (--fit crop or pad)"),
     ] {
         let size: Size = size.parse().expect("a size");
         let opened = place.open_as(&recipe::Data { size: Some(size), fit, ..place.data() }).expect("opens");
         assert_eq!(shape(&opened), (3, size.width, size.height, 3));
-        all(&opened.said, &[words, "data.size"]);
+        all(&opened.said, &[words, "as asked for (--size)"]);
     }
     // Beside a padded picture lies the background; that is no reason to learn alpha.
     let size = Some("96x96".parse().expect("a size"));
