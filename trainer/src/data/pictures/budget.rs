@@ -9,8 +9,15 @@ use std::sync::{Condvar, Mutex, PoisonError};
 #[derive(Debug)]
 pub struct Budget {
     total: u64,
-    free: Mutex<u64>,
+    state: Mutex<State>,
     given_back: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    free: u64,
+    /// Threads that wait: to wake nobody costs a call of the system, too.
+    waiting: usize,
 }
 
 /// A part of a budget, given back when it is dropped.
@@ -23,23 +30,29 @@ pub struct Held<'a> {
 impl Budget {
     /// A budget of which nothing is taken.
     pub fn new(total: u64) -> Self {
-        Self { total, free: Mutex::new(total), given_back: Condvar::new() }
+        Self { total, state: Mutex::new(State { free: total, waiting: 0 }), given_back: Condvar::new() }
     }
 
     /// Takes `amount`, or everything where there is less in all.
     pub fn take(&self, amount: u64) -> Held<'_> {
         let amount = amount.min(self.total);
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let enough = self.given_back.wait_while(free, |free| *free < amount);
-        *enough.unwrap_or_else(PoisonError::into_inner) -= amount;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.waiting += 1;
+        let enough = self.given_back.wait_while(state, |state| state.free < amount);
+        let mut state = enough.unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        state.free -= amount;
         Held { budget: self, amount }
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        *self.budget.free.lock().unwrap_or_else(PoisonError::into_inner) += self.amount;
-        self.budget.given_back.notify_all();
+        let mut state = self.budget.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.free += self.amount;
+        if state.waiting > 0 {
+            self.budget.given_back.notify_all();
+        }
     }
 }
 

@@ -204,12 +204,12 @@ fn broken_files_are_named_together_and_left_out_only_if_few_or_asked_for() {
 fn what_a_broken_picture_states_decides_nothing() {
     let place = Place::new();
     (0..8).for_each(|n| {
-        place.put(&format!("{n}.png"), &some(n));
+        place.put(&format!("{n}.png"), &png(12, 12, move |x, y| [x as u8, y as u8, n]));
     });
     let large = png(9, 5, |x, y| [x as u8, y as u8, 7]);
     place.put("cut.png", &large[..large.len() - 30]);
     let opened = place.open_as(&recipe::Data { bad_files: Some(BadFiles::Skip), ..place.data() }).expect("goes on");
-    assert_eq!(shape(&opened), (8, 8, 8, 3));
+    assert_eq!(shape(&opened), (8, 12, 12, 3));
 }
 
 /// Cases 10 and 13: content decides, litter is passed over without a word, the rest with.
