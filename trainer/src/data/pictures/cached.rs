@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
+/// Bytes of the longest key that is read.
+const MAX_KEY: u64 = 1 << 10;
 /// The largest note that is read.
 const MAX_NOTE: u64 = 1 << 30;
 
@@ -53,7 +55,9 @@ pub(in crate::data) fn kept(
             return Ok(prepared);
         }
     };
-    let place = Place { pack: folder.join(format!("{key:.32}.safetensors")) };
+    let other = files::read(&same(&folder, key), MAX_KEY).ok().and_then(|text| String::from_utf8(text).ok());
+    let is_key = |text: &String| text.len() == key.len() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let place = Place::new(&folder, other.as_ref().filter(|text| is_key(text)).map_or(key, String::as_str));
     let _lock = place.lock();
     let damaged = match place.read() {
         Ok(Some(prepared)) => return Ok(place.shown(prepared)),
@@ -74,11 +78,30 @@ pub(in crate::data) fn kept(
     Ok(prepared)
 }
 
+/// What is kept in `folder` under `key` is found under `other`, too. Where that cannot be written, it is made again when it is
+/// asked for.
+pub(in crate::data) fn link(folder: Option<&Path>, key: &str, other: &str) {
+    let Some(folder) = folder.map(|folder| folder.join("packs")) else { return };
+    let path = same(&folder, other);
+    if !path.exists() {
+        let _ = files::write_atomically(&path, key.as_bytes());
+    }
+}
+
+/// The file that holds the key under which is kept what `key` asks for, if that is another.
+fn same(folder: &Path, key: &str) -> PathBuf {
+    folder.join(format!("{key:.32}.same"))
+}
+
 struct Place {
     pack: PathBuf,
 }
 
 impl Place {
+    fn new(folder: &Path, key: &str) -> Self {
+        Self { pack: folder.join(format!("{key:.32}.safetensors")) }
+    }
+
     fn note(&self) -> PathBuf {
         self.pack.with_extension("json")
     }

@@ -76,7 +76,14 @@ pub(super) fn open(source: &Source, data: &recipe::Data, cache: Option<&Path>) -
     let key = key(&found, data, &name);
     let prepared = cached::kept(cache, &key, &file_name, |folder| make(source, &found, data, &name, folder, &progress));
     progress.end();
-    prepared
+    let prepared = prepared?;
+    // As a run asks for it that goes on: by what was chosen.
+    let chosen = recipe::Data { size: Some(prepared.size), channels: Some(prepared.channels), ..data.clone() };
+    let other = self::key(&found, &chosen, &name);
+    if other != key {
+        cached::link(cache, &key, &other);
+    }
+    Ok(prepared)
 }
 
 /// The hash of everything that is made of pictures depends on.

@@ -405,7 +405,10 @@ fn what_was_made_is_read_again_and_said_again() {
     assert_eq!((first.said, &first.log), (second.said.clone(), &second.log));
     assert_eq!((first.data, pixels(&second)), (second.data.clone(), pixels(&place.open())));
     assert_eq!(first.splits.train.labels(), second.splits.train.labels());
+    // As a run that goes on asks for it.
+    assert_eq!(pixels(&place.open_as(&second.data).expect("opens")), pixels(&second));
     assert_eq!(pack.metadata().and_then(|found| found.modified()).expect("a time"), written);
+    assert_eq!(place.kept("safetensors").len(), 1);
     all(&second.said, &["kept for the next run", "may be removed at any time", &pack.display().to_string()]);
 
     // Other bytes under the same name, length and time are noticed, as are other options.
