@@ -4,13 +4,16 @@
 //! Odd sides are rounded up: 50 has stages 50, 25, 13, 7, of which the generator cuts what is too much, and the discriminator
 //! rounds down. The smallest map is the first one that is at most 4 wide, or odd and at most 7: 28 x 28 has stages 28, 14, 7.
 //!
-//! With classes the generator's latent is joined by an embedding of the class; the discriminator compares its features with
-//! another one ([`Conditioning::Projection`]) or tells the class itself ([`Conditioning::Classifier`]).
+//! With classes, every batch normalisation of the generator is followed by a scale and a shift of each channel that belong to the
+//! class (conditional batch normalisation: Dumoulin et al., "A learned representation for artistic style", 2017; Miyato & Koyama,
+//! 2018). The latent enters before, and is normalised by itself: an embedding of the class beside it, whose share of the first
+//! layer may grow, comes to drown it, and every latent then gives the same image. The discriminator compares its features with
+//! an embedding of the class ([`Conditioning::Projection`]) or tells the class itself ([`Conditioning::Classifier`]).
 
 use super::{Init, Layers, Subject, Window};
-use crate::graph::operators::{Add, BatchNorm, Concat, Crop, InnerProduct, SumPositions, TakeRows};
+use crate::graph::operators::{Add, BatchNorm, Crop, InnerProduct, SampleScale, SampleShift, SumPositions, TakeRows};
 use crate::graph::{Network, Role, Value};
-use crate::ops::Activation;
+use crate::ops::{Activation, Function};
 use candle_core::{Result, bail};
 use runtime::{INPUT_CLASS, INPUT_LATENT, ImageShape};
 use serde::{Deserialize, Serialize};
@@ -95,16 +98,12 @@ pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Ini
     let [h, w] = sides[0];
     let mut channels = recipe.width << (stages - 1);
     let mut layers = Layers::new(init);
-    let mut x = layers.graph.input(INPUT_LATENT, &[recipe.latent]);
-    if classes > 0 {
-        // As large as the latent, and as its numbers are.
-        let class = embedding(&mut layers, classes, recipe.latent, 1.)?;
-        x = layers.graph.apply(Concat, &[x, class])?;
-    }
-    x = layers.linear("project", x, h * w * channels, DEVIATION, false, Activation::None)?;
+    let z = layers.graph.input(INPUT_LATENT, &[recipe.latent]);
+    let class = (classes > 0).then(|| (layers.graph.class(INPUT_CLASS, classes), classes));
+    let mut x = layers.linear("project", z, h * w * channels, DEVIATION, false, Activation::None)?;
     x = layers.reshape(x, &[h, w, channels])?;
     for stage in 1..=stages {
-        x = layers.batch_norm(&format!("norm{stage}"), x, DEVIATION, norm(Activation::RELU))?;
+        x = normalised(&mut layers, &format!("norm{stage}"), x, class)?;
         x = cropped(&mut layers, x, sides[stage - 1])?;
         let last = stage == stages;
         channels = if last { image.channels } else { channels / 2 };
@@ -142,7 +141,8 @@ pub fn discriminator(recipe: &Discriminator, subject: impl Into<Subject>, init: 
     }
     if classes > 0 {
         let channels = layers.channels(features);
-        let class = embedding(&mut layers, classes, channels, DEVIATION)?;
+        let class = layers.graph.class(INPUT_CLASS, classes);
+        let class = of_class(&mut layers, "embedding", (class, classes), (channels, 0.))?;
         let pooled = layers.graph.apply(SumPositions, &[features])?;
         let alike = layers.graph.apply(InnerProduct, &[pooled, class])?;
         logit = layers.graph.apply(Add, &[logit, alike])?;
@@ -150,11 +150,27 @@ pub fn discriminator(recipe: &Discriminator, subject: impl Into<Subject>, init: 
     layers.graph.finish(&[logit])
 }
 
-/// The row of a table that belongs to a sample's class, which is an input.
-fn embedding(layers: &mut Layers<'_>, classes: usize, width: usize, deviation: f32) -> Result<Value> {
-    let class = layers.graph.class(INPUT_CLASS, classes);
-    let table = layers.init.normal(&[classes, width], 0., deviation)?;
-    let table = layers.graph.parameter("embedding.weight", Role::Weight, table)?;
+/// Batch normalisation and ReLU; between them what belongs to the class, if there are classes.
+fn normalised(layers: &mut Layers<'_>, name: &str, x: Value, class: Option<(Value, usize)>) -> Result<Value> {
+    let Some(class) = class else { return layers.batch_norm(name, x, DEVIATION, norm(Activation::RELU)) };
+    let channels = layers.channels(x);
+    let x = layers.batch_norm(name, x, DEVIATION, norm(Activation::None))?;
+    let scale = of_class(layers, &format!("{name}.scale"), class, (channels, 1.))?;
+    let x = layers.graph.apply(SampleScale, &[x, scale])?;
+    let shift = of_class(layers, &format!("{name}.shift"), class, (channels, 0.))?;
+    let x = layers.graph.apply(SampleShift, &[x, shift])?;
+    layers.function(x, Function::RELU)
+}
+
+/// The row of a table that belongs to a sample's class, of so many numbers around a mean.
+fn of_class(
+    layers: &mut Layers<'_>,
+    name: &str,
+    (class, classes): (Value, usize),
+    (width, mean): (usize, f32),
+) -> Result<Value> {
+    let table = layers.init.normal(&[classes, width], mean, DEVIATION)?;
+    let table = layers.graph.parameter(format!("{name}.weight"), Role::Weight, table)?;
     layers.graph.apply(TakeRows, &[table, class])
 }
 
