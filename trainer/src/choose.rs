@@ -49,8 +49,8 @@ pub fn complete(
         draft.put("training.batch", batch as i64)?;
         said.push(format!("batch: {batch} images a step (--batch)"));
     }
-    let open = ["generator.width", "discriminator.width"].map(|key| draft.lacks(key).then_some(key));
-    let open: Vec<&str> = open.into_iter().flatten().collect();
+    let open: Vec<&str> =
+        ["generator.width", "discriminator.width"].into_iter().filter(|key| has_open(&draft, key)).collect();
     let minutes = minutes.or_else(|| draft.lacks("training.kimg").then_some(MINUTES));
     let widths = if device.is_cpu() { WIDTHS[1] } else { WIDTHS[0] };
     let mut speed = None;
@@ -106,6 +106,12 @@ pub fn complete(
         });
     }
     Ok((recipe, said))
+}
+
+/// Whether a network has a width, of which nothing is said.
+fn has_open(draft: &Draft, width: &str) -> bool {
+    let architecture = width.replace("width", "architecture");
+    draft.lacks(width) && draft.get(&architecture).and_then(toml::Value::as_str) == Some("dcgan")
 }
 
 fn number(value: &toml::Value) -> Option<f64> {
@@ -200,6 +206,13 @@ mod tests {
         )?;
         assert!(said(&lines, "--minutes or --kimg") && said(&lines, "conditional: of 10") && lines.len() == 2);
         assert!(recipe.training.kimg >= Images(1000) && recipe.training.batch == 4 && recipe.conditional);
+
+        // Nothing is open, and dense layers have no width.
+        for name in ["tutorial", "digits"] {
+            let (recipe, lines) = complete(Draft::load(name, &[])?, &data, &Device::Cpu, None)?;
+            assert_eq!(recipe, Recipe::load(name, &[])?);
+            assert!(said(&lines, "are not used") && lines.len() == 1, "{lines:?}");
+        }
         Ok(())
     }
 }

@@ -159,7 +159,7 @@ mod tests {
             (&[(256, 256)], None, "256x256", "their own"),
             (&[(5, 3)], None, "5x3", "their own"),
             (&[(320, 240), (320, 240)], None, "64x64", "320 x 240 is much"),
-            (&[(100, 200), (64, 64)], None, "64x64", "chosen:"),
+            (&[(100, 200), (64, 64)], None, "64x64", "enough to begin with"),
             (&[(100, 200), (63, 64)], None, "32x32", "smaller sides are 63"),
             (&[(100, 200), (3, 3)], None, "8x8", "smaller sides are 3"),
         ] {
