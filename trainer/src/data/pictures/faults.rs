@@ -67,7 +67,8 @@ pub fn nothing(source: &Source, survey: &Survey) -> Error {
         what += &format!("; {advice}");
     }
     what += "; allowed are a folder or zip archive of pictures (PNG, JPEG, WebP, GIF, BMP, TIFF), one picture, a folder \
-             with idx files (train-images-idx3-ubyte or train-images-idx3-ubyte.gz), an idx file, and a pack, FILE.safetensors";
+             with idx files (train-images-idx3-ubyte or train-images-idx3-ubyte.gz), an idx file, and a \
+             pack, FILE.safetensors";
     Error::Data { path: source.path().to_owned(), what }
 }
 
