@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 
 /// The keys, and beginnings of keys, that may change: how a run learns, how long, and what is kept of it. Anything else would
 /// make another run of it.
-const FREE: [&str; 11] = [
+const FREE: [&str; 13] = [
     "data.source",
+    "data.labels",
+    "data.bad_files",
     "objective.penalties",
     "optimizer.",
     "training.kimg",
