@@ -35,7 +35,8 @@ fn the_table_is_that_of_the_files() {
 fn row(folder: &Path) -> String {
     let name = folder.file_name().expect("a name").to_string_lossy().into_owned();
     let generator = Generator::open(folder.join("gen.onnx"), &Options::default()).expect("a generator");
-    let (info, image) = (generator.info(), generator.image());
+    let info = generator.info();
+    let image = info.image;
     let card = std::fs::read_to_string(folder.join("card.md")).unwrap_or_else(|e| panic!("{name}: card.md: {e}"));
     let of_card = |key: &str| {
         let line = card.lines().find_map(|line| line.strip_prefix(&format!("| {key} | "))?.strip_suffix(" |"));

@@ -311,7 +311,8 @@ fn classes_are_learned() -> Result<()> {
         let mut inputs = state.inputs_in_columns("grid", 10, 10)?;
         inputs[0] = inputs[0].narrow(0, 0, 1)?.repeat((10, 1))?;
         let images = state.images(&state.sampler(64)?, &inputs)?;
-        assert!(crate::watch::mean_distance(&images)? > 1., "{conditioning:?}");
+        let apart = crate::watch::mean_distance(&images)?;
+        assert!(apart > 0.1, "{conditioning:?}: {apart} grey levels");
     }
     let unlabelled = (*data).clone().with_labels(None);
     let mut recipe = small("classes");
