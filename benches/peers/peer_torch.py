@@ -72,9 +72,12 @@ def step(shape, schedule, kind, batches, threads):
     weights = list(generator.parameters())
     average = [weight.detach().clone() for weight in weights]
 
+    # Of one channel both orders are the same bytes.
+    order = torch.contiguous_format if kind == "eager" else torch.channels_last
+
     def draw():
-        # [N, 28, 28, 1] and [N, 1, 28, 28] are the same bytes.
-        real = torch.from_numpy(batches.next()).view(-1, 1, 28, 28).float().div_(127.5).sub_(1)
+        # [N, H, W, C] as it is drawn.
+        real = torch.from_numpy(batches.next()).permute(0, 3, 1, 2).float(memory_format=order).div_(127.5).sub_(1)
         return real, generator(torch.randn(len(real), shape["latent"]))
 
     def judge(real, fake):

@@ -7,13 +7,14 @@ usage: train_step.py --list [--d-norm none|batch|both]
 `--list` prints the variants, `--variant` runs one and prints a line of JSON: its times, and the largest memory of this
 process, which runs nothing else. Where a framework is not installed, or does not do it, the line says why.
 
-Everything that a step of the trainer does is inside the measured time, on every side: 64 images drawn from MNIST in a
-random order and scaled to [-1, 1], latents drawn, both networks' gradients and Adam, the moving average of the
-generator's weights, and both losses as numbers of Python. Only the data set is loaded before. f32.
+Everything that a step of the trainer does is inside the measured time, on every side: 64 images drawn from MNIST, or from
+noise of 64 x 64 pixels, in a random order and scaled to [-1, 1], latents drawn, both networks' gradients and Adam, the
+moving average of the generator's weights, and both losses as numbers of Python. Only the data set is loaded before. f32.
 
 Networks: `dcgan-64`, `dcgan-32` (by width; `-bn`: with batch normalisation in the discriminator, too; `-r1`: with the R1
-penalty on real images, of weight 1, in every step), `tutorial` (dense generator). Schedules: `two-stage`, the generator judged by the discriminator's new weights; `one-stage`, both
-gradients from one pass over the generated images.
+penalty on real images, of weight 1, in every step), `dcgan-64x64-64` (in colour) and `dcgan-64x64-32` (grey) for images of
+64 x 64, `tutorial` (dense generator). Schedules: `two-stage`, the generator judged by the discriminator's new weights;
+`one-stage`, both gradients from one pass over the generated images.
 """
 
 import argparse
@@ -34,6 +35,8 @@ NETWORKS = {
     "dcgan-32-bn": {"generator": "dcgan", "width": 32, "d_norm": "batch"},
     "dcgan-64-r1": {"generator": "dcgan", "width": 64, "d_norm": "none", "r1": 1.0},
     "dcgan-32-r1": {"generator": "dcgan", "width": 32, "d_norm": "none", "r1": 1.0},
+    "dcgan-64x64-64": {"generator": "dcgan", "width": 64, "d_norm": "none", "image": (3, 64)},
+    "dcgan-64x64-32": {"generator": "dcgan", "width": 32, "d_norm": "none", "image": (1, 64)},
     "tutorial": {"generator": "dense", "width": 64, "d_norm": "none"},
 }
 # As in models/digits/recipe.toml and models/tutorial/recipe.toml: learning rate, both decays, epsilon.
@@ -51,6 +54,9 @@ TUNED = {
 
 TORCH = ["torch-eager", "torch-eager-tuned", "torch-channels-last-tuned", "torch-compile-tuned"]
 TENSORFLOW = ["tensorflow-eager", "tensorflow-function", "tensorflow-function-tuned", "tensorflow-xla-tuned"]
+# Channels and side of images that are not said otherwise: those of MNIST. Of others there is noise, so many images.
+DIGITS = (1, 28)
+NOISE = 2000
 MNIST = pathlib.Path(__file__).parents[2] / "trainer/data/mnist/train-images-idx3-ubyte.gz"
 
 
@@ -72,20 +78,27 @@ def variants(d_norm):
     return found
 
 
-class Batches:
-    """MNIST in a random order, drawn as bytes."""
+def mnist(numpy):
+    with gzip.open(MNIST) as file:
+        count = int.from_bytes(file.read(16)[4:8])
+        pixels = bytearray(count * 28 * 28)
+        file.readinto(pixels)
+    return numpy.frombuffer(pixels, numpy.uint8).reshape(count, 28, 28, 1)
 
-    def __init__(self, numpy, batch):
-        with gzip.open(MNIST) as file:
-            count = int.from_bytes(file.read(16)[4:8])
-            pixels = bytearray(count * 28 * 28)
-            file.readinto(pixels)
-        self.images = numpy.frombuffer(pixels, numpy.uint8).reshape(count, 28, 28, 1)
-        self.order = numpy.random.default_rng(0).permutation(count)
+
+class Batches:
+    """MNIST, or noise, in a random order, drawn as bytes."""
+
+    def __init__(self, numpy, batch, image):
+        random = numpy.random.default_rng(0)
+        channels, side = image
+        noise = (NOISE, side, side, channels)
+        self.images = mnist(numpy) if image == DIGITS else random.integers(256, size=noise, dtype=numpy.uint8)
+        self.order = random.permutation(len(self.images))
         self.batch, self.shown = batch, 0
 
     def next(self):
-        """[batch, 28, 28, 1] from 0 to 255."""
+        """[batch, height, width, channels] from 0 to 255."""
         at = self.shown % (len(self.order) - self.batch)
         self.shown += self.batch
         return self.images[self.order[at : at + self.batch]]
@@ -123,10 +136,10 @@ def run(name, args):
     except ImportError as error:
         return result | {"failed": f"not installed: {error}"}
     versions = framework.versions() | {"numpy": numpy.__version__, "python": sys.version.split()[0]}
-    shape = NETWORKS[network] | {"latent": LATENT, "image": (1, 28), "adam": ADAM[NETWORKS[network]["generator"]]}
+    shape = {"latent": LATENT, "image": DIGITS, "adam": ADAM[NETWORKS[network]["generator"]]} | NETWORKS[network]
     shape["ema_past"] = 0.5 ** (args.batch / EMA_HALF_LIFE)
     kind = peer.removesuffix("-tuned").partition("-")[2]
-    batches = Batches(numpy, args.batch)
+    batches = Batches(numpy, args.batch, shape["image"])
     before = peak_memory()
     try:
         step = framework.step(shape, schedule, kind, batches, args.threads)

@@ -5,15 +5,15 @@
 
 use benches::process::peak_memory;
 use benches::stats::{quantile, rounded};
-use benches::training::Training;
+use benches::training::{Training, noise};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use runtime::Provider;
+use runtime::{ImageShape, Provider};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
 use trainer::Result;
-use trainer::data;
+use trainer::data::{self, Dataset};
 use trainer::recipe::{Override, Recipe};
 
 /// As the trainer has it.
@@ -34,15 +34,37 @@ enum With {
     R1,
 }
 
-/// Name, recipe, width, and what the discriminator has.
-const NETWORKS: [(&str, &str, u32, With); 7] = [
-    ("dcgan-64", "digits", 64, With::Nothing),
-    ("dcgan-32", "digits", 32, With::Nothing),
-    ("dcgan-64-bn", "digits", 64, With::BatchNorm),
-    ("dcgan-32-bn", "digits", 32, With::BatchNorm),
-    ("dcgan-64-r1", "digits", 64, With::R1),
-    ("dcgan-32-r1", "digits", 32, With::R1),
-    ("tutorial", "tutorial", 64, With::Nothing),
+/// The images that a network learns from.
+#[derive(Clone, Copy, PartialEq)]
+enum Images {
+    Mnist,
+    /// Noise of 64 x 64 pixels and so many channels.
+    Noise(usize),
+}
+
+impl Images {
+    /// Images of noise: many more than a batch, few beside the networks in memory.
+    const COUNT: usize = 2000;
+
+    fn open(self) -> Result<Dataset> {
+        match self {
+            Self::Mnist => Ok(data::open(&trainer::recipe::Data::at(data::MNIST.as_ref()))?.splits.train),
+            Self::Noise(channels) => Ok(noise(ImageShape { channels, height: 64, width: 64 }, Self::COUNT, 0)),
+        }
+    }
+}
+
+/// Name, recipe, width, what the discriminator has, and what is learned.
+const NETWORKS: [(&str, &str, u32, With, Images); 9] = [
+    ("dcgan-64", "digits", 64, With::Nothing, Images::Mnist),
+    ("dcgan-32", "digits", 32, With::Nothing, Images::Mnist),
+    ("dcgan-64-bn", "digits", 64, With::BatchNorm, Images::Mnist),
+    ("dcgan-32-bn", "digits", 32, With::BatchNorm, Images::Mnist),
+    ("dcgan-64-r1", "digits", 64, With::R1, Images::Mnist),
+    ("dcgan-32-r1", "digits", 32, With::R1, Images::Mnist),
+    ("dcgan-64x64-64", "digits", 64, With::Nothing, Images::Noise(3)),
+    ("dcgan-64x64-32", "digits", 32, With::Nothing, Images::Noise(1)),
+    ("tutorial", "tutorial", 64, With::Nothing, Images::Mnist),
 ];
 
 /// Time one training step
@@ -79,12 +101,13 @@ struct Variant {
     schedule: &'static str,
     recipe: &'static str,
     overrides: Vec<Override>,
+    images: Images,
 }
 
 impl Variant {
     fn all() -> Vec<Self> {
         let mut all = Vec::new();
-        for (network, recipe, width, with) in NETWORKS {
+        for (network, recipe, width, with, images) in NETWORKS {
             // In one stage, the discriminator must not mix samples; with a penalty, one way is enough.
             let schedules: &[(&str, &str)] = match with {
                 With::Nothing => &[("two-stage", "two"), ("one-stage", "one")],
@@ -106,7 +129,7 @@ impl Variant {
                     let penalties = vec![toml::Value::from(toml::Table::from_iter(penalty))];
                     overrides.push(("objective.penalties".to_owned(), penalties.into()));
                 }
-                all.push(Self { network, schedule, recipe, overrides });
+                all.push(Self { network, schedule, recipe, overrides, images });
             }
         }
         all
@@ -119,7 +142,7 @@ impl Variant {
     fn measure(mut self, args: &Args) -> Result<Measured> {
         self.overrides.push(("training.batch".to_owned(), args.batch.into()));
         let recipe = Recipe::load(self.recipe, &self.overrides)?;
-        let data = Arc::new(data::open(&trainer::recipe::Data::at(data::MNIST.as_ref()))?.splits.train);
+        let data = Arc::new(self.images.open()?);
         let memory_before = peak_memory();
         let mut training = Training::start(recipe, &data, Provider::Cpu, "f32")?;
         for _ in 0..args.warmup {

@@ -1,6 +1,7 @@
 //! Batch normalisation with the statistics of the batch, and the activation that follows it.
 
 use super::epilogue::{Activation, LeakyReluGrad, TanhGrad};
+use super::lanes::{Block, LANES, in_blocks, load, store};
 use super::map::Map;
 use super::math::Elementary;
 use super::parallel::block_rows;
@@ -308,6 +309,14 @@ fn backward<T: Elementary>(x: &[T], g: &[T], affine: &Affine<T>, activation: Act
     }
 }
 
+/// A block with these elements.
+#[inline(always)]
+fn block<T: Real>(run: &[T]) -> Block<T> {
+    let mut block = [T::zero(); LANES];
+    load(Some(run), &mut block);
+    block
+}
+
 /// The same, where `before` gives the gradient before the activation from its argument and the gradient after it.
 #[inline(always)]
 fn linear_backward<T: Elementary>(
@@ -325,12 +334,22 @@ fn linear_backward<T: Elementary>(
         #[inline(always)]
         |row, [sum, product]| {
             let (x, g) = (&x[row * c..][..c], &g[row * c..][..c]);
-            let (sum, product) = (&mut sum[..c], &mut product[..c]);
-            for i in 0..c {
-                let g = before(scale[i] * x[i] + shift[i], g[i]);
-                sum[i] += g;
-                product[i] += g * (x[i] - mean[i]);
-            }
+            in_blocks(
+                c,
+                #[inline(always)]
+                |at, n| {
+                    let [scale, shift, mean] = [scale, shift, mean].map(|values| block(&values[at..at + n]));
+                    let [x, g] = [x, g].map(|values| block(&values[at..at + n]));
+                    let [mut sums, mut products] = [&*sum, &*product].map(|values| block(&values[at..at + n]));
+                    for i in 0..LANES {
+                        let g = before(scale[i] * x[i] + shift[i], g[i]);
+                        sums[i] += g;
+                        products[i] += g * (x[i] - mean[i]);
+                    }
+                    store(&sums, &mut sum[at..at + n]);
+                    store(&products, &mut product[at..at + n]);
+                },
+            );
         },
     );
     // dx = a g + b x + d, with each channel's constants.
@@ -347,9 +366,19 @@ fn linear_backward<T: Elementary>(
             #[inline(always)]
             || {
                 for (dx, (x, g)) in dx.chunks_exact_mut(c).zip(x.chunks_exact(c).zip(g.chunks_exact(c))) {
-                    for i in 0..c {
-                        dx[i] = scale[i] * before(scale[i] * x[i] + shift[i], g[i]) + b[i] * x[i] + d[i];
-                    }
+                    in_blocks(
+                        c,
+                        #[inline(always)]
+                        |at, n| {
+                            let [scale, shift] = [scale, shift].map(|values| block(&values[at..at + n]));
+                            let [b, d, x, g] = [b, d, x, g].map(|values| block(&values[at..at + n]));
+                            let mut to = [T::zero(); LANES];
+                            for i in 0..LANES {
+                                to[i] = scale[i] * before(scale[i] * x[i] + shift[i], g[i]) + b[i] * x[i] + d[i];
+                            }
+                            store(&to, &mut dx[at..at + n]);
+                        },
+                    );
                 }
             },
         );

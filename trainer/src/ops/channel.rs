@@ -88,29 +88,19 @@ pub(super) fn sum_channels<T: Real, const M: usize>(
     let piece = block(channels) * PIECE.div_ceil(block(channels));
     let sum = |i: usize| {
         let inputs = inputs.map(|x| &x[i * piece..len.min((i + 1) * piece)]);
-        vectorised(SumPiece { inputs, channels, f: &f })
+        vectorised(
+            #[inline(always)]
+            || {
+                let mut sums = vec![[0.]; channels];
+                add_sums(inputs, [], &mut sums, |elements, []| [f(elements)]);
+                sums
+            },
+        )
     };
     let pieces = len.div_ceil(piece);
     let sums: Vec<_> =
         if pieces < 2 { (0..pieces).map(sum).collect() } else { (0..pieces).into_par_iter().map(sum).collect() };
     (0..channels).map(|c| real(sums.iter().map(|piece| piece[c][0]).sum())).collect()
-}
-
-struct SumPiece<'a, T, F, const M: usize> {
-    inputs: [&'a [T]; M],
-    channels: usize,
-    f: &'a F,
-}
-
-impl<T: Real, F: Fn([T; M]) -> T, const M: usize> pulp::NullaryFnOnce for SumPiece<'_, T, F, M> {
-    type Output = Vec<[f64; 1]>;
-
-    #[inline(always)]
-    fn call(self) -> Self::Output {
-        let mut sums = vec![[0.]; self.channels];
-        add_sums(self.inputs, [], &mut sums, |elements, []| [(self.f)(elements)]);
-        sums
-    }
 }
 
 /// Checks that these are `[..., C]` and `[C]`.

@@ -246,7 +246,7 @@ impl InplaceOp2 for Limit {
             }
             all[start..end].par_chunks_mut(PIECE).for_each(|piece| {
                 vectorised(#[inline(always)] || {
-                    for g in piece {
+                    for g in &mut *piece {
                         let x = *g * factor;
                         // Comparisons, which leave a NaN alone.
                         *g = if x > bound { bound } else if x < -bound { -bound } else { x };

@@ -28,7 +28,12 @@ pub(super) unsafe trait Pieces<T>: Sync {
 pub(super) fn produce<T: Real, P: Pieces<T>>(len: usize, piece: usize, pieces: &P) -> (Vec<T>, Vec<P::Summary>) {
     let mut out = Vec::with_capacity(len);
     let room = &mut out.spare_capacity_mut()[..len];
-    let write = |(i, out)| vectorised(Write { pieces, i, out });
+    let write = |(i, out): (usize, &mut [MaybeUninit<T>])| {
+        vectorised(
+            #[inline(always)]
+            || pieces.write(i, out),
+        )
+    };
     let summaries = if len <= piece {
         // Waking another thread would cost more than it saves.
         room.chunks_mut(piece.max(1)).enumerate().map(write).collect()
@@ -38,21 +43,6 @@ pub(super) fn produce<T: Real, P: Pieces<T>>(len: usize, piece: usize, pieces: &
     // SAFETY: the capacity is `len`, and the pieces, which are all of it, have been initialised.
     unsafe { out.set_len(len) };
     (out, summaries)
-}
-
-struct Write<'a, T, P> {
-    pieces: &'a P,
-    i: usize,
-    out: &'a mut [MaybeUninit<T>],
-}
-
-impl<T, P: Pieces<T>> pulp::NullaryFnOnce for Write<'_, T, P> {
-    type Output = P::Summary;
-
-    #[inline(always)]
-    fn call(self) -> P::Summary {
-        self.pieces.write(self.i, self.out)
-    }
 }
 
 /// Checks that these are tensors of one shape.

@@ -21,6 +21,8 @@ mod epilogue;
 mod flat;
 mod function;
 mod gemm;
+#[allow(clippy::needless_range_loop, reason = "one index into many blocks")]
+mod lanes;
 mod linear;
 mod loss;
 mod map;

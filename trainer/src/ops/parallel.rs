@@ -11,8 +11,21 @@ pub(super) const PIECE: usize = 1 << 14;
 /// and what they call in loops are to be `#[inline(always)]`. Additions and multiplications are not fused or reordered by
 /// that: results are the same on all.
 #[inline(always)]
-pub(super) fn vectorised<F: pulp::NullaryFnOnce>(work: F) -> F::Output {
-    pulp::Arch::new().dispatch(work)
+pub(super) fn vectorised<R>(work: impl FnMut() -> R) -> R {
+    pulp::Arch::new().dispatch(Work(work))
+}
+
+/// Calls a closure as what it is. A closure that is called as [`FnOnce`] but is more than that is called by a function in
+/// between, which is not inlined where the closure is long: all of it would then be compiled for the oldest processors.
+struct Work<F>(F);
+
+impl<R, F: FnMut() -> R> pulp::NullaryFnOnce for Work<F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn call(mut self) -> R {
+        (self.0)()
+    }
 }
 
 /// Memory for the result of an operator whose tasks write all of it: clearing it first would cost as much as some operators.

@@ -1,11 +1,10 @@
 //! The maps of minimal filtering, and how blocks of channels go through them.
 
+use crate::ops::lanes::{Block, LANES, load, store};
 use crate::ops::{Real, real};
 
 /// Outputs of a tile, a side.
 pub(super) const TILE: usize = 4;
-/// Channels that are transformed together.
-pub(super) const LANES: usize = 16;
 
 /// The maps for kernels of `R` taps, with `N = TILE + R - 1` points.
 pub(super) trait Filter<const N: usize, const R: usize> {
@@ -59,8 +58,6 @@ impl Filter<6, 3> for ThreeTaps {
     ];
 }
 
-/// A block of channels at one place.
-pub(super) type Block<T> = [T; LANES];
 /// A square of blocks.
 pub(super) type Square<T, const N: usize> = [[Block<T>; N]; N];
 
@@ -79,62 +76,36 @@ pub(super) fn both<T: Real, const I: usize, const O: usize>(
     half: &mut [[Block<T>; O]; I],
     out: &mut Square<T, O>,
 ) {
+    // Each loop over lanes is a few vectors' arithmetic: in this form, one lane of all that goes in at a time, the compiler
+    // finds the vectors.
     for i in 0..I {
-        for o in 0..O {
-            let mut sum = [T::zero(); LANES];
-            for k in 0..I {
-                accumulate(&mut sum, m(o, k), &x[i][k]);
+        for lane in 0..LANES {
+            let row: [T; I] = std::array::from_fn(|k| x[i][k][lane]);
+            for o in 0..O {
+                half[i][o][lane] = dot(|k| m(o, k), &row);
             }
-            half[i][o] = sum;
         }
     }
     for column in 0..O {
-        for o in 0..O {
-            let mut sum = [T::zero(); LANES];
-            for i in 0..I {
-                accumulate(&mut sum, m(o, i), &half[i][column]);
-            }
-            out[o][column] = sum;
-        }
-    }
-}
-
-/// `sum += factor * x`.
-#[inline(always)]
-pub(super) fn accumulate<T: Real>(sum: &mut Block<T>, factor: f64, x: &Block<T>) {
-    if factor != 0. {
-        let factor = real::<T>(factor);
         for lane in 0..LANES {
-            sum[lane] += factor * x[lane];
+            let values: [T; I] = std::array::from_fn(|i| half[i][column][lane]);
+            for o in 0..O {
+                out[o][column][lane] = dot(|i| m(o, i), &values);
+            }
         }
     }
 }
 
-/// Fills a block with a run, or as many of its lanes as the run has; with zeros in the padding.
+/// The sum of `factor(i) * x[i]`, without those whose factor is 0.
 #[inline(always)]
-pub(super) fn load<T: Real>(run: Option<&[T]>, block: &mut Block<T>) {
-    match run.map(|run| (run, run.first_chunk::<LANES>())) {
-        Some((_, Some(whole))) => *block = *whole,
-        Some((run, None)) => block.iter_mut().zip(run).for_each(|(lane, &value)| *lane = value),
-        None => *block = [T::zero(); LANES],
+fn dot<T: Real, const I: usize>(factor: impl Fn(usize) -> f64, x: &[T; I]) -> T {
+    let mut sum = T::zero();
+    for i in 0..I {
+        if factor(i) != 0. {
+            sum += real::<T>(factor(i)) * x[i];
+        }
     }
-}
-
-/// Fills a run from a block.
-#[inline(always)]
-pub(super) fn store<T: Real>(block: &Block<T>, run: &mut [T]) {
-    match run.first_chunk_mut::<LANES>() {
-        Some(whole) => *whole = *block,
-        None => run.iter_mut().zip(block).for_each(|(to, &lane)| *to = lane),
-    }
-}
-
-#[inline(always)]
-pub(super) fn add<T: Real>(block: &Block<T>, run: &mut [T]) {
-    match run.first_chunk_mut::<LANES>() {
-        Some(whole) => whole.iter_mut().zip(block).for_each(|(to, &lane)| *to += lane),
-        None => run.iter_mut().zip(block).for_each(|(to, &lane)| *to += lane),
-    }
+    sum
 }
 
 /// Reads a block of every point; the points are `channels` apart.

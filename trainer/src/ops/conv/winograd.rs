@@ -11,20 +11,29 @@
 //! points 0, 1, -1, -1/2, infinity (two taps) and 0, 1, -1, 1/2, -2, infinity (three): of those tried, the ones with the
 //! smallest rounding error, about 3 times that of the direct sum in f32.
 
-use super::filter::{
-    Filter, LANES, TILE, ThreeTaps, TwoTaps, add, both, load, load_points, store, store_points, zeros,
-};
+use super::filter::{Filter, TILE, ThreeTaps, TwoTaps, both, load_points, store_points, zeros};
+use super::kernels::{parts_len, sum_of_parts};
 use super::shape::Sizes;
 use crate::ops::gemm::{Matrix, multiply, with_scratch};
+use crate::ops::lanes::{LANES, add, in_blocks, load, store};
 use crate::ops::{Real, vectorised};
 use rayon::prelude::*;
 
-/// Tiles that one task handles: rows of its matrix products.
+/// Tiles that one task handles where it sums a part of a weight's gradient: rows of its matrix products.
 const ROWS: usize = 128;
+/// Tiles that one task transforms.
+const TASK_ROWS: usize = 16;
+/// Elements of both lifted sides of a group of images, about: 32 MB in single precision.
+const GROUP: usize = if cfg!(test) { 1 << 16 } else { 1 << 23 };
+/// Elements of a lifted weight at most that threads sum each for themselves.
+const MOST_OF_PART: usize = if cfg!(test) { 1 << 15 } else { 1 << 20 };
 /// Fewer channels on either side do not pay for the transforms.
 const LEAST_CHANNELS: usize = 32;
 /// Tasks that lift a weight.
 const WEIGHT_TASKS: usize = 8;
+
+/// What is done with the images of a result while they are in the cache.
+pub(super) type Finish<'a, T> = &'a (dyn Fn(&mut [T]) + Sync);
 
 /// A convolution by minimal filtering.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +64,39 @@ macro_rules! by_taps {
             _ => vectorised(#[inline(always)] || $self.$method::<_, ThreeTaps, 6, 3>($($argument),*)),
         }
     };
+}
+
+/// The products of all `points`, [m, n] each, one after the other: of the matrices that `a` and `b` give for a point.
+fn products<'a, T: Real>(
+    points: usize,
+    [m, n, k]: [usize; 3],
+    out: &mut [T],
+    a: impl Fn(usize) -> Matrix<'a, T> + Sync,
+    b: impl Fn(usize) -> Matrix<'a, T> + Sync,
+) {
+    out[..points * m * n].par_chunks_mut(m * n).enumerate().for_each(|(at, out)| {
+        multiply([m, n, k], a(at), b(at), out, n, false);
+    });
+}
+
+/// The transpose of a matrix with rows of `columns`.
+fn transpose<T: Real>(matrix: &[T], columns: usize, out: &mut [T]) {
+    let rows = matrix.len() / columns;
+    out.par_chunks_mut(LANES * rows).enumerate().for_each(|(task, out)| {
+        let first = task * LANES;
+        let mut tile = [[T::zero(); LANES]; LANES];
+        for row in (0..rows).step_by(LANES) {
+            for (at, lanes) in tile.iter_mut().enumerate().take(rows - row) {
+                let from = &matrix[(row + at) * columns + first..(row + at + 1) * columns];
+                load(Some(&from[..LANES.min(from.len())]), lanes);
+            }
+            for (column, out) in out.chunks_exact_mut(rows).enumerate() {
+                for (to, lanes) in out[row..].iter_mut().zip(&tile) {
+                    *to = lanes[column];
+                }
+            }
+        }
+    });
 }
 
 impl Winograd {
@@ -91,9 +133,16 @@ impl Winograd {
         (4 * products <= 3 * direct).then_some(found)
     }
 
-    /// Images that one task handles.
-    pub(super) fn images_a_task(&self) -> usize {
-        (ROWS / self.rows()).max(1)
+    /// Images that are lifted at a time: of all, about as many as a cache shared by the cores holds the points of.
+    fn images_a_group(&self, images: usize) -> usize {
+        let of_one = self.rows() * self.points() * (self.channels + self.sizes.outputs);
+        let groups = (images * of_one).div_ceil(GROUP);
+        images.div_ceil(groups.max(1))
+    }
+
+    /// Images that one task handles: for the transforms, and for a weight's gradient in parts.
+    fn images_a_task(&self, rows: usize) -> usize {
+        (rows / self.rows()).max(1)
     }
 
     /// Tiles an image.
@@ -107,18 +156,24 @@ impl Winograd {
     }
 
     /// Elements of a lifted weight.
-    pub(super) fn lifted_weight_len(&self) -> usize {
+    fn lifted_weight_len(&self) -> usize {
         self.sizes.outputs * self.points() * self.channels
     }
 
-    /// Elements that a task works in at most, with so many images in all.
-    pub(super) fn scratch_len(&self, images: usize) -> usize {
-        let rows = images.min(self.images_a_task()) * self.rows();
-        rows * self.points() * (self.channels + self.sizes.outputs) + self.lifted_weight_len()
+    /// Elements that these work in at most: once, and in each thread.
+    pub(super) fn scratch_len(&self, images: usize) -> [usize; 2] {
+        let rows = |images: usize| images * self.rows() * self.points() * (self.channels + self.sizes.outputs);
+        // The weight, turned and lifted, and a group at its points.
+        let shared = self.sizes.weight_len() + self.lifted_weight_len() + rows(self.images_a_group(images));
+        if !self.sums_in_parts() {
+            return [shared, 0];
+        }
+        let task = self.images_a_task(ROWS);
+        [shared.max(parts_len(&self.sizes, task)), rows(images.min(task)) + self.lifted_weight_len()]
     }
 
-    /// The weight at the points, for all tasks of a convolution: [outputs, points, channels].
-    pub(super) fn lift_weight<T: Real>(&self, weight: &[T], lifted: &mut [T]) {
+    /// The weight at the points, for transposed convolutions: [outputs, points, channels].
+    fn lift_weight<T: Real>(&self, weight: &[T], lifted: &mut [T]) {
         let (len, of_one) = (self.points() * self.channels, weight.len() / self.sizes.outputs);
         let outputs = self.sizes.outputs.div_ceil(WEIGHT_TASKS);
         lifted.par_chunks_mut(outputs * len).zip(weight.par_chunks(outputs * of_one)).for_each(|(lifted, weight)| {
@@ -128,42 +183,132 @@ impl Winograd {
         });
     }
 
-    /// The convolution of `large` by a lifted weight.
-    pub(super) fn conv<T: Real>(&self, large: &[T], lifted: &[T], small: &mut [T]) {
-        let (p, k, o) = (self.points(), self.channels, self.sizes.outputs);
-        let rows = large.len() / self.sizes.large_len() * self.rows();
-        with_scratch(rows * p * (k + o), |scratch| {
-            let (x, y) = scratch.split_at_mut(rows * p * k);
-            by_taps!(self.lift_large(large, x));
-            for at in 0..p {
-                let (a, b) = (Matrix::rows(&x[at * k..], p * k), Matrix::rows(&lifted[at * k..], p * k));
-                multiply([rows, o, k], a, b.t(), &mut y[at * o..], p * o, false);
-            }
-            by_taps!(self.lower_small(y, small));
+    /// The same for convolutions: [channels, points, outputs], so that products read adjacent outputs, too.
+    fn lift_weight_turned<T: Real>(&self, weight: &[T], lifted: &mut [T]) {
+        let (o, len) = (self.sizes.outputs, self.points() * self.sizes.outputs);
+        let channels = self.channels.div_ceil(WEIGHT_TASKS);
+        with_scratch(weight.len(), |turned| {
+            transpose(weight, weight.len() / o, turned);
+            let turned = &*turned;
+            lifted.par_chunks_mut(channels * len).enumerate().for_each(|(task, lifted)| {
+                for (channel, lifted) in lifted.chunks_exact_mut(len).enumerate() {
+                    by_taps!(self.lift_channel(task * channels + channel, turned, lifted));
+                }
+            });
         });
     }
 
-    /// The transposed convolution of `small` by a lifted weight, all of `large` written.
-    pub(super) fn conv_transpose<T: Real>(&self, small: &[T], lifted: &[T], large: &mut [T]) {
-        let (p, k, o) = (self.points(), self.channels, self.sizes.outputs);
-        let rows = small.len() / self.sizes.small_len() * self.rows();
-        with_scratch(rows * p * (k + o), |scratch| {
-            let (x, y) = scratch.split_at_mut(rows * p * k);
-            by_taps!(self.lift_small(small, y));
-            for at in 0..p {
-                let (a, b) = (Matrix::rows(&y[at * o..], p * o), Matrix::rows(&lifted[at * k..], p * k));
-                multiply([rows, k, o], a, b, &mut x[at * k..], p * k, false);
+    /// The convolution of `large` by `weight`; `finish` is called for whole images of `small`.
+    pub(super) fn conv<T: Real>(&self, large: &[T], weight: &[T], small: &mut [T], finish: Finish<'_, T>) {
+        let ([p, k, o], [large_len, small_len]) = (self.dimensions(), self.image_lens());
+        self.in_groups(|images, w, x, y| {
+            self.lift_weight_turned(weight, w);
+            let groups = large.chunks(images * large_len).zip(small.chunks_mut(images * small_len));
+            for (large, small) in groups {
+                let rows = large.len() / large_len * self.rows();
+                let task = self.images_a_task(TASK_ROWS);
+                let lifts = large.par_chunks(task * large_len).zip(x.par_chunks_mut(task * self.rows() * p * k));
+                lifts.for_each(|(large, x)| by_taps!(self.lift_large(large, x)));
+                let (x, w) = (&*x, &*w);
+                products(
+                    p,
+                    [rows, o, k],
+                    y,
+                    |at| Matrix::rows(&x[at * k..], p * k),
+                    |at| Matrix::rows(&w[at * o..], p * o),
+                );
+                let y = &*y;
+                small.par_chunks_mut(task * small_len).enumerate().for_each(|(i, small)| {
+                    by_taps!(self.lower_small(&y[i * task * self.rows() * o..], rows * o, small));
+                    finish(small);
+                });
             }
-            large.fill(T::zero());
-            by_taps!(self.lower_large(x, large));
         });
     }
 
-    /// Adds the weight's gradient to `grad`; `images` at a time.
-    pub(super) fn weight_grad<T: Real>(&self, large: &[T], small: &[T], grad: &mut [T]) {
-        let (p, k, o) = (self.points(), self.channels, self.sizes.outputs);
-        let (large_len, small_len) = (self.sizes.large_len(), self.sizes.small_len());
-        let images = (large.len() / large_len).min(self.images_a_task());
+    /// The transposed convolution of `small` by `weight`; `finish` is called for whole images of `large`.
+    pub(super) fn conv_transpose<T: Real>(&self, small: &[T], weight: &[T], large: &mut [T], finish: Finish<'_, T>) {
+        let ([p, k, o], [large_len, small_len]) = (self.dimensions(), self.image_lens());
+        self.in_groups(|images, w, x, y| {
+            self.lift_weight(weight, w);
+            let groups = large.chunks_mut(images * large_len).zip(small.chunks(images * small_len));
+            for (large, small) in groups {
+                let rows = small.len() / small_len * self.rows();
+                let task = self.images_a_task(TASK_ROWS);
+                let lifts = small.par_chunks(task * small_len).zip(y.par_chunks_mut(task * self.rows() * p * o));
+                lifts.for_each(|(small, y)| by_taps!(self.lift_small(small, y)));
+                let (y, w) = (&*y, &*w);
+                products(
+                    p,
+                    [rows, k, o],
+                    x,
+                    |at| Matrix::rows(&y[at * o..], p * o),
+                    |at| Matrix::rows(&w[at * k..], p * k),
+                );
+                let x = &*x;
+                large.par_chunks_mut(task * large_len).enumerate().for_each(|(i, large)| {
+                    large.fill(T::zero());
+                    by_taps!(self.lower_large(&x[i * task * self.rows() * k..], rows * k, large));
+                    finish(large);
+                });
+            }
+        });
+    }
+
+    /// The weight's gradient.
+    pub(super) fn weight_grad<T: Real>(&self, large: &[T], small: &[T]) -> Vec<T> {
+        match self.sums_in_parts() {
+            true => {
+                let images = self.images_a_task(ROWS);
+                sum_of_parts(&self.sizes, images, [large, small], |large, small, grad| {
+                    self.add_weight_grad(large, small, grad)
+                })
+            }
+            false => self.whole_weight_grad(large, small),
+        }
+    }
+
+    /// Whether threads sum a weight's gradient over some images each, since the sums stay in their caches.
+    fn sums_in_parts(&self) -> bool {
+        self.lifted_weight_len() <= MOST_OF_PART
+    }
+
+    /// The gradient over all images, the points shared out among threads.
+    fn whole_weight_grad<T: Real>(&self, large: &[T], small: &[T]) -> Vec<T> {
+        let ([p, k, o], [large_len, small_len]) = (self.dimensions(), self.image_lens());
+        let mut grad = vec![T::zero(); self.sizes.weight_len()];
+        self.in_groups(|images, w, x, y| {
+            let groups = large.chunks(images * large_len).zip(small.chunks(images * small_len));
+            for (group, (large, small)) in groups.enumerate() {
+                let rows = large.len() / large_len * self.rows();
+                let task = self.images_a_task(TASK_ROWS);
+                let tiles = task * self.rows();
+                let lifts = large.par_chunks(task * large_len).zip(small.par_chunks(task * small_len));
+                let lifted = x.par_chunks_mut(tiles * p * k).zip(y.par_chunks_mut(tiles * p * o));
+                lifts.zip(lifted).for_each(|((large, small), (x, y))| {
+                    by_taps!(self.lift_large(large, x));
+                    by_taps!(self.lift_small(small, y));
+                });
+                let (x, y) = (&*x, &*y);
+                w.par_chunks_mut(o * k).enumerate().for_each(|(at, w)| {
+                    let (a, b) = (Matrix::rows(&y[at * o..], p * o), Matrix::rows(&x[at * k..], p * k));
+                    multiply([o, k, rows], a.t(), b, w, k, group > 0);
+                });
+            }
+            let (w, of_one) = (&*w, grad.len() / o);
+            if !large.is_empty() {
+                grad.par_chunks_mut(of_one).enumerate().for_each(|(output, grad)| {
+                    by_taps!(self.lower_kernel(&w[output * k..], o * k, grad));
+                });
+            }
+        });
+        grad
+    }
+
+    /// Adds the weight's gradient to `grad`; some images at a time.
+    fn add_weight_grad<T: Real>(&self, large: &[T], small: &[T], grad: &mut [T]) {
+        let ([p, k, o], [large_len, small_len]) = (self.dimensions(), self.image_lens());
+        let images = (large.len() / large_len).min(self.images_a_task(ROWS));
         let most = images * self.rows();
         with_scratch(most * p * (k + o) + o * p * k, |scratch| {
             let (lifted, scratch) = scratch.split_at_mut(o * p * k);
@@ -180,19 +325,44 @@ impl Winograd {
             }
             let of_one = grad.len() / o;
             for (lifted, grad) in lifted.chunks_exact(p * k).zip(grad.chunks_exact_mut(of_one)) {
-                by_taps!(self.lower_kernel(lifted, grad));
+                by_taps!(self.lower_kernel(lifted, k, grad));
             }
         });
     }
 
-    /// Where the blocks of channels begin: (phase along the height, along the width, channel, number of channels, channel
-    /// among those of all phases).
+    /// Points, channels of all phases, outputs.
+    fn dimensions(&self) -> [usize; 3] {
+        [self.points(), self.channels, self.sizes.outputs]
+    }
+
+    /// Elements of an image on the large side and on the small one.
+    fn image_lens(&self) -> [usize; 2] {
+        [self.sizes.large_len(), self.sizes.small_len()]
+    }
+
+    /// Calls `work` with the number of images in a group, and room for a lifted weight and both lifted sides of a group.
+    fn in_groups<T: Real>(&self, work: impl FnOnce(usize, &mut [T], &mut [T], &mut [T])) {
+        let ([p, k, o], images) = (self.dimensions(), self.images_a_group(self.sizes.images));
+        let rows = images * self.rows();
+        with_scratch(self.lifted_weight_len() + rows * p * (k + o), |scratch| {
+            let (w, scratch) = scratch.split_at_mut(self.lifted_weight_len());
+            let (x, y) = scratch.split_at_mut(rows * p * k);
+            work(images.max(1), w, x, y);
+        });
+    }
+
+    /// Calls `work` for every block of channels, with its phase along the height and along the width, its first channel, their
+    /// number, and the channel among those of all phases.
     #[inline(always)]
-    fn blocks(&self) -> impl Iterator<Item = (usize, usize, usize, usize, usize)> + use<> {
+    fn for_each_block(&self, mut work: impl FnMut([usize; 2], usize, usize, usize)) {
         let ([sh, sw], c) = (self.plane.stride, self.sizes.channels);
-        (0..sh * sw).flat_map(move |phase| {
-            (0..c).step_by(LANES).map(move |at| (phase / sw, phase % sw, at, LANES.min(c - at), phase * c + at))
-        })
+        for phase in 0..sh * sw {
+            in_blocks(
+                c,
+                #[inline(always)]
+                |at, n| work([phase / sw, phase % sw], at, n, phase * c + at),
+            );
+        }
     }
 
     /// Where the element (`u`, `v`) of a tile's input lies in an image, for one phase; `None` in the padding.
@@ -234,39 +404,51 @@ impl Winograd {
             images.chunks_exact(self.sizes.large_len()).zip(lifted.chunks_exact_mut(self.rows() * len))
         {
             for (row, lifted) in lifted.chunks_exact_mut(len).enumerate() {
-                for (a, b, c, n, to) in self.blocks() {
-                    for u in 0..N {
-                        for v in 0..N {
-                            load(self.place(self.tile(row), [a, b], u, v).map(|p| &image[p + c..][..n]), &mut x[u][v]);
+                self.for_each_block(
+                    #[inline(always)]
+                    |phase, c, n, to| {
+                        for u in 0..N {
+                            for v in 0..N {
+                                load(
+                                    self.place(self.tile(row), phase, u, v).map(|p| &image[p + c..][..n]),
+                                    &mut x[u][v],
+                                );
+                            }
                         }
-                    }
-                    both(|o, i| F::INPUT[o][i], &x, &mut half, &mut points);
-                    store_points(&points, lifted, self.channels, to, n);
-                }
+                        both(|o, i| F::INPUT[o][i], &x, &mut half, &mut points);
+                        store_points(&points, lifted, self.channels, to, n);
+                    },
+                );
             }
         }
     }
 
-    /// The transpose of [`Self::lift_large`], added to `images`.
+    /// The transpose of [`Self::lift_large`], added to `images`, from [points, rows, channels]; points are `distance` apart.
     #[inline(always)]
-    fn lower_large<T: Real, F: Filter<N, R>, const N: usize, const R: usize>(&self, lifted: &[T], images: &mut [T]) {
+    fn lower_large<T: Real, F: Filter<N, R>, const N: usize, const R: usize>(
+        &self,
+        lifted: &[T],
+        distance: usize,
+        images: &mut [T],
+    ) {
         let (mut points, mut half, mut x) = (zeros::<T, N, N>(), zeros::<T, N, N>(), zeros::<T, N, N>());
-        let len = N * N * self.channels;
-        for (image, lifted) in
-            images.chunks_exact_mut(self.sizes.large_len()).zip(lifted.chunks_exact(self.rows() * len))
-        {
-            for (row, lifted) in lifted.chunks_exact(len).enumerate() {
-                for (a, b, c, n, from) in self.blocks() {
-                    load_points(lifted, self.channels, from, n, &mut points);
-                    both(|o, i| F::INPUT[i][o], &points, &mut half, &mut x);
-                    for u in 0..N {
-                        for v in 0..N {
-                            if let Some(to) = self.place(self.tile(row), [a, b], u, v) {
-                                add(&x[u][v], &mut image[to + c..][..n]);
+        for (at, image) in images.chunks_exact_mut(self.sizes.large_len()).enumerate() {
+            for row in 0..self.rows() {
+                let first = (at * self.rows() + row) * self.channels;
+                self.for_each_block(
+                    #[inline(always)]
+                    |phase, c, n, from| {
+                        load_points(&lifted[first..], distance, from, n, &mut points);
+                        both(|o, i| F::INPUT[i][o], &points, &mut half, &mut x);
+                        for u in 0..N {
+                            for v in 0..N {
+                                if let Some(to) = self.place(self.tile(row), phase, u, v) {
+                                    add(&x[u][v], &mut image[to + c..][..n]);
+                                }
                             }
                         }
-                    }
-                }
+                    },
+                );
             }
         }
     }
@@ -280,41 +462,54 @@ impl Winograd {
             images.chunks_exact(self.sizes.small_len()).zip(lifted.chunks_exact_mut(self.rows() * len))
         {
             for (row, lifted) in lifted.chunks_exact_mut(len).enumerate() {
-                for c in (0..o).step_by(LANES) {
-                    let n = LANES.min(o - c);
-                    for u in 0..TILE {
-                        for v in 0..TILE {
-                            load(self.output_place(self.tile(row), u, v).map(|p| &image[p + c..][..n]), &mut y[u][v]);
+                in_blocks(
+                    o,
+                    #[inline(always)]
+                    |c, n| {
+                        for u in 0..TILE {
+                            for v in 0..TILE {
+                                load(
+                                    self.output_place(self.tile(row), u, v).map(|p| &image[p + c..][..n]),
+                                    &mut y[u][v],
+                                );
+                            }
                         }
-                    }
-                    both(|o, i| F::OUTPUT[i][o], &y, &mut half, &mut points);
-                    store_points(&points, lifted, o, c, n);
-                }
+                        both(|o, i| F::OUTPUT[i][o], &y, &mut half, &mut points);
+                        store_points(&points, lifted, o, c, n);
+                    },
+                );
             }
         }
     }
 
-    /// The outputs of every tile from its points; all of `images` is written.
+    /// The outputs of every tile from [points, rows, outputs], points `distance` apart; all of `images` is written.
     #[inline(always)]
-    fn lower_small<T: Real, F: Filter<N, R>, const N: usize, const R: usize>(&self, lifted: &[T], images: &mut [T]) {
+    fn lower_small<T: Real, F: Filter<N, R>, const N: usize, const R: usize>(
+        &self,
+        lifted: &[T],
+        distance: usize,
+        images: &mut [T],
+    ) {
         let (mut points, mut half, mut y) = (zeros::<T, N, N>(), zeros::<T, N, TILE>(), zeros::<T, TILE, TILE>());
-        let (o, len) = (self.sizes.outputs, N * N * self.sizes.outputs);
-        for (image, lifted) in
-            images.chunks_exact_mut(self.sizes.small_len()).zip(lifted.chunks_exact(self.rows() * len))
-        {
-            for (row, lifted) in lifted.chunks_exact(len).enumerate() {
-                for c in (0..o).step_by(LANES) {
-                    let n = LANES.min(o - c);
-                    load_points(lifted, o, c, n, &mut points);
-                    both(|o, i| F::OUTPUT[o][i], &points, &mut half, &mut y);
-                    for u in 0..TILE {
-                        for v in 0..TILE {
-                            if let Some(to) = self.output_place(self.tile(row), u, v) {
-                                store(&y[u][v], &mut image[to + c..][..n]);
+        let o = self.sizes.outputs;
+        for (at, image) in images.chunks_exact_mut(self.sizes.small_len()).enumerate() {
+            for row in 0..self.rows() {
+                let first = (at * self.rows() + row) * o;
+                in_blocks(
+                    o,
+                    #[inline(always)]
+                    |c, n| {
+                        load_points(&lifted[first..], distance, c, n, &mut points);
+                        both(|o, i| F::OUTPUT[o][i], &points, &mut half, &mut y);
+                        for u in 0..TILE {
+                            for v in 0..TILE {
+                                if let Some(to) = self.output_place(self.tile(row), u, v) {
+                                    store(&y[u][v], &mut image[to + c..][..n]);
+                                }
                             }
                         }
-                    }
-                }
+                    },
+                );
             }
         }
     }
@@ -323,31 +518,68 @@ impl Winograd {
     #[inline(always)]
     fn lift_kernel<T: Real, F: Filter<N, R>, const N: usize, const R: usize>(&self, weight: &[T], lifted: &mut [T]) {
         let (mut w, mut half, mut points) = (zeros::<T, R, R>(), zeros::<T, R, N>(), zeros::<T, N, N>());
-        for (a, b, c, n, to) in self.blocks() {
-            for u in 0..R {
-                for v in 0..R {
-                    load(self.tap_place([a, b], u, v).map(|p| &weight[p + c..][..n]), &mut w[u][v]);
-                }
-            }
-            both(|o, i| F::WEIGHT[o][i], &w, &mut half, &mut points);
-            store_points(&points, lifted, self.channels, to, n);
-        }
-    }
-
-    /// The transpose of [`Self::lift_kernel`], added to `weight`.
-    #[inline(always)]
-    fn lower_kernel<T: Real, F: Filter<N, R>, const N: usize, const R: usize>(&self, lifted: &[T], weight: &mut [T]) {
-        let (mut points, mut half, mut w) = (zeros::<T, N, N>(), zeros::<T, N, R>(), zeros::<T, R, R>());
-        for (a, b, c, n, from) in self.blocks() {
-            load_points(lifted, self.channels, from, n, &mut points);
-            both(|o, i| F::WEIGHT[i][o], &points, &mut half, &mut w);
-            for u in 0..R {
-                for v in 0..R {
-                    if let Some(to) = self.tap_place([a, b], u, v) {
-                        add(&w[u][v], &mut weight[to + c..][..n]);
+        self.for_each_block(
+            #[inline(always)]
+            |phase, c, n, to| {
+                for u in 0..R {
+                    for v in 0..R {
+                        load(self.tap_place(phase, u, v).map(|p| &weight[p + c..][..n]), &mut w[u][v]);
                     }
                 }
-            }
-        }
+                both(|o, i| F::WEIGHT[o][i], &w, &mut half, &mut points);
+                store_points(&points, lifted, self.channels, to, n);
+            },
+        );
+    }
+
+    /// `G w G'` of one channel of all outputs' kernels, which are [kernel, channels, outputs]: [points, outputs].
+    #[inline(always)]
+    fn lift_channel<T: Real, F: Filter<N, R>, const N: usize, const R: usize>(
+        &self,
+        channel: usize,
+        turned: &[T],
+        lifted: &mut [T],
+    ) {
+        let (mut w, mut half, mut points) = (zeros::<T, R, R>(), zeros::<T, R, N>(), zeros::<T, N, N>());
+        let (o, phase, c) = (self.sizes.outputs, channel / self.sizes.channels, channel % self.sizes.channels);
+        let phase = [phase / self.plane.stride[1], phase % self.plane.stride[1]];
+        in_blocks(
+            o,
+            #[inline(always)]
+            |at, n| {
+                for u in 0..R {
+                    for v in 0..R {
+                        load(self.tap_place(phase, u, v).map(|p| &turned[(p + c) * o + at..][..n]), &mut w[u][v]);
+                    }
+                }
+                both(|o, i| F::WEIGHT[o][i], &w, &mut half, &mut points);
+                store_points(&points, lifted, o, at, n);
+            },
+        );
+    }
+
+    /// The transpose of [`Self::lift_kernel`], added to `weight`; points are `distance` apart.
+    #[inline(always)]
+    fn lower_kernel<T: Real, F: Filter<N, R>, const N: usize, const R: usize>(
+        &self,
+        lifted: &[T],
+        distance: usize,
+        weight: &mut [T],
+    ) {
+        let (mut points, mut half, mut w) = (zeros::<T, N, N>(), zeros::<T, N, R>(), zeros::<T, R, R>());
+        self.for_each_block(
+            #[inline(always)]
+            |phase, c, n, from| {
+                load_points(lifted, distance, from, n, &mut points);
+                both(|o, i| F::WEIGHT[i][o], &points, &mut half, &mut w);
+                for u in 0..R {
+                    for v in 0..R {
+                        if let Some(to) = self.tap_place(phase, u, v) {
+                            add(&w[u][v], &mut weight[to + c..][..n]);
+                        }
+                    }
+                }
+            },
+        );
     }
 }
