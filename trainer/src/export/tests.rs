@@ -115,7 +115,7 @@ fn the_self_test_looks_where_something_can_be_seen() {
     let image = ImageShape { channels: 4, height: 10, width: 40 };
     let value = |i: usize, at: usize| match (at / 400, i) {
         (3, 0) => {
-            if at % 2 == 0 {
+            if at.is_multiple_of(2) {
                 0.5
             } else {
                 -0.9
@@ -125,7 +125,7 @@ fn the_self_test_looks_where_something_can_be_seen() {
     };
     let images: Vec<f32> = (0..8).flat_map(|i| (0..1600).map(move |at| value(i, at))).collect();
     let points = telling(&images, image);
-    assert!(points.iter().all(|&at| at >= 1200 || at % 2 == 0), "{points:?}");
+    assert!(points.iter().all(|&at| at >= 1200 || at.is_multiple_of(2)), "{points:?}");
 }
 
 /// The file gives straight colours of a generator that learned them multiplied by alpha, in both precisions.
@@ -145,8 +145,8 @@ fn alpha_is_straight_in_the_file() -> Result<()> {
             let alpha = (pixel[3] + 1.) / 2.;
             let plane = |c: usize| (drawn[c * 72 + i] + 1.) / 2.;
             assert!((plane(3) - alpha).abs() < 2e-3);
-            for c in 0..3 {
-                let straight = ((pixel[c] + 1.) / 2. / alpha.max(1. / 16.)).min(1.);
+            for (c, colour) in pixel[..3].iter().enumerate() {
+                let straight = ((colour + 1.) / 2. / alpha.max(1. / 16.)).min(1.);
                 assert!((plane(c) - straight).abs() < 0.02, "{precision} {i} {c}: {} {straight} {alpha}", plane(c));
             }
         }

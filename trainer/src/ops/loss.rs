@@ -149,10 +149,10 @@ fn evaluate(
     }
     let counts = [first.elem_count(), second.as_ref().map_or(0, Tensor::elem_count)];
     let weights = weights.map(Tensor::contiguous).transpose()?;
-    if let Some(weights) = &weights {
-        if weights.dtype() != DType::F32 || weights.elem_count() != counts[0] + counts[1] {
-            bail!("{OP}: takes a weight in f32 for each of {counts:?} logits, got {weights:?}")
-        }
+    if let Some(weights) = &weights
+        && (weights.dtype() != DType::F32 || weights.elem_count() != counts[0] + counts[1])
+    {
+        bail!("{OP}: takes a weight in f32 for each of {counts:?} logits, got {weights:?}")
     }
     let (loss, factors) = (Evaluation { terms, generator, counts }, [weights.as_ref(), scale]);
     let values = match (first.device(), first.dtype()) {
