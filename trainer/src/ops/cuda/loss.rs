@@ -21,8 +21,8 @@ pub(in crate::ops) fn mean_loss(
         let logits = view::<T>(op, first)?;
         let others = second.map(|second| view::<T>(op, second)).transpose()?;
         let (n, m) = (count(op, logits.len())?, count(op, others.as_ref().map_or(0, |others| others.len()))?);
-        let factors = |given: Option<Operand<'_>>| given.map(|given| view::<f32>(op, given)).transpose();
-        let (weights, scale) = (factors(weights)?, factors(scale)?);
+        let [weights, scale] = [weights, scale].map(|given| given.map(|given| view::<f32>(op, given)).transpose());
+        let (weights, scale) = (weights?, scale?);
         let stream = device.cuda_stream();
         let (other, _others) = optional(&others, &stream);
         let ((weights, _weights), (scale, _scale)) = (optional(&weights, &stream), optional(&scale, &stream));
