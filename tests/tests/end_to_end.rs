@@ -217,7 +217,7 @@ fn other_data_is_packed_and_learned() {
     let said = succeed(sample(here).args(["a.onnx", "--info"]));
     assert!(said.contains("letters") && !said.contains(&*here.to_string_lossy()), "{said}");
     fs::rename(here.join("letters"), here.join("moved")).unwrap_or_else(|e| panic!("{e}"));
-    let resume = ["--run", "runs/digits-1", "--resume", "--steps", "4"];
+    let resume = ["--run", "runs/pictures-1", "--resume", "--steps", "4"];
     assert!(fail(trainer(here).args(resume), 1).contains("letters"));
     succeed(trainer(here).args(resume).args(["--data", "moved"]));
 
