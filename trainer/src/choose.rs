@@ -83,7 +83,8 @@ pub fn complete(
             Some(speed) => speed,
             None => images_per_second(&draft, data, device)?,
         };
-        let kimg = (speed * minutes * 60. * LEARNING / 1000.).round().max(1.);
+        let batch = draft.get("training.batch").and_then(number).unwrap_or(1.);
+        let kimg = (speed * minutes * 60. * LEARNING / 1000.).round().max(1.).max(batch / 1000.);
         draft.put("training.kimg", kimg)?;
         let time = duration(minutes * 60.);
         said.push(format!("length: {kimg} kimg, about {time} at {speed:.0} images/s (--minutes or --kimg)"));

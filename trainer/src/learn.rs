@@ -82,8 +82,8 @@ fn without_run(args: &Args) -> Result<ExitCode> {
     let name = args.recipe.as_deref().unwrap_or(if of_mnist { "digits" } else { "pictures" });
     let mut draft = Draft::load(name, &overrides)?;
     if let Some(steps) = args.steps {
-        // About as many images; the batch is not known yet.
-        draft.put("training.kimg", (steps as f64).clamp(1., 1e9))?;
+        // About as many images, and never less than a batch, which is not known yet.
+        draft.put("training.kimg", (steps as f64).clamp(5., 1e9))?;
     }
     if let (true, None, Ok(mut recipe)) = (args.print_recipe, args.minutes, draft.clone().finish()) {
         set_steps(&mut recipe, args);
