@@ -42,7 +42,7 @@ fn class_folders_become_a_generator_that_knows_their_names() {
         command.args(TINY).args(["--set", "data.flip=true", "--set", "data.balance=1.0"]);
         command
     };
-    let said = succeed(run("whole", "8").args(["--export", "gen.onnx", "--force"]));
+    let said = succeed(run("whole", "10").args(["--export", "gen.onnx", "--force"]));
     for words in ["20x16", "--size", "conditional: of 2 classes", "generator:", "parameters", "18"] {
         assert!(said.contains(words), "{words} is not in:\n{said}");
     }
@@ -52,9 +52,9 @@ fn class_folders_become_a_generator_that_knows_their_names() {
     }
     assert!(String::from_utf8_lossy(&read(inside.join("whole/data.log"))).contains("red ones"));
 
-    succeed(&mut run("half", "4"));
+    succeed(&mut run("half", "5"));
     let mut resumed = trainer(inside);
-    succeed(resumed.args(["--run", "half", "--resume", "--steps", "8"]));
+    succeed(resumed.args(["--run", "half", "--resume", "--steps", "10"]));
     assert_same(&inside.join("whole"), &inside.join("half"));
 
     let info = succeed(sample(inside).args(["gen.onnx", "--info"]));
