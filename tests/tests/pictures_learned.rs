@@ -67,6 +67,12 @@ fn class_folders_become_a_generator_that_knows_their_names() {
     let said = fail(sample(inside).args(["gen.onnx", "--class", "green", "--count", "1", "--out", "green"]), 1);
     assert!(said.contains("red ones") && said.contains("blue"), "{said}");
     println!("{}", python(inside, "check_onnx.py", &["gen.onnx"]));
+
+    // Its samples are compared with pictures that are read as its own were.
+    let said = succeed(trainer(inside).args(["evaluate", "gen.onnx", "--data", "things", "--count", "30"]));
+    assert!(said.contains("right class") && said.contains("variance") && !said.contains("other data"), "{said}");
+    let said = fail(trainer(inside).args(["evaluate", "gen.onnx", "--count", "30"]), 1);
+    assert!(said.contains("makes images of 4 x 16 x 20") && said.contains("--data"), "{said}");
 }
 
 /// Any number of pictures of any size, from one.

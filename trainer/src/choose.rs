@@ -206,7 +206,17 @@ mod tests {
             Some(1e-3),
         )?;
         assert!(said(&lines, "--minutes or --kimg") && said(&lines, "conditional: of 10") && lines.len() == 2);
-        assert!(recipe.training.kimg >= Images(1000) && recipe.training.batch == 4 && recipe.conditional);
+        assert!(recipe.training.kimg == Images(1000) && recipe.training.batch == 4 && recipe.conditional);
+
+        // As many as the speed allows in the time that there is for learning.
+        let small = [("generator.width", 2.into()), ("discriminator.width", 2.into())];
+        let (recipe, lines) = complete(draft(&small)?, &data, &Device::Cpu, Some(10.))?;
+        let length = lines.iter().find_map(|line| line.strip_prefix("length: ")).expect("a length");
+        let speed = length.split(" at ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<f64>().ok());
+        let expected = speed.expect("a speed") * 600. * LEARNING / 1000.;
+        let kimg = recipe.training.kimg.kimg();
+        assert!((kimg - expected).abs() <= 1.5, "{kimg} {expected}");
+        assert!((20. ..=80.).contains(&(kimg / recipe.training.tick_kimg.kimg())), "{recipe:?}");
 
         // Nothing is open, and dense layers have no width.
         for name in ["tutorial", "digits"] {

@@ -1,13 +1,13 @@
 //! The subcommand `evaluate`: how far a generator's samples are from the data.
 
 use clap::Parser;
-use runtime::{Generator, ImageShape, ModelInfo, Options};
+use runtime::{Generator, ModelInfo, Options};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use trainer::Result;
 use trainer::data;
 use trainer::metrics::{self, Evaluation, Reference, Sampler, Samples};
-use trainer::recipe::{Data, Recipe, Size};
+use trainer::recipe::{Data, Labelled, Recipe};
 use trainer::report::{print, say};
 
 /// Measure how far a generator's samples are from the data
@@ -83,15 +83,18 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The data at `source`, its pictures cropped and scaled as those that the generator learned from.
+/// The data at `source`, read as the generator's own was: its recipe says how pictures came to their size. What has another
+/// shape then is other data.
 fn read_as(info: &ModelInfo, source: &Path) -> Data {
-    if source == Path::new(data::MNIST) {
-        return Data::at(source);
-    }
-    let ImageShape { channels, height, width } = info.image;
     let recipe = Recipe::parse(&info.recipe, "the generator's recipe", &[]);
-    let own = recipe.map_or_else(|_| Data::at(source), |recipe| recipe.data);
-    Data { source: source.to_owned(), size: Some(Size { width, height }), channels: Some(channels), ..own }
+    match recipe {
+        Ok(Recipe { data, .. }) if source != Path::new(data::MNIST) => {
+            // Of a file of labels the recipe keeps the name only; one of that name is found beside the pictures.
+            let labels = data.labels.filter(|labels| !matches!(labels, Labelled::File(_)));
+            Data { source: source.to_owned(), labels, ..data }
+        }
+        _ => Data::at(source),
+    }
 }
 
 const NO_TEST_IMAGES: &str = "no test images";

@@ -60,7 +60,7 @@ fn make(
     let slots = Slots::new(folder, size, &exact)?;
     let mut first = 0;
     for part in [Some(&splits.train), splits.test.as_ref()].into_iter().flatten() {
-        put(part, first, &slots, &exact)?;
+        put(part, first, &slots, size, &exact)?;
         first += part.len();
     }
     let images = slots.finish(&vec![true; first], wanted.channels, data.background.0)?;
@@ -87,11 +87,10 @@ fn make(
 }
 
 /// Converts images into slots from number `first` on.
-fn put(from: &Dataset, first: usize, slots: &Slots, data: &recipe::Data) -> Result<()> {
+fn put(from: &Dataset, first: usize, slots: &Slots, size: Size, data: &recipe::Data) -> Result<()> {
     let shape = from.shape();
     let image = shape.len();
     let mut number = first;
-    let Some(size) = data.size else { return Ok(()) };
     let mut left = Vec::new();
     let mut convert = |images: &[u8]| -> Result<()> {
         let count = images.len() / image;

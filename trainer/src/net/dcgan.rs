@@ -76,7 +76,7 @@ fn stages(image: ImageShape) -> Result<Vec<[usize; 2]>> {
     let is_smallest = |[h, w]: [usize; 2]| h.min(w) <= 4 || (h % 2 == 1 || w % 2 == 1) && h.min(w) <= 7;
     if image.height.min(image.width) < SHORTEST {
         bail!(
-            "dcgan: images of {} x {} are too small, both sides must be at least {SHORTEST}",
+            "dcgan: images of {} x {} are too small, both sides must be at least {SHORTEST}: --size makes them larger",
             image.width,
             image.height
         )

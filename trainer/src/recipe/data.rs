@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// The images to learn.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct Data {
     /// Where they are, as [`crate::data::open`] takes it: `mnist`, which is inside the program, or a path.
@@ -237,17 +237,7 @@ impl TryFrom<Written> for Data {
 impl Data {
     /// The images at `source` as they are.
     pub fn at(source: &Path) -> Self {
-        Self {
-            source: source.to_owned(),
-            size: None,
-            channels: None,
-            fit: Fit::default(),
-            background: Colour::default(),
-            labels: None,
-            bad_files: None,
-            flip: false,
-            balance: 0.,
-        }
+        Self { source: source.to_owned(), ..Self::default() }
     }
 
     /// The same from any folder: a path is made absolute.

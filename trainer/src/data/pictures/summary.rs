@@ -3,7 +3,7 @@
 use super::Found;
 use super::faults::{advice, endings, line};
 use super::geometry;
-use super::source::{Fault, shown};
+use super::source::{Fault, Name, shown};
 use super::survey::{Item, ending};
 use crate::recipe::{self, Fit, Size};
 use std::fmt::Write;
@@ -70,13 +70,12 @@ pub fn said(found: &Found, data: &recipe::Data, made: &Made<'_>) -> Vec<String> 
         let what = if count == 1 { "picture is a copy of another" } else { "pictures are copies of others" };
         lines.push(format!("{count} {what}, byte by byte: {}{more}", some.join(", ")));
     }
-    if !found.survey.others.is_empty() {
-        let advice =
-            found.survey.others.iter().filter_map(|entry| ending(&entry.name)).find_map(|ending| advice(&ending));
+    let others: Vec<&Name> = others(found).collect();
+    if !others.is_empty() {
+        let advice = others.iter().filter_map(|name| ending(name)).find_map(|ending| advice(&ending));
         let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
-        let (count, endings) =
-            (found.survey.others.len(), endings(found.survey.others.iter().map(|entry| &entry.name)));
-        lines.push(format!("passed over, as no pictures: {}, {endings}{advice}", files(count)));
+        let endings = endings(others.iter().copied());
+        lines.push(format!("passed over, as no pictures: {}, {endings}{advice}", files(others.len())));
     }
     for (what, faults) in [("passed over", &found.survey.passed[..]), ("left out, as broken", broken)] {
         if !faults.is_empty() {
@@ -102,12 +101,16 @@ pub fn log(found: &Found, said: &[String], made: &Made<'_>) -> String {
     for group in copies(made.good) {
         put(&format!("copies: {}", names(&group, " = ")));
     }
-    for entry in &found.survey.others {
-        put(&format!("no picture: {}", shown(&entry.name)));
-    }
+    others(found).for_each(|name| put(&format!("no picture: {}", shown(name))));
     found.survey.passed.iter().for_each(|fault| put(&format!("passed over: {}", line(fault))));
     made.broken.iter().for_each(|fault| put(&format!("broken: {}", line(fault))));
     text
+}
+
+/// Files that are no pictures, and that nothing was read of.
+fn others(found: &Found) -> impl Iterator<Item = &Name> {
+    let is_read = |name: &Name| found.classes.from.split(", ").any(|from| from.as_bytes() == &**name);
+    found.survey.others.iter().map(|entry| &entry.name).filter(move |name| !is_read(name))
 }
 
 fn files(count: usize) -> String {

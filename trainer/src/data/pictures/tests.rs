@@ -4,6 +4,9 @@ use crate::recipe::{BadFiles, Colour, Fit, Labelled};
 use std::io::{Cursor, Write};
 use std::path::PathBuf;
 
+mod archives;
+mod kept;
+
 /// A folder of pictures, and a cache folder beside it.
 pub(super) struct Place(tempfile::TempDir);
 
@@ -101,7 +104,7 @@ fn labels(data: &Dataset) -> Option<Vec<String>> {
     Some(values.iter().map(|&value| names[value as usize].clone()).collect())
 }
 
-/// Cases 1 and 14: other forms among RGB pictures are converted; the rule is printed.
+/// Other forms among RGB pictures are converted; the rule is printed.
 #[test]
 fn grey_and_transparent_pictures_among_coloured_ones_are_converted() {
     let place = Place::new();
@@ -124,7 +127,7 @@ fn grey_and_transparent_pictures_among_coloured_ones_are_converted() {
     assert!(opened.said.len() <= 10);
 }
 
-/// Cases 2 and 4: colours under alpha 0 are never seen, whether alpha is learned or laid on the background.
+/// Colours under alpha 0 are never seen, whether alpha is learned or laid on the background.
 #[test]
 fn colours_under_transparent_pixels_are_never_seen() {
     let place = Place::new();
@@ -146,7 +149,7 @@ fn colours_under_transparent_pixels_are_never_seen() {
     assert_eq!((shape(&opened), pixels(&opened)[..4].to_vec()), ((3, 8, 8, 2), vec![0, 0, 0, 30]));
 }
 
-/// Case 9: whatever is broken is found before anything is learned, and named together.
+/// Whatever is broken is found before anything is learned, and named together.
 #[test]
 fn broken_files_are_named_together_and_left_out_only_if_few_or_asked_for() {
     let place = Place::new();
@@ -158,7 +161,7 @@ fn broken_files_are_named_together_and_left_out_only_if_few_or_asked_for() {
     place.put("broken/empty.png", b"");
     place.put("broken/page.JPG", b"<!DOCTYPE html><html>");
     place.put("broken/pointer.png", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 100\n");
-    // Case 18: a bomb, refused by its header.
+    // A bomb, refused by its header.
     let mut bomb = whole.clone();
     bomb[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
     place.put("broken/vast.png", &bomb);
@@ -212,7 +215,7 @@ fn what_a_broken_picture_states_decides_nothing() {
     assert_eq!(shape(&opened), (8, 12, 12, 3));
 }
 
-/// Cases 10 and 13: content decides, litter is passed over without a word, the rest with.
+/// Content decides, litter is passed over without a word, the rest with.
 #[test]
 fn pictures_are_told_by_their_content_and_litter_is_ignored() {
     let place = Place::new();
@@ -252,7 +255,7 @@ fn where_there_is_no_picture_it_is_said_what_there_is() {
     all(&[place.error(&place.data())], &["a.png is empty"]);
 }
 
-/// Case 12; links are followed, but not around.
+/// Links are followed, but not around.
 #[cfg(unix)]
 #[test]
 fn any_name_works_and_links_are_followed_but_not_around() {
@@ -280,7 +283,6 @@ fn any_name_works_and_links_are_followed_but_not_around() {
     all(&[place.error(&place.data())], &["1 of 6", "lost.png cannot be read"]);
 }
 
-/// Cases 14 and 15.
 #[test]
 fn pictures_come_to_the_size_that_is_asked_for() {
     let place = Place::new();
@@ -307,7 +309,6 @@ fn pictures_come_to_the_size_that_is_asked_for() {
     assert_eq!((shape(&opened).3, pixels(&opened)[..3].to_vec()), (3, vec![1, 2, 3]));
 }
 
-/// Case 16.
 #[test]
 fn a_few_pictures_are_enough() {
     for count in [1, 5, 17] {
@@ -336,7 +337,6 @@ fn copies_are_told() {
     all(&[opened.log], &["copies: a = c = e\n", "copies: b = f\n"]);
 }
 
-/// Cases 19 and 20.
 #[test]
 fn folders_are_classes_and_split_into_training_and_test_pictures() {
     let place = Place::new();
@@ -388,229 +388,4 @@ fn the_order_and_the_bytes_do_not_depend_on_the_file_system() {
     let (forth, back) = (forth.open(), back.open());
     assert_eq!(forth.splits.train.sha256().expect("reads"), back.splits.train.sha256().expect("reads"));
     assert_eq!(forth.splits.train.labels(), back.splits.train.labels());
-}
-
-#[test]
-fn what_was_made_is_read_again_and_said_again() {
-    let place = Place::new();
-    for n in 0..6 {
-        place.put(&format!("{}/{n}.png", n % 2), &some(n));
-        place.put(&format!("{}/{n} again.png", n % 2), &some(n));
-    }
-    place.put("0/notes.txt", b"notes");
-    let first = place.open();
-    let [pack] = &place.kept("safetensors")[..] else { panic!("one pack") };
-    let written = pack.metadata().and_then(|found| found.modified()).expect("a time");
-    let second = place.open();
-    assert_eq!((first.said, &first.log), (second.said.clone(), &second.log));
-    assert_eq!((first.data, pixels(&second)), (second.data.clone(), pixels(&place.open())));
-    assert_eq!(first.splits.train.labels(), second.splits.train.labels());
-    // As a run that goes on asks for it.
-    assert_eq!(pixels(&place.open_as(&second.data).expect("opens")), pixels(&second));
-    assert_eq!(pack.metadata().and_then(|found| found.modified()).expect("a time"), written);
-    assert_eq!(place.kept("safetensors").len(), 1);
-    all(&second.said, &["kept for the next run", "may be removed at any time", &pack.display().to_string()]);
-
-    // Other bytes under the same name, length and time are noticed, as are other options.
-    let plain = |blue: u8| [b"P6 8 8 255\n".to_vec(), [9, 9, blue].repeat(64)].concat();
-    let path = place.root().join("0/0.png");
-    std::fs::write(&path, plain(1)).expect("writes");
-    assert_eq!(pixels(&place.open())[192..][..3], [9, 9, 1]);
-    let time = path.metadata().and_then(|found| found.modified()).expect("a time");
-    std::fs::write(&path, plain(2)).expect("writes");
-    std::fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(time)).expect("sets");
-    assert_eq!(pixels(&place.open())[192..][..3], [9, 9, 2]);
-    assert_eq!(place.kept("safetensors").len(), 3);
-    place.open_as(&recipe::Data { fit: Fit::Pad, ..place.data() }).expect("opens");
-    assert_eq!(place.kept("safetensors").len(), 4);
-}
-
-#[test]
-fn what_was_kept_and_is_damaged_is_made_again() {
-    let place = Place::new();
-    for n in 0..6 {
-        place.put(&format!("train/{}/{n}.png", n % 2), &some(n));
-        place.put(&format!("test/{}/{n}.png", n % 2), &some(50 + n));
-    }
-    let first = place.open();
-    let (pack, note) = (place.kept("safetensors").remove(0), place.kept("json").remove(0));
-    let (whole, whole_note) = (std::fs::read(&pack).expect("reads"), std::fs::read(&note).expect("reads"));
-    let start = 8 + u64::from_le_bytes(whole[..8].try_into().expect("8 bytes")) as usize;
-    let flipped = |at: usize| {
-        let mut bytes = whole.clone();
-        bytes[at] ^= 1;
-        bytes
-    };
-    for (what, pack_bytes, note_bytes) in [
-        ("cut", whole[..whole.len() - 9].to_vec(), whole_note.clone()),
-        ("empty", Vec::new(), whole_note.clone()),
-        ("its header", flipped(20), whole_note.clone()),
-        ("a label", flipped(start), whole_note.clone()),
-        ("a training image", flipped(start + 12 * 4 + 5), whole_note.clone()),
-        ("a test image", flipped(whole.len() - 5), whole_note.clone()),
-        ("the note", whole.clone(), whole_note[1..].to_vec()),
-    ] {
-        std::fs::write(&pack, pack_bytes).expect("writes");
-        std::fs::write(&note, note_bytes).expect("writes");
-        let again = place.open();
-        all(&again.said, &["what was kept before is damaged"]);
-        assert_eq!(pixels(&again), pixels(&first), "{what}");
-        assert_eq!(std::fs::read(&pack).expect("reads"), whole, "{what}");
-        assert_eq!(place.open().said, first.said, "{what}");
-    }
-    std::fs::remove_file(&note).expect("removes");
-    all(&place.open().said, &["what was kept before is damaged"]);
-}
-
-#[test]
-fn of_two_that_need_the_same_one_makes_it() {
-    let place = Place::new();
-    (0..200).for_each(|n| {
-        place.put(&format!("{n}.png"), &some(n));
-    });
-    let opened = place.open();
-    let made = std::sync::atomic::AtomicUsize::new(0);
-    let elsewhere = place.cache().join("other");
-    let one = || {
-        let kept = cached::kept(Some(&elsewhere), "key", "source", |_| {
-            made.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            std::thread::sleep(std::time::Duration::from_millis(200));
-            let splits = place.open().splits;
-            let size = opened.data.size.expect("a size");
-            Ok(Prepared { splits, size, channels: 3, said: vec!["made".into()], log: String::new() })
-        });
-        kept.expect("opens").said
-    };
-    let both =
-        std::thread::scope(|scope| [(), ()].map(|()| scope.spawn(one)).map(|thread| thread.join().expect("ends")));
-    assert_eq!(made.into_inner(), 1);
-    assert_eq!(both[0], both[1]);
-}
-
-#[test]
-fn where_nothing_can_be_kept_pictures_are_read_all_the_same() {
-    let place = Place::new();
-    (0..4).for_each(|n| {
-        place.put(&format!("{n}.png"), &some(n));
-    });
-    let opened = open_with(&place.data(), None).expect("opens");
-    assert_eq!(pixels(&opened), pixels(&place.open()));
-    all(&opened.said, &["there is no cache folder"]);
-    place.put("no folder", b"");
-    let opened = open_with(&place.data(), Some(&place.root().join("no folder"))).expect("opens");
-    all(&opened.said, &["not kept for the next run", "no folder"]);
-    assert_eq!(shape(&opened).0, 4);
-}
-
-/// A folder with idx files stays what it is; images of other data come to sizes and channels, too.
-#[test]
-fn packs_and_idx_files_come_to_the_size_that_is_asked_for() {
-    let place = Place::new();
-    let images: Vec<u8> = (0..2 * 16).collect();
-    let header = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 4];
-    place.put("train-images-idx3-ubyte", &[&header[..], &images].concat());
-    place.put("train-labels-idx1-ubyte", &[0, 0, 8, 1, 0, 0, 0, 2, 1, 0]);
-    place.put("picture.png", &some(1));
-    let opened = place.open();
-    assert_eq!((shape(&opened), opened.said.len(), opened.data.size), ((2, 4, 4, 1), 0, None));
-    let data = recipe::Data { size: "8x4".parse().ok(), fit: Fit::Pad, channels: Some(3), ..place.data() };
-    let converted = place.open_as(&data).expect("opens");
-    assert_eq!(shape(&converted), (2, 8, 4, 3));
-    all(&converted.said, &["images of 4x4 with 1 channels come to 8x4 with 3", "padded"]);
-    let row: Vec<u8> = pixels(&converted)[..24].iter().step_by(3).copied().collect();
-    assert_eq!(row, [255, 255, 0, 1, 2, 3, 255, 255]);
-    assert_eq!(converted.splits.train.labels(), opened.splits.train.labels());
-    // A pack of it, and what it has already is not converted.
-    let pack = place.root().join("pack.safetensors");
-    crate::data::pack::write(&converted.splits, "x", &pack).expect("writes");
-    let same = place.open_as(&recipe::Data { channels: Some(3), ..recipe::Data::at(&pack) }).expect("opens");
-    assert!(same.said.is_empty() && same.splits.train.sha256().is_ok());
-    let grey = place.open_as(&recipe::Data { channels: Some(1), ..recipe::Data::at(&pack) }).expect("opens");
-    assert_eq!(pixels(&grey)[..8], [255, 255, 0, 1, 2, 3, 255, 255]);
-}
-
-/// A zip archive of these entries.
-fn zip(entries: &[(&str, &[u8])], method: zip::CompressionMethod) -> Vec<u8> {
-    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    let options = zip::write::SimpleFileOptions::default().compression_method(method);
-    for (name, bytes) in entries {
-        writer.start_file(*name, options).expect("begins");
-        writer.write_all(bytes).expect("writes");
-    }
-    writer.finish().expect("writes").into_inner()
-}
-
-/// Case 19: StyleGAN's own archives are read as they are.
-#[test]
-fn an_archive_reads_as_its_folder_does() {
-    let pictures: Vec<Vec<u8>> = (0..4).map(some).collect();
-    let names = ["00000/img00000000.png", "00000/img00000001.png", "00001/img00000002.png", "00001/img00000003.png"];
-    let labelled =
-        br#"{"labels": [["00000/img00000000.png", 6], ["00000/img00000001.png", 10], ["00001/img00000002.png", 6],
-                        ["00001/img00000003.png", 9]]}"#;
-    for method in [zip::CompressionMethod::Stored, zip::CompressionMethod::Deflated] {
-        let mut entries: Vec<(&str, &[u8])> =
-            names.iter().zip(&pictures).map(|(name, bytes)| (*name, &bytes[..])).collect();
-        entries.reverse();
-        let place = Place::new();
-        let open = |entries: &[(&str, &[u8])]| {
-            place.put("set.zip", &zip(entries, method));
-            place.open_as(&recipe::Data::at(&place.root().join("set.zip"))).unwrap_or_else(|e| panic!("{e}"))
-        };
-        let opened = open(&entries);
-        assert_eq!((shape(&opened), opened.splits.train.name()), ((4, 8, 8, 3), "set"));
-        assert_eq!(pixels(&opened).chunks(192).map(|picture| picture[2]).collect::<Vec<u8>>(), [0, 1, 2, 3]);
-        assert_eq!(opened.splits.train.labels(), None);
-        all(&opened.said, &["taken as parts of the whole"]);
-        entries.push(("dataset.json", labelled));
-        let opened = open(&entries);
-        assert_eq!(labels(&opened.splits.train).expect("labels"), ["6", "10", "6", "9"]);
-        assert_eq!(opened.splits.train.labels().expect("labels").values, [0, 2, 0, 1]);
-        entries.pop();
-        entries.push(("dataset.json", br#"{"labels": null}"#));
-        assert_eq!(open(&entries).splits.train.labels(), None);
-    }
-}
-
-#[test]
-fn hostile_archives_harm_nothing() {
-    let place = Place::new();
-    let data = recipe::Data::at(&place.root().join("set.zip"));
-    let (one, two) = (some(1), some(2));
-    let names =
-        ["../../out.png", "/etc/out.png", "a/../../out.png", "in/1.png", "./2.png", "__MACOSX/._1.png", ".x.png"];
-    let entries: Vec<(&str, &[u8])> =
-        names.iter().map(|name| (*name, if *name == "in/1.png" { &one[..] } else { &two })).collect();
-    place.put("set.zip", &zip(&entries, zip::CompressionMethod::Stored));
-    let opened = place.open_as(&data).expect("opens");
-    assert_eq!(shape(&opened).0, 2);
-    all(&opened.said, &["3 files", "leads out of the archive"]);
-    assert!(!place.0.path().join("out.png").exists());
-
-    // An entry that is marked as encrypted, in both of its headers.
-    let mut bytes = zip(&[("a.png", &one), ("b.png", &two)], zip::CompressionMethod::Stored);
-    let central = bytes.windows(4).rposition(|window| window == b"PK\x01\x02").expect("a directory");
-    let local = bytes.windows(4).rposition(|window| window == b"PK\x03\x04").expect("an entry");
-    bytes[central + 8] |= 1;
-    bytes[local + 6] |= 1;
-    place.put("set.zip", &bytes);
-    all(&[place.error(&data)], &["b.png is encrypted"]);
-
-    // Damaged data, more than is stated, a directory that is cut off, two entries in one place.
-    let whole = zip(&[("a.png", &one), ("b.png", &vec![7; 1 << 16])], zip::CompressionMethod::Deflated);
-    let mut damaged = whole.clone();
-    damaged[60] ^= 0x55;
-    place.put("set.zip", &damaged);
-    all(&[place.error(&data)], &["a.png"]);
-    place.put("set.zip", &whole[..whole.len() - 30]);
-    all(&[place.error(&data)], &["no whole zip archive"]);
-    let mut bomb = zip(&[("a.png", &one), ("b.png", &one), ("c.png", &one)], zip::CompressionMethod::Stored);
-    for at in (0..bomb.len() - 4).filter(|&at| bomb[at..].starts_with(b"PK\x01\x02")).collect::<Vec<_>>() {
-        let long = (one.len() as u32 * 3).to_le_bytes();
-        bomb[at + 20..][..4].copy_from_slice(&long);
-        bomb[at + 24..][..4].copy_from_slice(&long);
-    }
-    place.put("set.zip", &bomb);
-    let error = place.error(&data);
-    assert!(error.contains("bomb") || error.contains("no whole zip archive"), "{error}");
 }
