@@ -47,6 +47,28 @@ pub(super) fn is_one(begins: &[u8]) -> bool {
 /// A file that is truncated or damaged, tensors and metadata that are none of a pack's, images that are not those of the
 /// stated hash.
 pub(super) fn open(path: &Path, file: File) -> Result<Splits> {
+    let (splits, stated) = read(path, file)?;
+    match stated {
+        Some(stated) if stated != splits.train.sha256()? => {
+            let what = "is damaged: its images do not have the hash that it states; get the file again".into();
+            Err(Error::Data { path: path.to_owned(), what })
+        }
+        _ => Ok(splits),
+    }
+}
+
+/// The pack in `file`, which this process has just written to `path`: its images are not read again for their hash.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn open_written(path: &Path, file: File) -> Result<Splits> {
+    let (splits, stated) = read(path, file)?;
+    stated.into_iter().for_each(|stated| splits.train.put_sha256(stated));
+    Ok(splits)
+}
+
+/// The pack in `file`, and the hash that it states, which has not been compared.
+fn read(path: &Path, file: File) -> Result<(Splits, Option<String>)> {
     let fail = |what: String| Error::Data { path: path.to_owned(), what };
     let (metadata, start) = header(path, &file)?;
     let pack = Pack { path, file, start, metadata: &metadata };
@@ -71,12 +93,7 @@ pub(super) fn open(path: &Path, file: File) -> Result<Splits> {
     let values = [pack.labels(LABELS, Some(&train))?, pack.labels(TEST_LABELS, test.as_ref())?];
     let [labels, test_labels] = dataset::labels(values, names).map_err(&fail)?;
     let splits = Splits { train: train.with_labels(labels), test: test.map(|test| test.with_labels(test_labels)) };
-    match text(SHA256) {
-        Some(stated) if stated != splits.train.sha256()? => {
-            Err(fail("is damaged: its images do not have the hash that it states; get the file again".into()))
-        }
-        _ => Ok(splits),
-    }
+    Ok((splits, text(SHA256).cloned()))
 }
 
 /// What the header says, and where what follows begins. Lengths are compared with the file's.

@@ -65,9 +65,11 @@ pub(in crate::data) fn kept(
         Err(why) => Some(format!("what was kept before is damaged and made again: {why}")),
     };
     let prepared = make(Some(&folder))?;
-    let mut prepared = match place.write(&prepared, source).and_then(|()| place.read().map_err(Error::Evaluation)) {
-        Ok(Some(kept)) => place.shown(kept),
-        Ok(None) => prepared,
+    let written =
+        place.write(&prepared, source).and_then(|()| pack::open_written(&place.pack, files::open(&place.pack)?));
+    let mut prepared = match written {
+        // What was in a temporary file goes.
+        Ok(splits) => place.shown(Prepared { splits, ..prepared }),
         Err(e) => {
             let mut prepared = prepared;
             prepared.said.push(format!("not kept for the next run: {e}"));
