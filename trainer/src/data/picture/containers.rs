@@ -3,15 +3,13 @@
 use super::{Decoded, Format, Header, MAX_BYTES, check_size, damaged, truncated};
 use image::codecs::{bmp::BmpDecoder, ico::IcoDecoder, pnm::PnmDecoder, qoi::QoiDecoder};
 use image::metadata::Orientation;
-use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageResult, Limits};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageResult, Limits};
 use std::io::{Cursor, ErrorKind};
 
 pub(super) fn header(bytes: &[u8], format: Format) -> Result<Header, String> {
     let decoder = open(bytes, format).map_err(|error| explain(error, format))?;
     let (width, height) = decoder.dimensions();
-    let color = decoder.color_type();
-    let grey = matches!(color, ColorType::L8 | ColorType::La8 | ColorType::L16 | ColorType::La16);
-    Ok(Header { width: width as usize, height: height as usize, format, alpha: color.has_alpha(), grey })
+    Ok(Header { width: width as usize, height: height as usize })
 }
 
 pub(super) fn decode(bytes: &[u8], format: Format) -> Result<Decoded, String> {

@@ -11,9 +11,8 @@ const PALETTE: u8 = 0x80;
 const INTERLACED: u8 = 0x40;
 
 pub(super) fn header(bytes: &[u8]) -> Result<Header, String> {
-    let Start { width, height, frame, transparent, .. } = start(bytes)?;
-    let alpha = transparent.is_some() || frame != [0, 0, width, height];
-    Ok(Header { width, height, format: Format::Gif, alpha, grey: false })
+    let Start { width, height, .. } = start(bytes)?;
+    Ok(Header { width, height })
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {

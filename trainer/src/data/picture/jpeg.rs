@@ -27,7 +27,7 @@ enum Colors {
 pub(super) fn header(bytes: &[u8]) -> Result<Header, String> {
     let found = segments::walk(bytes, false)?;
     let (width, height) = pixels::turned(found.width, found.height, found.orientation);
-    Ok(Header { width, height, format: Format::Jpeg, alpha: false, grey: found.components.len() == 1 })
+    Ok(Header { width, height })
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {

@@ -19,7 +19,8 @@ mod tiff;
 mod webp;
 
 pub use fit::fit;
-pub use format::{Format, is_picture};
+use format::Format;
+pub use format::is_picture;
 
 use pixels::Decoded;
 
@@ -48,12 +49,6 @@ pub struct Header {
     pub width: usize,
     /// Rows of the upright picture, 1 to [`MAX_SIDE`].
     pub height: usize,
-    /// What the file is, whatever it is called.
-    pub format: Format,
-    /// Whether pixels can be transparent; none has to be.
-    pub alpha: bool,
-    /// Whether every pixel is grey because the file has no colours. Palettes count as colours.
-    pub grey: bool,
 }
 
 /// Reads no pixels, therefore a file can fail in [`decode`] later.

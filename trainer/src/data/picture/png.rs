@@ -11,7 +11,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, String> {
     let reader = open(bytes)?;
     let info = reader.info();
     let (width, height) = pixels::turned(info.width as usize, info.height as usize, pixels::orientation(exif(bytes)));
-    Ok(Header { width, height, format: Format::Png, alpha: alpha(info), grey: grey(info) })
+    Ok(Header { width, height })
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
@@ -66,10 +66,6 @@ fn exif(bytes: &[u8]) -> &[u8] {
 
 fn alpha(info: &Info<'_>) -> bool {
     info.trns.is_some() || matches!(info.color_type, ColorType::GrayscaleAlpha | ColorType::Rgba)
-}
-
-fn grey(info: &Info<'_>) -> bool {
-    matches!(info.color_type, ColorType::Grayscale | ColorType::GrayscaleAlpha)
 }
 
 fn explain(error: DecodingError) -> String {

@@ -38,9 +38,7 @@ struct Layout {
 pub(super) fn header(bytes: &[u8]) -> Result<Header, String> {
     let layout = layout(&mut open(bytes)?)?;
     let (width, height) = pixels::turned(layout.width, layout.height, layout.orientation);
-    let light = layout.kind == Kind::Light;
-    let alpha = light && matches!(layout.channels, 2 | 4);
-    Ok(Header { width, height, format: Format::Tiff, alpha, grey: light && layout.channels < 3 })
+    Ok(Header { width, height })
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {

@@ -8,9 +8,8 @@ use std::io::{Cursor, ErrorKind};
 pub(super) fn header(bytes: &[u8]) -> Result<Header, String> {
     let mut decoder = open(bytes)?;
     let (width, height) = decoder.dimensions();
-    let alpha = decoder.has_alpha();
     let (width, height) = pixels::turned(width as usize, height as usize, orientation(&mut decoder)?);
-    Ok(Header { width, height, format: Format::WebP, alpha, grey: false })
+    Ok(Header { width, height })
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
