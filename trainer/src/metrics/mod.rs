@@ -11,7 +11,7 @@ mod frechet;
 mod reference;
 mod sampler;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod within;
 
 pub use cache::folder as cache_folder;
