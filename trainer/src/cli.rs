@@ -116,6 +116,8 @@ const RECIPE: &str = "Recipe";
 pub enum Command {
     Evaluate(evaluate::Args),
     Pack(pack::Args),
+    /// Say what losses, penalties and remedies there are, what each number in the log should do, and what does not go together
+    Objectives,
 }
 
 const EXAMPLES: &str = "\
