@@ -86,6 +86,26 @@ def step(shape, schedule, kind, batches, threads):
             return discriminator(real), discriminator(fake)
         return discriminator(torch.cat([real, fake])).chunk(2)
 
+    def losses(real_logits, fake_logits):
+        """What discriminator and, of its own logits, generator minimise."""
+        if "gp" in shape:
+            return fake_logits.mean() - real_logits.mean(), lambda logits: -logits.mean()
+        return softplus(-real_logits).mean() + softplus(fake_logits).mean(), lambda logits: softplus(-logits).mean()
+
+    def penalties(real, real_logits, fake, fake_logits):
+        """What the discriminator minimises as well."""
+        found = 0.0
+        for gamma, images, logits in ((shape.get("r1"), real, real_logits), (shape.get("r2"), fake, fake_logits)):
+            if gamma:
+                (slope,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+                found = found + gamma / 2 * slope.square().sum() / len(images)
+        if weight := shape.get("gp"):
+            part = torch.rand(len(real), 1, 1, 1)
+            between = torch.lerp(real, fake, part).requires_grad_()
+            (slope,) = torch.autograd.grad(discriminator(between).sum(), between, create_graph=True)
+            found = found + weight * (slope.flatten(1).norm(dim=1) - 1).square().mean()
+        return found
+
     def finish(loss_d, loss_g):
         with torch.no_grad():
             torch._foreach_lerp_(average, weights, 1 - shape["ema_past"])
@@ -94,19 +114,18 @@ def step(shape, schedule, kind, batches, threads):
     def two_stage():
         real, fake = draw()
         discriminator_adam.zero_grad(set_to_none=True)
-        gamma = shape.get("r1", 0.0)
-        real.requires_grad_(gamma > 0)
-        real_logits, fake_logits = judge(real, fake.detach())
-        loss_d = softplus(-real_logits).mean() + softplus(fake_logits).mean()
-        if gamma > 0:
-            (slope,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
-            loss_d = loss_d + gamma / 2 * slope.square().sum() / len(real)
+        judged = fake.detach()
+        real.requires_grad_("r1" in shape)
+        judged.requires_grad_("r2" in shape)
+        real_logits, fake_logits = judge(real, judged)
+        loss_d, generator_loss = losses(real_logits, fake_logits)
+        loss_d = loss_d + penalties(real, real_logits, judged, fake_logits)
         loss_d.backward()
         discriminator_adam.step()
         # No gradients for weights that this loss does not move.
         discriminator.requires_grad_(False)
         generator_adam.zero_grad(set_to_none=True)
-        loss_g = softplus(-discriminator(fake)).mean()
+        loss_g = generator_loss(discriminator(fake))
         loss_g.backward()
         generator_adam.step()
         discriminator.requires_grad_(True)

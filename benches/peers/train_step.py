@@ -12,7 +12,8 @@ noise of 64 x 64 pixels, in a random order and scaled to [-1, 1], latents drawn,
 moving average of the generator's weights, and both losses as numbers of Python. Only the data set is loaded before. f32.
 
 Networks: `dcgan-64`, `dcgan-32` (by width; `-bn`: with batch normalisation in the discriminator, too; `-r1`: with the R1
-penalty on real images, of weight 1, in every step), `dcgan-64x64-64` (in colour) and `dcgan-64x64-32` (grey) for images of
+penalty on real images, of weight 1, in every step, `-r1r2`: with R2 on generated ones, too; `-gp`: the Wasserstein loss with the
+gradient penalty of WGAN-GP, of weight 10), `dcgan-64x64-64` (in colour) and `dcgan-64x64-32` (grey) for images of
 64 x 64, `tutorial` (dense generator). Schedules: `two-stage`, the generator judged by the discriminator's new weights;
 `one-stage`, both gradients from one pass over the generated images.
 """
@@ -35,6 +36,8 @@ NETWORKS = {
     "dcgan-32-bn": {"generator": "dcgan", "width": 32, "d_norm": "batch"},
     "dcgan-64-r1": {"generator": "dcgan", "width": 64, "d_norm": "none", "r1": 1.0},
     "dcgan-32-r1": {"generator": "dcgan", "width": 32, "d_norm": "none", "r1": 1.0},
+    "dcgan-32-r1r2": {"generator": "dcgan", "width": 32, "d_norm": "none", "r1": 1.0, "r2": 1.0},
+    "dcgan-32-gp": {"generator": "dcgan", "width": 32, "d_norm": "none", "gp": 10.0},
     "dcgan-64x64-64": {"generator": "dcgan", "width": 64, "d_norm": "none", "image": (3, 64)},
     "dcgan-64x64-32": {"generator": "dcgan", "width": 32, "d_norm": "none", "image": (1, 64)},
     "tutorial": {"generator": "dense", "width": 64, "d_norm": "none"},
@@ -68,7 +71,7 @@ def variants(d_norm):
             continue
         # Batch normalisation in the discriminator mixes the samples: its gradients are not those of single samples. With a
         # penalty, one way is enough.
-        both = network["d_norm"] == "none" and not network.get("r1")
+        both = network["d_norm"] == "none" and not network.keys() & {"r1", "gp"}
         for schedule in ["two-stage", "one-stage"] if both else ["two-stage"]:
             # TensorFlow's tutorials take both gradients from one pass.
             keras = TENSORFLOW if (name, schedule) == ("tutorial", "one-stage") else []

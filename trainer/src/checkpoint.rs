@@ -1,8 +1,8 @@
 //! The whole state of a run in one safetensors file.
 //!
 //! Tensors: `generator/…` and `discriminator/…`, each parameter with its two moments (`.moment1`, `.moment2`) and, for
-//! the generator, its moving average (`.average`); with loss scaling, its state (`loss_scale`). Metadata: the recipe, the
-//! data's name, hash, shape and count, the hash of its labels where they are looked at, the counts of images and steps, from which with the recipe's seed all randomness
+//! the generator, its moving average (`.average`); with loss scaling, its state (`loss_scale`), with historical averaging the
+//! mean (`history`); `game/…` what the game keeps. Metadata: the recipe, the data's name, hash, shape and count, the hash of its labels where they are looked at, the counts of images and steps, from which with the recipe's seed all randomness
 //! follows, the averages of the tick at hand, what an evaluation of this state has found, the version of the program, the
 //! SHA-256 of every tensor (`sha256/<tensor>`), and of all other metadata (`sha256`): a bit that is not what was written is
 //! noticed, and the tensor named. The bytes depend on the state alone: the same state, the same file.
@@ -26,6 +26,9 @@ const FORMAT: &str = "5";
 const OLDER: &str = "older formats are read by the trainer that wrote them, formats 1 to 4 by versions of 0.1.0 before \
                      checkpoints had hashes; begin again with this one, or export with that one";
 
+/// Where the names of what the game keeps begin.
+const OF_GAME: &str = "game/";
+
 /// The header of the file may be that long, beside the tensors.
 const HEADER: u64 = 1 << 24;
 
@@ -37,6 +40,7 @@ fn tensors(state: &State) -> Result<Vec<(String, Tensor)>> {
     for player in &state.players {
         all.extend(player.learner.tensors()?.into_iter().map(|(name, t)| (format!("{}/{name}", player.role), t)));
     }
+    all.extend(state.of_game().into_iter().map(|(name, t)| (format!("{OF_GAME}{name}"), t)));
     Ok(all)
 }
 
@@ -156,8 +160,16 @@ pub fn load(path: &Path, recipe: Recipe, of: &Dataset, device: &Device) -> Resul
         }
     }
 
-    if expected.len() != file.len() {
-        return Err(damaged(format!("it holds {} tensors, the recipe has {}", file.len(), expected.len())));
+    // What a game keeps begins anew with a penalty that a run did not begin with, and ends with one that it gave up.
+    let held = |name: &str| file.names().iter().any(|held| *held == name);
+    let expected: Vec<_> = expected.into_iter().filter(|(name, _)| held(name) || !name.starts_with(OF_GAME)).collect();
+    let found = file
+        .names()
+        .iter()
+        .filter(|name| !name.starts_with(OF_GAME) || expected.iter().any(|(e, _)| e == *name))
+        .count();
+    if expected.len() != found {
+        return Err(damaged(format!("it holds {found} tensors, the recipe has {}", expected.len())));
     }
     for (name, tensor) in &expected {
         let found = files::read_tensor(&file, name).map_err(|e| damaged(e.to_string()))?;

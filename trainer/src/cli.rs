@@ -117,6 +117,8 @@ pub enum Command {
     Bench(bench_command::Args),
     Evaluate(evaluate::Args),
     Pack(pack::Args),
+    /// Say what losses, penalties and remedies there are, what each number in the log should do, and what does not go together
+    Objectives,
 }
 
 const EXAMPLES: &str = "\

@@ -13,7 +13,7 @@ use clap::Parser;
 use cli::{Args, Command};
 use std::process::ExitCode;
 use trainer::Result;
-use trainer::report::say;
+use trainer::report::{print, say};
 
 /// Tensors are large and live for a part of a step: their memory is to be kept for the next.
 #[global_allocator]
@@ -52,6 +52,10 @@ fn run(args: &Args) -> Result<ExitCode> {
         }
         Some(Command::Pack(args)) => {
             pack::run(args)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Objectives) => {
+            print!("{}", trainer::objective::GUIDE);
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -34,9 +34,33 @@ pub fn coin(seed: u64, index: u64) -> bool {
     rng.next_u32() >> 31 == 1
 }
 
+/// Evenly drawn numbers in [0, 1), `width` for each of `count` indices from `first` on: those of an index are a function of
+/// it and `seed`.
+pub fn uniform(seed: u64, first: u64, count: usize, width: usize) -> Vec<f32> {
+    let mut all = Vec::with_capacity(count * width);
+    for index in (first..).take(count) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(index);
+        // As many bits as an `f32` in [0.5, 1) has, so that none is rounded up to 1.
+        all.extend((0..width).map(|_| (rng.next_u32() >> 8) as f32 / (1 << 24) as f32));
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn even_numbers_are_even_and_belong_to_their_index() {
+        let all = uniform(1, 0, 500, 4);
+        let mean = all.iter().sum::<f32>() / 2000.;
+        let variance = all.iter().map(|u| (u - mean).powi(2)).sum::<f32>() / 2000.;
+        assert!((mean - 0.5).abs() < 0.02 && (variance - 1. / 12.).abs() < 0.006, "{mean} {variance}");
+        assert!(all.iter().all(|u| (0. ..1.).contains(u)));
+        assert_eq!(uniform(1, 7, 3, 4), all[28..40]);
+        assert_ne!(uniform(2, 7, 3, 4), all[28..40]);
+    }
 
     #[test]
     fn permutations_hold_every_index_once_and_differ() {

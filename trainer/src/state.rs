@@ -100,18 +100,22 @@ impl State {
             _ => Vec::new(),
         };
         let (o, half_life) = (&recipe.optimizer, Some(recipe.training.ema_half_life_kimg));
+        let remedies = &recipe.remedies;
         let settings = [
-            ("generator", generator, o.generator, o.generator_clip, half_life),
-            ("discriminator", discriminator, o.discriminator, o.discriminator_clip, None),
+            ("generator", generator, o.generator, o.generator_clip, half_life, None),
+            ("discriminator", discriminator, o.discriminator, o.discriminator_clip, None, remedies.weight_clip),
         ];
-        let players = settings.map(|(role, network, optimizer, clip, average_kimg)| {
+        let players = settings.map(|(role, network, optimizer, clip, average_kimg, bound)| {
             let network = network.map(|_, t| t.to_device(device))?;
-            let learner = Learner::new(&network, optimizer.moments(), average_kimg.is_some(), dtype)?;
-            Ok(Player { role, learner, optimizer, clip, average_kimg })
+            let mut learner = Learner::new(&network, optimizer.moments(), average_kimg.is_some(), dtype)?;
+            if remedies.historical_averaging > 0. {
+                learner = learner.with_history(remedies.historical_averaging)?;
+            }
+            Ok(Player { role, learner, optimizer, clip, average_kimg, bound })
         });
         Ok(Self {
             players: players.into_iter().collect::<Result<_>>()?,
-            game: Box::new(Adversarial::new(&recipe)),
+            game: Box::new(Adversarial::new(&recipe, device)?),
             recipe,
             clock: Clock::default(),
             tick: Tick::default(),
@@ -128,6 +132,11 @@ impl State {
     /// waits for losses: [`Self::read`] tells. The last checkpoint is untouched either way.
     pub fn step(&mut self, next: &mut dyn FnMut() -> Result<Batch>) -> Result<Found> {
         self.game.step(&mut self.players, &mut self.clock, next)
+    }
+
+    /// Views of what the game keeps, beside the players, by its names.
+    pub fn of_game(&self) -> Vec<(String, Tensor)> {
+        self.game.tensors()
     }
 
     /// What an evaluation of this very state has found, if there was one.

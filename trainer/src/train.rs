@@ -40,7 +40,7 @@ pub fn train(
     let training = state.recipe.training;
     let total = state.recipe.images();
     hooks.begin(state, data, run)?;
-    let mut batches = Batches::new(Arc::new(data.train.clone()), &state.device, &state.recipe, state.clock.images)?;
+    let mut batches = Batches::new(Arc::new(data.train.clone()), &state.device, &state.recipe, state.clock.latents)?;
     let mut progress = Progress::new(state.clock.images, total);
     let mut unread = Vec::new();
     let mut saved = Ok(());

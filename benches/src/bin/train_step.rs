@@ -32,6 +32,22 @@ enum With {
     BatchNorm,
     /// The penalty on real images, of weight 1, in every step.
     R1,
+    /// The same on generated ones, too.
+    R1AndR2,
+    /// The Wasserstein loss with the gradient penalty of weight 10.
+    WganGp,
+}
+
+impl With {
+    /// Kinds and weights.
+    fn penalties(self) -> &'static [(&'static str, f64)] {
+        match self {
+            Self::Nothing | Self::BatchNorm => &[],
+            Self::R1 => &[("r1", 1.)],
+            Self::R1AndR2 => &[("r1", 1.), ("r2", 1.)],
+            Self::WganGp => &[("wgan-gp", 10.)],
+        }
+    }
 }
 
 /// The images that a network learns from.
@@ -55,13 +71,15 @@ impl Images {
 }
 
 /// Name, recipe, width, what the discriminator has, and what is learned.
-const NETWORKS: [(&str, &str, u32, With, Images); 9] = [
+const NETWORKS: [(&str, &str, u32, With, Images); 11] = [
     ("dcgan-64", "digits", 64, With::Nothing, Images::Mnist),
     ("dcgan-32", "digits", 32, With::Nothing, Images::Mnist),
     ("dcgan-64-bn", "digits", 64, With::BatchNorm, Images::Mnist),
     ("dcgan-32-bn", "digits", 32, With::BatchNorm, Images::Mnist),
     ("dcgan-64-r1", "digits", 64, With::R1, Images::Mnist),
     ("dcgan-32-r1", "digits", 32, With::R1, Images::Mnist),
+    ("dcgan-32-r1r2", "digits", 32, With::R1AndR2, Images::Mnist),
+    ("dcgan-32-gp", "digits", 32, With::WganGp, Images::Mnist),
     ("dcgan-64x64-64", "digits", 64, With::Nothing, Images::Noise(3)),
     ("dcgan-64x64-32", "digits", 32, With::Nothing, Images::Noise(1)),
     ("tutorial", "tutorial", 64, With::Nothing, Images::Mnist),
@@ -124,10 +142,13 @@ impl Variant {
                 if recipe == "digits" {
                     overrides.push(("generator.width".to_owned(), width.into()));
                 }
-                if with == With::R1 {
-                    let penalty = [("kind".to_owned(), "r1".into()), ("weight".to_owned(), 1.0.into())];
-                    let penalties = vec![toml::Value::from(toml::Table::from_iter(penalty))];
-                    overrides.push(("objective.penalties".to_owned(), penalties.into()));
+                let penalties = with.penalties().iter().map(|&(kind, weight)| {
+                    let penalty = [("kind".to_owned(), kind.into()), ("weight".to_owned(), weight.into())];
+                    toml::Value::from(toml::Table::from_iter::<[(String, toml::Value); 2]>(penalty))
+                });
+                overrides.push(("objective.penalties".to_owned(), penalties.collect::<Vec<_>>().into()));
+                if with == With::WganGp {
+                    overrides.push(("objective.loss".to_owned(), "wasserstein".into()));
                 }
                 all.push(Self { network, schedule, recipe, overrides, images });
             }

@@ -28,17 +28,18 @@ pub fn learn(protocol: &dyn Protocol, method: &Method, seed: u64, watch: &mut dy
     ];
     let players = settings.map(|(role, network, optimizer, clip, average_kimg)| {
         let learner = Learner::new(&network, optimizer.moments(), average_kimg.is_some(), DType::F32)?;
-        Ok(Player { role, learner, optimizer, clip, average_kimg })
+        Ok(Player { role, learner, optimizer, clip, average_kimg, bound: None })
     });
     let mut players = players.into_iter().collect::<Result<Vec<_>>>()?;
-    let (mut game, mut clock, mut taken) = (method.game(), Clock::default(), 0);
+    let (mut game, mut clock, mut taken) = (method.game(seed)?, Clock::default(), 0);
     let mut order = Order::new(protocol.examples(), seed, "order");
     while clock.images < method.kimg.0 {
         game.step(&mut players, &mut clock, &mut || {
             let real = protocol.real(seed, "examples", &order.take(taken, method.batch))?;
             let z = protocol.latents(seed, "latents", taken, method.batch)?;
+            let batch = Batch { real, z, class: None, weight: None, first: taken };
             taken += method.batch as u64;
-            Ok(Batch { real, z, class: None, weight: None })
+            Ok(batch)
         })?;
         watch(clock.images);
     }

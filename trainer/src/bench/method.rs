@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::game::Adversarial;
 use crate::optim::Schedule;
-use crate::recipe::{Images, Objective, Optimizers, Stages};
-use candle_core::DType;
+use crate::recipe::{Images, Objective, Optimizers, Recipe};
+use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -27,7 +27,10 @@ pub struct Method {
     /// Steps of the discriminator for each of the generator, 1 to 1000.
     #[serde(default = "one")]
     pub critic_steps: usize,
-    /// Real samples that are shown in all, in thousands.
+    /// Steps of the generator for these, 1 to 1000.
+    #[serde(default = "one")]
+    pub generator_steps: usize,
+    /// Real samples that the discriminator is shown in all, in thousands.
     pub kimg: Images,
     /// Half-life of the average of the generator's weights, in thousands of samples; without it, the generator itself is
     /// measured.
@@ -64,8 +67,10 @@ impl Method {
             }
         };
         let method: Self = toml::from_str(&text).map_err(|e| refused(e.to_string().trim_end().to_owned()))?;
-        method.check().map_err(refused)?;
-        Ok(method)
+        match method.recipe(0) {
+            Err(Error::Recipe { what, .. }) => Err(refused(what)),
+            checked => checked.map(|_| method),
+        }
     }
 
     /// The same with another length, in thousands of samples.
@@ -79,39 +84,34 @@ impl Method {
         Ok(Self { kimg, ..self })
     }
 
-    /// Values that can be run; else the key and what is allowed.
-    fn check(&self) -> std::result::Result<(), String> {
-        for (key, value, least, most) in [("batch", self.batch, 2, 4096), ("critic_steps", self.critic_steps, 1, 1000)]
-        {
-            if !(least..=most).contains(&value) {
-                return Err(format!("{key} is {value}, allowed is {least} to {most}"));
-            }
-        }
-        self.kimg.check("kimg", self.batch as u64)?;
-        self.ema_half_life_kimg.map_or(Ok(()), |half_life| half_life.check("ema_half_life_kimg", 0., 1e6))?;
-        if self.objective.class_balance > 0. {
-            return Err("objective.class_balance needs classes, and benchmarks have none: allowed is 0".into());
-        }
-        if self.batch_norm && !self.objective.penalties.is_empty() {
-            return Err("objective.penalties need a discriminator that judges every sample by itself: allowed is \
-                 batch_norm = false"
-                .into());
-        }
-        self.objective.check()?;
-        self.optimizer.check()
+    /// The game that is played by it, for this seed.
+    ///
+    /// # Errors
+    /// Values that cannot be run, alone or together: the recipe's rules are a method's.
+    pub(super) fn game(&self, seed: u64) -> Result<Adversarial> {
+        Adversarial::new(&self.recipe(seed)?, &Device::Cpu)
     }
 
-    /// The game that is played by it.
-    pub(super) fn game(&self) -> Adversarial {
-        Adversarial {
-            loss: self.objective.loss,
-            penalties: self.objective.penalties.clone(),
-            stages: Stages::Two,
-            critic_steps: self.critic_steps,
-            micro_batches: 1,
-            classifier_weight: self.objective.classifier_weight,
-            dtype: DType::F32,
+    /// A recipe of this method.
+    fn recipe(&self, seed: u64) -> Result<Recipe> {
+        let count = |n: usize| toml::Value::from(n as i64);
+        let section = |value: std::result::Result<toml::Value, toml::ser::Error>| {
+            value.map_err(|e| Error::Recipe { origin: "method".to_owned(), what: e.to_string() })
+        };
+        let mut overrides = vec![
+            ("seed".to_owned(), toml::Value::from(seed as i64)),
+            ("training.batch".to_owned(), count(self.batch)),
+            ("training.critic_steps".to_owned(), count(self.critic_steps)),
+            ("training.generator_steps".to_owned(), count(self.generator_steps)),
+            ("training.kimg".to_owned(), self.kimg.kimg().into()),
+            ("discriminator.batch_norm".to_owned(), self.batch_norm.into()),
+            ("objective".to_owned(), section(toml::Value::try_from(&self.objective))?),
+            ("optimizer".to_owned(), section(toml::Value::try_from(self.optimizer))?),
+        ];
+        if let Some(half_life) = self.ema_half_life_kimg {
+            overrides.push(("training.ema_half_life_kimg".to_owned(), section(toml::Value::try_from(half_life))?));
         }
+        Recipe::load("digits", &overrides)
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
             assert_eq!(again, of_ring);
         }
         let images: Method = toml::from_str(include_str!("methods/plain-images.toml")).expect("reads");
-        assert_eq!(images.check(), Ok(()));
+        images.recipe(0)?;
         assert!(images.batch_norm && images.ema_half_life_kimg.is_none() && images.objective.penalties.is_empty());
         Ok(())
     }
@@ -144,9 +144,9 @@ mod tests {
         let path = folder.path().join("mine.toml");
         let ours = include_str!("methods/ours.toml");
         for (from, to, words) in [
-            ("batch = 64", "batch = 1", "batch is 1, allowed is 2 to 4096"),
-            ("batch = 64", "batch = 64\ncritic_steps = 0", "critic_steps is 0, allowed"),
-            ("batch = 64", "batch = 64\nbatch_norm = true", "allowed is batch_norm = false"),
+            ("batch = 64", "batch = 1", "training.batch is 1, allowed is 2 to 4096"),
+            ("batch = 64", "batch = 64\ncritic_steps = 0", "training.critic_steps is 0, allowed"),
+            ("batch = 64", "batch = 64\nbatch_norm = true", "the samples of a batch see each other"),
             ("batch = 64", "batches = 64", "unknown field `batches`"),
             ("kind = \"r1\"", "kind = \"r3\"", "`r1`"),
             ("beta1 = 0.0", "beta1 = 1.0", "optimizer.generator.beta1 is 1"),

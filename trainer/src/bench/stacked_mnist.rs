@@ -11,7 +11,7 @@ use crate::random;
 use crate::recipe::Data;
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 use runtime::{ImageShape, Pixel};
 use std::path::Path;
 
@@ -74,18 +74,14 @@ impl Protocol for StackedMnist {
 
     fn networks(&self, batch_norm: bool, init: &mut Init) -> Result<[Network; 2]> {
         let generator = dcgan::Generator { latent: LATENT, width: WIDTH };
-        let discriminator = dcgan::Discriminator { width: WIDTH, batch_norm, conditioning: Default::default() };
+        let discriminator =
+            dcgan::Discriminator { width: WIDTH, batch_norm, outputs: 1, conditioning: Default::default() };
         Ok([dcgan::generator(&generator, IMAGE, init)?, dcgan::discriminator(&discriminator, IMAGE, init)?])
     }
 
     fn latents(&self, seed: u64, purpose: &str, first: u64, count: usize) -> Result<Tensor> {
-        let of_all = ChaCha8Rng::seed_from_u64(random::derive(seed, purpose));
-        let numbers = (first..first + count as u64).flat_map(|number| {
-            let mut rng = of_all.clone();
-            rng.set_stream(number);
-            // 24 bits, as many as are exact in single precision.
-            (0..LATENT).map(move |_| (rng.next_u32() >> 8) as f32 / (1 << 23) as f32 - 1.)
-        });
+        let numbers = random::uniform(random::derive(seed, purpose), first, count, LATENT);
+        let numbers = numbers.into_iter().map(|u| 2. * u - 1.);
         Ok(Tensor::from_iter(numbers, &Device::Cpu)?.reshape((count, LATENT))?)
     }
 

@@ -85,6 +85,8 @@ pub struct Batch {
     pub class: Option<Tensor>,
     /// What each image counts, 1 on average: `[N]` in `f32`; none where all count the same.
     pub weight: Option<Tensor>,
+    /// The number of its first image among all of the run: with the seed it decides what else is drawn for it.
+    pub first: u64,
 }
 
 /// What the thread makes of the images of a batch.
@@ -153,14 +155,14 @@ impl Batches {
     /// # Errors
     /// What went wrong on the thread that makes them.
     pub fn next_batch(&mut self) -> Result<Batch> {
-        let Batch { real, z, class, weight } = self.receive()?;
+        let Batch { real, z, class, weight, first } = self.receive()?;
         let there = |t: Option<Tensor>| t.map(|t| t.to_device(&self.device)).transpose();
         let real = match (&self.beside, self.form) {
             (Some(all), Form::Numbers) => take_images(all, &real.to_device(&self.device)?)?,
             (Some(numbers), _) => take_images(&real.to_device(&self.device)?, numbers)?,
             (None, _) => real,
         };
-        Ok(Batch { real, z: z.to_device(&self.device)?, class: there(class)?, weight: there(weight)? })
+        Ok(Batch { real, z: z.to_device(&self.device)?, class: there(class)?, weight: there(weight)?, first })
     }
 
     fn receive(&mut self) -> Result<Batch> {

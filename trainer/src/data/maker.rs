@@ -91,6 +91,6 @@ impl Maker {
         });
         let class = classes.filter(|_| self.conditional).map(|classes| Tensor::new(classes, &Device::Cpu));
         let z = latents(self.seed, "latents", first, self.count, self.latent)?;
-        Ok(Batch { real, z, class: class.transpose()?, weight: weight.transpose()? })
+        Ok(Batch { real, z, class: class.transpose()?, weight: weight.transpose()?, first })
     }
 }

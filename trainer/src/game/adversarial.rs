@@ -7,13 +7,15 @@ use super::{Clock, Figures, Found, Game, Player};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::graph::{Gradients, Trace, Wanted};
-use crate::objective::penalty::{Points, penalise, refusal};
+use crate::net::Judged;
+use crate::objective::criterion::{Asked, How};
 use crate::objective::{Loss, Penalty};
-use crate::ops::{MeanLoss, both_losses, weighted_loss};
 use crate::optim::Learner;
-use crate::recipe::{Recipe, Stages};
-use candle_core::{DType, Tensor};
-use classes::{Told, back};
+use crate::recipe::{Recipe, Remedies, Stages};
+use candle_core::{DType, Device, Tensor};
+use classes::Told;
+use judge::back;
+use view::{Shown, best};
 
 /// The rules.
 #[derive(Clone, Debug)]
@@ -22,24 +24,42 @@ pub struct Adversarial {
     pub loss: Loss,
     /// What the discriminator minimises as well.
     pub penalties: Vec<Penalty>,
+    /// What keeps that from failing.
+    pub remedies: Remedies,
     /// How the two take turns.
     pub stages: Stages,
-    /// Steps of the discriminator for each of the generator, at least 1: with a batch each, of which the generator learns
-    /// from the last.
+    /// Steps of the discriminator for each of the game, at least 1: with a batch each, of which the generator learns from
+    /// the last, if its loss asks for no batch of its own.
     pub critic_steps: usize,
+    /// Steps of the generator for each of the game, at least 1: those after the first with batches of their own.
+    pub generator_steps: usize,
     /// Batches that one step learns from, at least 1: their gradients are averaged.
     pub micro_batches: usize,
     /// What the cross-entropy of a classifying discriminator is multiplied by.
     pub classifier_weight: f64,
     /// The type that the layers compute in.
     pub dtype: DType,
+    /// The seed of what is drawn beside latents.
+    pub seed: u64,
+    /// The moving averages of the mean logits of real and of generated images, `[2]`, where a penalty asks for them.
+    pub averages: Option<Tensor>,
 }
+
+/// What a player has found in a batch: new values of buffers, and gradients.
+type Learned = (Vec<(usize, Tensor)>, Gradients);
 
 impl Game for Adversarial {
     fn counts(&self, steps: u64, images_a_step: u64) -> Option<(Clock, Vec<u64>)> {
         let images = steps.checked_mul(images_a_step)?;
-        let of_discriminator = steps.checked_mul(self.critic_steps as u64)?;
-        Some((Clock { images, latents: images, steps }, vec![steps, of_discriminator]))
+        let own = self.generator_steps as u64 - u64::from(!self.generator_has_own());
+        let of_generator = steps.checked_mul(images_a_step / self.critic_steps as u64)?.checked_mul(own)?;
+        let latents = images.checked_add(of_generator)?;
+        let players = [self.generator_steps, self.critic_steps].map(|turns| steps.checked_mul(turns as u64));
+        Some((Clock { images, latents, steps }, players.into_iter().collect::<Option<_>>()?))
+    }
+
+    fn tensors(&self) -> Vec<(String, Tensor)> {
+        self.averages.iter().map(|averages| ("logit_averages".to_owned(), averages.clone())).collect()
     }
 
     fn step(
@@ -65,8 +85,10 @@ impl Game for Adversarial {
         }
         let batches = self.batches(next)?;
         match self.stages {
-            Stages::Two => self.two_stages(generator, discriminator, (since, clock), &batches, &mut figures)?,
-            Stages::One => self.one_stage(generator, discriminator, (since, clock), &batches, &mut figures)?,
+            Stages::Two => {
+                self.two_stages((generator, discriminator), (since, clock), (&batches, next), &mut figures)?
+            }
+            Stages::One => self.one_stage((generator, discriminator), (since, clock), &batches, &mut figures)?,
         }
         clock.steps += 1;
         Ok(figures.finish()?)
@@ -74,18 +96,31 @@ impl Game for Adversarial {
 }
 
 impl Adversarial {
-    /// The rules that a recipe states.
-    pub fn new(recipe: &Recipe) -> Self {
+    /// The rules that a recipe states, for players on `device`.
+    ///
+    /// # Errors
+    /// None but those of the device.
+    pub fn new(recipe: &Recipe, device: &Device) -> Result<Self> {
         let (objective, training) = (&recipe.objective, &recipe.training);
-        Self {
+        let remembers = objective.penalties.iter().any(|penalty| penalty.kind.rule().needs_averages());
+        Ok(Self {
             loss: objective.loss,
             penalties: objective.penalties.clone(),
+            remedies: recipe.remedies.clone(),
             stages: training.stages,
             critic_steps: training.critic_steps,
+            generator_steps: training.generator_steps,
             micro_batches: training.micro_batches,
             classifier_weight: objective.classifier_weight,
             dtype: training.precision.dtype(),
-        }
+            seed: recipe.seed,
+            averages: remembers.then(|| Tensor::zeros(2, DType::F32, device)).transpose()?,
+        })
+    }
+
+    /// Whether the generator learns from batches of its own alone: where its loss compares it with real images.
+    fn generator_has_own(&self) -> bool {
+        self.loss.criterion().asks().1
     }
 
     /// What one step learns from, in the type of the layers.
@@ -105,15 +140,14 @@ impl Adversarial {
     /// The discriminator moves first; the generator is then judged by its new weights.
     fn two_stages(
         &self,
-        generator: &mut Player,
-        discriminator: &mut Player,
+        (generator, discriminator): (&mut Player, &mut Player),
         (since, clock): (Clock, &mut Clock),
-        batches: &[Batch],
+        (batches, next): (&[Batch], &mut dyn FnMut() -> Result<Batch>),
         figures: &mut Figures,
     ) -> Result<()> {
         // Of one batch, both learn from one pass through the generator; of several, none is kept.
-        let mut only = match batches {
-            [batch] => Some(generator.learner.working().trace(&batch.drawn_from())?),
+        let only = match batches {
+            [batch] if !self.generator_has_own() => Some(generator.learner.working().trace(&batch.drawn_from())?),
             _ => None,
         };
         for batch in batches {
@@ -127,25 +161,85 @@ impl Adversarial {
         count(clock, batches)?;
         discriminator.step(&before, clock, figures)?;
 
-        let mut all = Vec::with_capacity(batches.len());
-        for batch in batches {
-            let trace = match only.take() {
-                Some(trace) => trace,
-                None => generator.learner.working().trace(&batch.drawn_from())?,
-            };
-            let network = discriminator.learner.working();
-            let judge = network.trace(&batch.judged(network, trace.output()))?;
-            let (of, scale) = (self.loss.criterion().generator, generator.learner.loss_scale());
-            let found = weighted_loss([(judge.output(), of)], batch.weight_of_generated(), scale)?;
-            watch(clock, "generator loss", &found.loss()?)?;
-            figures.add(["generator_loss"], &found.loss()?)?;
-            let told = self.tell(&judge, batch, 1., scale)?;
-            self.report_classes(told.as_ref(), clock, "generator_class_loss", figures)?;
-            let gradient = back(judge, &found.slopes(0)?, told.as_ref(), Wanted::INPUTS)?.input()?;
-            all.push((trace.updates(), trace.backward(&gradient, Wanted::PARAMETERS)?));
+        let own = if self.generator_has_own() { Some(self.batches(next)?) } else { None };
+        let mut all =
+            self.taught([generator, discriminator], clock, own.as_deref().unwrap_or(batches), only, figures)?;
+        own.iter().flatten().try_for_each(|batch| count_own(clock, batch))?;
+        for _ in 1..self.generator_steps {
+            self.learn(generator, &all)?;
+            // The average moves at the last of them, by all images.
+            generator.step(&since, &since, figures)?;
+            let own = self.batches(next)?;
+            all = self.taught([generator, discriminator], clock, &own, None, figures)?;
+            own.iter().try_for_each(|batch| count_own(clock, batch))?;
         }
         self.learn(generator, &all)?;
         Ok(generator.step(&since, clock, figures)?)
+    }
+
+    /// What the generator finds in these batches, of the first of which there may be a trace already.
+    fn taught(
+        &self,
+        [generator, discriminator]: [&Player; 2],
+        clock: &Clock,
+        batches: &[Batch],
+        mut first: Option<Trace<'_>>,
+        figures: &mut Figures,
+    ) -> Result<Vec<Learned>> {
+        let mut all = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let trace = match first.take() {
+                Some(trace) => trace,
+                None => generator.learner.working().trace(&batch.drawn_from())?,
+            };
+            let scale = generator.learner.loss_scale();
+            let gradient = self.instruct(&discriminator.learner, clock, (batch, trace.output()), scale, figures)?;
+            all.push((trace.updates(), trace.backward(&gradient, Wanted::PARAMETERS)?));
+        }
+        Ok(all)
+    }
+
+    /// The gradient of the generator's loss with respect to its images.
+    fn instruct(
+        &self,
+        discriminator: &Learner,
+        clock: &Clock,
+        (batch, fake): (&Batch, &Tensor),
+        scale: Option<&Tensor>,
+        figures: &mut Figures,
+    ) -> Result<Tensor> {
+        let (network, criterion) = (discriminator.working(), self.loss.criterion());
+        let (asked, with_real) = criterion.asks();
+        let judged = match asked {
+            Asked::Outputs => Judged::Outputs,
+            Asked::Features => Judged::Features,
+        };
+        let view = self.show(fake, Shown::GeneratedToGenerator, batch.first, clock.images)?;
+        let judge = network.trace(&batch.judged(network, &view.images))?;
+        let real = match with_real {
+            true => {
+                let real = self.show(&batch.real, Shown::RealToGenerator, batch.first, clock.images)?;
+                let mut outputs = network.outputs(&batch.judged(network, &real.images), |_, _| ())?;
+                Some(outputs.swap_remove(judged as usize))
+            }
+            false => None,
+        };
+        let Some(output) = judge.output_at(judged as usize) else {
+            return Err(candle_core::Error::msg("the discriminator does not give its features").into());
+        };
+        let part = self.remedies.top_k.map_or(1., |part| part.at(clock.images));
+        let mut weights = batch.weight_of_generated().cloned();
+        if part < 1. {
+            weights = Some(best(output, part, weights.as_ref())?);
+        }
+        let how = How { weights: weights.as_ref(), scale, smoothing: 0. };
+        let [loss, slopes] = criterion.generator(real.as_ref(), output, how)?;
+        watch(clock, "generator loss", &loss)?;
+        figures.add(["generator_loss"], &loss)?;
+        let told = self.tell(&judge, batch, 1., scale)?;
+        self.report_classes(told.as_ref(), clock, "generator_class_loss", figures)?;
+        let of_classes = told.as_ref().map(|told| &told.slopes);
+        Ok(view.back(&back(judge, (judged, &slopes), of_classes, Wanted::INPUTS)?.input()?)?)
     }
 
     /// Both learn from one pass through the discriminator and back (Shen et al., "Training generative adversarial networks
@@ -154,8 +248,7 @@ impl Adversarial {
     /// the generator's. `f16` has no room for such ratios.
     fn one_stage(
         &self,
-        generator: &mut Player,
-        discriminator: &mut Player,
+        (generator, discriminator): (&mut Player, &mut Player),
         (since, clock): (Clock, &mut Clock),
         batches: &[Batch],
         figures: &mut Figures,
@@ -179,83 +272,12 @@ impl Adversarial {
     }
 
     /// Takes up what a player has found in each batch.
-    fn learn(&self, player: &mut Player, all: &[(Vec<(usize, Tensor)>, Gradients)]) -> Result<()> {
+    fn learn(&self, player: &mut Player, all: &[Learned]) -> Result<()> {
         for (buffers, gradients) in all {
             player.learner.update(buffers)?;
             player.learner.accumulate(gradients, self.share())?;
         }
         Ok(())
-    }
-
-    /// The discriminator takes up what it learns from real and generated images. They go through it in one batch where that
-    /// makes no difference; in one stage, the gradient of the generator's loss with respect to the generated ones comes with
-    /// it.
-    fn judge(
-        &self,
-        player: &mut Player,
-        clock: &Clock,
-        (batch, fake): (&Batch, &Tensor),
-        figures: &mut Figures,
-    ) -> Result<Option<Tensor>> {
-        let (real, both) = (&batch.real, batch.twice()?);
-        let weights = both.weight.as_ref();
-        let (learner, criterion, n) = (&player.learner, self.loss.criterion(), real.dim(0)?);
-        let (network, scale) = (learner.working(), learner.loss_scale());
-        let due: Vec<&Penalty> =
-            self.penalties.iter().filter(|penalty| clock.steps.is_multiple_of(penalty.every)).collect();
-        let (mut all, mut of_images) = (Vec::new(), None);
-        if network.graph().mixes_samples().is_some() {
-            if let Some(why) = refusal(network).filter(|_| !due.is_empty()) {
-                return Err(candle_core::Error::msg(why).into());
-            }
-            let (real, fake) =
-                (network.trace(&batch.judged(network, real))?, network.trace(&batch.judged(network, fake))?);
-            let groups = [(real.output(), criterion.real), (fake.output(), criterion.generated)];
-            let found = weighted_loss(groups, weights, scale)?;
-            self.report(&found, clock, figures)?;
-            for (i, trace) in [real, fake].into_iter().enumerate() {
-                let told = self.tell(&trace, batch, 0.5, scale)?;
-                self.report_classes(told.as_ref(), clock, "discriminator_class_loss", figures)?;
-                all.push((trace.updates(), back(trace, &found.slopes(i)?, told.as_ref(), Wanted::PARAMETERS)?));
-            }
-        } else {
-            let images = Tensor::cat(&[real, fake], 0)?;
-            let trace = network.trace(&both.judged(network, &images))?;
-            let [of_real, of_fake] = halves(trace.output(), n)?;
-            let groups = [(&of_real, criterion.real), (&of_fake, criterion.generated)];
-            let found = match self.stages {
-                Stages::Two => weighted_loss(groups, weights, scale)?,
-                Stages::One => both_losses(groups, criterion.generator, weights)?,
-            };
-            self.report(&found, clock, figures)?;
-            let told = self.tell(&trace, &both, 1., scale)?;
-            self.report_classes(told.as_ref(), clock, "discriminator_class_loss", figures)?;
-            let updates = trace.updates();
-            let penalties =
-                due.iter().map(|penalty| self.penalise(learner, penalty, clock, (batch, fake), &trace, figures));
-            let penalties = penalties.collect::<Result<Vec<_>>>()?;
-            let wanted = if self.stages == Stages::One { Wanted::ALL } else { Wanted::PARAMETERS };
-            let mut gradients = back(trace, &found.all_slopes()?, told.as_ref(), wanted)?;
-            if self.stages == Stages::One {
-                let input = gradients.inputs.swap_remove(0);
-                of_images = input.map(|input| of_generator(&input.narrow(0, n, fake.dim(0)?)?, &found)).transpose()?;
-            }
-            all.push((updates, gradients));
-            all.extend(penalties.into_iter().map(|gradients| (Vec::new(), gradients)));
-        }
-        self.learn(player, &all)?;
-        Ok(of_images)
-    }
-
-    /// What the discriminator made of a batch.
-    fn report(&self, found: &MeanLoss, clock: &Clock, figures: &mut Figures) -> Result<()> {
-        watch(clock, "discriminator loss", &found.loss()?)?;
-        figures.add(["discriminator_loss"], &found.loss()?)?;
-        if self.stages == Stages::One {
-            watch(clock, "generator loss", &found.generator_loss()?)?;
-            figures.add(["generator_loss"], &found.generator_loss()?)?;
-        }
-        Ok(figures.add(["real_logit", "fake_logit"], &found.mean_logits()?)?)
     }
 
     /// What a discriminator that tells classes made of them.
@@ -264,47 +286,19 @@ impl Adversarial {
         watch(clock, &name.replace('_', " "), &told.loss)?;
         Ok(figures.add([name], &told.loss)?)
     }
-
-    /// The gradients of a penalty. They are taken in single precision, whatever the layers compute in.
-    fn penalise(
-        &self,
-        learner: &Learner,
-        penalty: &Penalty,
-        clock: &Clock,
-        (batch, fake): (&Batch, &Tensor),
-        trace: &Trace<'_>,
-        figures: &mut Figures,
-    ) -> Result<Gradients> {
-        let (images, first) = match penalty.kind.points() {
-            Points::Real => (&batch.real, 0),
-            Points::Generated => (fake, batch.real.dim(0)?),
-        };
-        let points = match self.dtype {
-            DType::F16 | DType::BF16 => {
-                let (network, images) = (learner.network(), images.to_dtype(DType::F32)?);
-                network.trace(&batch.judged(network, &images))?
-            }
-            _ => trace.rows(first, images.dim(0)?)?,
-        };
-        let weight = penalty.weight.at(clock.images) * penalty.every as f64;
-        let (value, gradients) = penalise(points, penalty.kind, weight, learner.loss_scale())?;
-        watch(clock, penalty.kind.name(), &value)?;
-        figures.add([penalty.kind.name()], &value)?;
-        Ok(gradients)
-    }
-}
-
-/// The gradient of the generator's loss with respect to generated images, from that of the discriminator's.
-fn of_generator(gradient: &Tensor, found: &MeanLoss) -> candle_core::Result<Tensor> {
-    let ratios = found.ratios()?.reshape([vec![gradient.dim(0)?], vec![1; gradient.rank() - 1]].concat())?;
-    gradient.broadcast_mul(&ratios.to_dtype(gradient.dtype())?)
 }
 
 /// Counts what was shown.
 fn count(clock: &mut Clock, batches: &[Batch]) -> candle_core::Result<()> {
     for batch in batches {
-        clock.count(batch.real.dim(0)?, batch.z.dim(0)?);
+        clock.count(batch.real.dim(0)?);
     }
+    Ok(())
+}
+
+/// Counts what the generator alone was shown.
+fn count_own(clock: &mut Clock, batch: &Batch) -> candle_core::Result<()> {
+    clock.count_own(batch.z.dim(0)?);
     Ok(())
 }
 
@@ -317,12 +311,9 @@ fn watch(clock: &Clock, what: &str, loss: &Tensor) -> Result<()> {
     if value.is_finite() { Ok(()) } else { Err(Error::diverged(clock.images, format!("the {what} is {value}"))) }
 }
 
-/// The first `n` rows, and the others.
-fn halves(t: &Tensor, n: usize) -> candle_core::Result<[Tensor; 2]> {
-    Ok([t.narrow(0, 0, n)?, t.narrow(0, n, t.dim(0)? - n)?])
-}
-
 mod classes;
 mod footprint;
+mod judge;
 #[cfg(test)]
 mod tests;
+mod view;

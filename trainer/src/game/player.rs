@@ -18,6 +18,8 @@ pub struct Player {
     pub clip: Option<Clip>,
     /// Half-life of the moving average of its parameters, in thousands of images; none where it has no average.
     pub average_kimg: Option<Schedule>,
+    /// What every parameter is held within after a step, if it is.
+    pub bound: Option<f64>,
 }
 
 impl Player {
@@ -33,6 +35,7 @@ impl Player {
         });
         let constants = self.optimizer.at(since.images);
         let norm = self.learner.step(Move { constants: &constants, average, clip: self.clip, reduce: &Local })?;
+        self.bound.map_or(Ok(()), |most| self.learner.bound(most))?;
         figures.add([format!("{}_gradient_norm", self.role)], &norm)
     }
 }

@@ -5,7 +5,7 @@ use super::testing::{dot, settled, some_elements};
 use super::*;
 use crate::net::testing::{conditional_discriminator, smooth_discriminator};
 use crate::net::{Init, dcgan, points};
-use crate::objective::penalty::{Kind, penalise};
+use crate::objective::penalty::{Found, r1};
 use crate::ops::testing::{device, values};
 use candle_core::{DType, Result, Tensor, Var};
 use runtime::ImageShape;
@@ -18,7 +18,7 @@ fn cases() -> Result<Vec<(&'static str, Network, Vec<Tensor>)>> {
     let x = values(&[3, 12, 16, 2], 2)?;
     let class = Tensor::new(&[1u32, 0, 2], &device())?;
     let plain = dcgan::discriminator(
-        &dcgan::Discriminator { width: 3, batch_norm: false, conditioning: Default::default() },
+        &dcgan::Discriminator { width: 3, batch_norm: false, outputs: 1, conditioning: Default::default() },
         image,
         &mut Init::new(1),
     )?;
@@ -37,7 +37,8 @@ fn cases() -> Result<Vec<(&'static str, Network, Vec<Tensor>)>> {
 
 fn penalty(network: &Network, inputs: &[Tensor]) -> Result<(f64, Gradients)> {
     let trace = network.trace(&inputs.iter().collect::<Vec<_>>())?;
-    let (value, gradients) = penalise(trace, Kind::R1, GAMMA, None)?;
+    let Found { value, gradients, .. } = r1::RULE.at(trace, GAMMA, None)?;
+    let gradients = gradients.expect("those of a penalty on slopes");
     Ok((value.to_scalar()?, gradients))
 }
 
@@ -212,7 +213,7 @@ fn conv(x: &Tensor, w: &Tensor, bias: &Tensor, stride: usize, padding: usize) ->
 fn samples_that_see_each_other_have_no_slopes_of_their_own() -> Result<()> {
     let image = ImageShape { channels: 1, height: 12, width: 12 };
     let network = dcgan::discriminator(
-        &dcgan::Discriminator { width: 3, batch_norm: true, conditioning: Default::default() },
+        &dcgan::Discriminator { width: 3, batch_norm: true, outputs: 1, conditioning: Default::default() },
         image,
         &mut Init::new(1),
     )?;
@@ -230,12 +231,13 @@ fn a_part_of_a_trace_is_that_of_a_part_of_the_batch() -> Result<()> {
         let whole = network.trace(&inputs.iter().collect::<Vec<_>>())?;
         let part: Vec<Tensor> = inputs.iter().map(|input| input.narrow(0, 1, 2)).collect::<Result<_>>()?;
         let (a, b) = (
-            penalise(whole.rows(1, 2)?, Kind::R1, GAMMA, None)?,
-            penalise(network.trace(&part.iter().collect::<Vec<_>>())?, Kind::R1, GAMMA, None)?,
+            r1::RULE.at(whole.rows(1, 2)?, GAMMA, None)?,
+            r1::RULE.at(network.trace(&part.iter().collect::<Vec<_>>())?, GAMMA, None)?,
         );
-        let far = (a.0.to_scalar::<f64>()? / b.0.to_scalar::<f64>()? - 1.).abs();
+        let far = (a.value.to_scalar::<f64>()? / b.value.to_scalar::<f64>()? - 1.).abs();
         assert!(far < 1e-12, "{name}: {far}");
-        for (a, b) in a.1.parameters.iter().zip(&b.1.parameters) {
+        let (Some(a), Some(b)) = (a.gradients, b.gradients) else { panic!("{name}: no gradients") };
+        for (a, b) in a.parameters.iter().zip(&b.parameters) {
             let (Some(a), Some(b)) = (a, b) else { continue };
             assert!(dot(&(a - b)?, &(a - b)?)? <= 1e-20 * dot(b, b)?, "{name}");
         }

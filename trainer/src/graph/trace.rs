@@ -102,9 +102,9 @@ impl<'a> Trace<'a> {
         self.value(self.network.graph().outputs()[0])
     }
 
-    /// The second output; none where there is one only.
-    pub fn second_output(&self) -> Option<&Tensor> {
-        self.network.graph().outputs().get(1).map(|&output| self.value(output))
+    /// The output at this place; none where there are fewer.
+    pub fn output_at(&self, place: usize) -> Option<&Tensor> {
+        self.network.graph().outputs().get(place).map(|&output| self.value(output))
     }
 
     /// New values of the parameters that are kept but not learned, by their place among the parameters.
@@ -142,21 +142,21 @@ impl<'a> Trace<'a> {
     /// # Errors
     /// A gradient of another shape than the output's.
     pub fn backward(self, grad: &Tensor, wanted: Wanted) -> Result<Gradients> {
-        self.backward_from(&[grad], wanted)
+        self.backward_from(&[Some(grad)], wanted)
     }
 
-    /// The gradients of a loss, from its gradients with respect to the first outputs.
+    /// The gradients of a loss, from its gradients with respect to the outputs, in their order, as far as it depends on them.
     ///
     /// # Errors
     /// A gradient of another shape than its output's; more of them than outputs.
-    pub fn backward_from(mut self, grads: &[&Tensor], wanted: Wanted) -> Result<Gradients> {
+    pub fn backward_from(mut self, grads: &[Option<&Tensor>], wanted: Wanted) -> Result<Gradients> {
         let graph = self.network.graph();
         if grads.len() > graph.outputs().len() {
             bail!("{} gradients for {} outputs", grads.len(), graph.outputs().len())
         }
         let (mut found, mut slots) = (Gradients::none(graph), vec![None; graph.nodes().len()]);
         for (&output, grad) in graph.outputs().iter().zip(grads) {
-            let of = self.value(output);
+            let (Some(grad), of) = (grad, self.value(output)) else { continue };
             if grad.shape() != of.shape() {
                 bail!("the gradient is {:?}, the output {:?}", grad.dims(), of.dims())
             }

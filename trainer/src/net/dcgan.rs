@@ -43,9 +43,21 @@ pub struct Discriminator {
     pub width: usize,
     /// Batch normalisation in all stages but the first.
     pub batch_norm: bool,
+    /// Numbers that it gives of an image: 1, the logit of "real", or as many as a critic's vectors have that are compared by
+    /// kernels.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub outputs: usize,
     /// What it does with classes, where the recipe is conditional.
     #[serde(default, skip_serializing_if = "Conditioning::is_default")]
     pub conditioning: Conditioning,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(count: &usize) -> bool {
+    *count == 1
 }
 
 /// What a discriminator does with classes.
@@ -114,10 +126,10 @@ pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Ini
     layers.graph.finish(&[x])
 }
 
-/// [H, W, C], and a class if it is given -> `[1]`, the logit of "real"; and the logits of all classes, if they are to be told.
+/// [H, W, C], and a class if it is given -> what it gives of an image ([`super::Judged`]).
 ///
 /// # Errors
-/// Images that are smaller than 5 x 5.
+/// Images that are smaller than 5 x 5; classes that are given to a critic of vectors.
 pub fn discriminator(recipe: &Discriminator, subject: impl Into<Subject>, init: &mut Init) -> Result<Network> {
     let Subject { image, classes } = subject.into();
     let stages = stages(image)?.len() - 1;
@@ -132,22 +144,29 @@ pub fn discriminator(recipe: &Discriminator, subject: impl Into<Subject>, init: 
             x = layers.batch_norm(&format!("norm{stage}"), x, DEVIATION, norm(LEAKY))?;
         }
     }
-    let features = x;
-    x = layers.reshape(x, &[layers.graph.shape(x).iter().product()])?;
-    let mut logit = layers.linear("logit", x, 1, DEVIATION, true, Activation::None)?;
+    let maps = x;
+    let features = layers.reshape(x, &[layers.graph.shape(x).iter().product()])?;
+    let mut logit = layers.linear("logit", features, recipe.outputs, DEVIATION, true, Activation::None)?;
     if classes > 0 && recipe.conditioning == Conditioning::Classifier {
-        let told = layers.linear("classes", x, classes, DEVIATION, true, Activation::None)?;
-        return layers.graph.finish(&[logit, told]);
+        let told = layers.linear("classes", features, classes, DEVIATION, true, Activation::None)?;
+        return layers.graph.finish(&[logit, features, told]);
     }
     if classes > 0 {
-        let channels = layers.channels(features);
+        if recipe.outputs > 1 {
+            bail!(
+                "dcgan: discriminator.outputs is {}, and the embedding of a class is compared with features to give one \
+                 logit: allowed is 1, conditional = false, or discriminator.conditioning = \"classifier\"",
+                recipe.outputs
+            )
+        }
+        let channels = layers.channels(maps);
         let class = layers.graph.class(INPUT_CLASS, classes);
         let class = of_class(&mut layers, "embedding", (class, classes), (channels, 0.))?;
-        let pooled = layers.graph.apply(SumPositions, &[features])?;
+        let pooled = layers.graph.apply(SumPositions, &[maps])?;
         let alike = layers.graph.apply(InnerProduct, &[pooled, class])?;
         logit = layers.graph.apply(Add, &[logit, alike])?;
     }
-    layers.graph.finish(&[logit])
+    layers.graph.finish(&[logit, features])
 }
 
 /// Batch normalisation and ReLU; between them what belongs to the class, if there are classes.
@@ -194,12 +213,13 @@ fn norm(activation: Activation) -> BatchNorm {
 mod tests {
     use super::*;
     use crate::graph::Value;
+    use crate::net::Judged;
     use candle_core::{Device, Tensor};
 
     const SMALL: Generator = Generator { latent: 8, width: 4 };
 
     fn judge(batch_norm: bool, conditioning: Conditioning) -> Discriminator {
-        Discriminator { width: 4, batch_norm, conditioning }
+        Discriminator { width: 4, batch_norm, outputs: 1, conditioning }
     }
 
     #[test]
@@ -263,7 +283,8 @@ mod tests {
         let d = discriminator(&judge(false, Conditioning::Projection), subject, &mut Init::new(0))?;
         assert!(far(&d.forward(&[&same, &class])?)? > 0.);
         let d = discriminator(&judge(false, Conditioning::Classifier), subject, &mut Init::new(0))?;
-        assert_eq!((d.graph().inputs().len(), d.graph().shape(d.graph().outputs()[1])), (1, &[3][..]));
+        let told = d.graph().outputs()[Judged::Classes as usize];
+        assert_eq!((d.graph().inputs().len(), d.graph().shape(told)), (1, &[3][..]));
         assert!(d.graph().outputs().iter().all(|output| matches!(output, Value::Node(_))));
         Ok(())
     }

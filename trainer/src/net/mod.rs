@@ -15,6 +15,17 @@ pub use layers::{Layers, Window};
 
 use runtime::ImageShape;
 
+/// What a discriminator gives of an image, by the place among its outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// The logit of "real", or the numbers of a critic.
+    Outputs = 0,
+    /// The features that these are made of.
+    Features = 1,
+    /// The logits of all classes, if they are to be told.
+    Classes = 2,
+}
+
 /// What a generator makes and a discriminator judges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subject {

@@ -47,7 +47,7 @@ pub fn generator(recipe: &Generator, coordinates: usize, init: &mut Init) -> Res
     layers.graph.finish(&[x])
 }
 
-/// `[coordinates]` -> `[1]`, the logit of "real". Weights start as N(0, 1 / in).
+/// `[coordinates]` -> `[1]`, the logit of "real", and the features that it is made of. Weights start as N(0, 1 / in).
 ///
 /// # Errors
 /// A maxout of no pieces.
@@ -61,8 +61,8 @@ pub fn discriminator(recipe: &Discriminator, coordinates: usize, init: &mut Init
         x = layers.graph.apply(Maxout { pieces: recipe.pieces }, &[x])?;
     }
     let deviation = (1. / layers.channels(x) as f32).sqrt();
-    x = layers.linear("logit", x, 1, deviation, true, Activation::None)?;
-    layers.graph.finish(&[x])
+    let logit = layers.linear("logit", x, 1, deviation, true, Activation::None)?;
+    layers.graph.finish(&[logit, x])
 }
 
 #[cfg(test)]

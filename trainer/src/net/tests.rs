@@ -36,7 +36,7 @@ fn generators() -> Vec<(&'static str, Build, Build)> {
 
 const ODD: Subject = Subject { image: ImageShape { channels: 4, height: 13, width: 9 }, classes: 3 };
 const JUDGE: dcgan::Discriminator =
-    dcgan::Discriminator { width: 4, batch_norm: false, conditioning: dcgan::Conditioning::Projection };
+    dcgan::Discriminator { width: 4, batch_norm: false, outputs: 1, conditioning: dcgan::Conditioning::Projection };
 
 fn dense_discriminator(image: &[usize], init: &mut Init) -> candle_core::Result<Network> {
     let mut layers = Layers::new(init);
@@ -96,7 +96,7 @@ fn every_network_learns_and_is_exported() -> crate::Result<()> {
             Learner::new(&network.map(|_, t| t.to_device(&device()))?, optimizer.moments(), true, DType::F32)
         };
         let [mut g, mut d] = [learner(&start[0])?, learner(&start[1])?];
-        let of = crate::objective::Loss::NonSaturating.criterion();
+        let of = crate::objective::Loss::NonSaturating.criterion().terms().expect("functions of logits");
         let mut told = Vec::new();
         for step in 0..20 {
             let given = inputs(g.network(), 8, 100 * step)?;

@@ -25,12 +25,12 @@ pub struct Term {
 const LEAST_SLOPE: f64 = 1e-18;
 
 /// Numbers before the slopes.
-const HEAD: usize = 4;
+const HEAD: usize = 8;
 
 /// A loss and its slopes, where the logits are: `f64` for `f64`, else `f32`, whatever the layers compute in.
 #[derive(Clone, Debug)]
 pub struct MeanLoss {
-    /// The loss, the other loss, the mean logit of each group; all slopes; the ratios.
+    /// The loss, the other loss, of each group the mean logit, the mean sign, the deviation; all slopes; the ratios.
     values: Tensor,
     counts: [usize; 2],
 }
@@ -58,6 +58,14 @@ impl MeanLoss {
     /// See [`Self::loss`].
     pub fn mean_logits(&self) -> Result<Tensor> {
         self.values.narrow(0, 2, 2)
+    }
+
+    /// What both groups' logits are, `[6]`: their means, the means of their signs, and their standard deviations.
+    ///
+    /// # Errors
+    /// See [`Self::loss`].
+    pub fn logits(&self) -> Result<Tensor> {
+        self.values.narrow(0, 2, 6)
     }
 
     /// The loss's gradient with respect to each logit of a group, times the scale: [n, 1].
@@ -165,6 +173,17 @@ fn evaluate(
     Ok(MeanLoss { values, counts })
 }
 
+/// -1, 0 or 1; of what is no number, that.
+fn sign(l: f64) -> f64 {
+    if l > 0. {
+        1.
+    } else if l < 0. {
+        -1.
+    } else {
+        l
+    }
+}
+
 /// What is to be evaluated.
 struct Evaluation {
     terms: [Term; 2],
@@ -198,12 +217,15 @@ impl Evaluation {
         let mut group = |logits: &Tensor, group: usize, slopes: &mut [f64], ratios: &mut [f64]| {
             read_tensor(OP, logits, |logits: &[T]| {
                 let n = logits.len() as f64;
+                let mut squares = 0.;
                 for (i, (&logit, out)) in logits.iter().zip(slopes).enumerate() {
                     let weight = weights.as_ref().map_or(1., |weights| f64::from(weights[group * self.counts[0] + i]));
                     let at = |term: Term| (term.at)(wide(logit)).map(|value| value * weight);
                     let [value, slope] = at(self.terms[group]);
                     head[0] += value / n;
                     head[2 + group] += wide(logit) / n;
+                    head[4 + group] += sign(wide(logit)) / n;
+                    squares += wide(logit) * wide(logit) / n;
                     *out = slope / n * scale;
                     if let (Some(generator), Some(ratio)) = (self.generator, ratios.get_mut(i)) {
                         // In this form a NaN stays one.
@@ -215,6 +237,9 @@ impl Evaluation {
                         *ratio = slope / n / *out;
                     }
                 }
+                // Rounding may bring what is 0 below that; a NaN stays one.
+                let variance = squares - head[2 + group] * head[2 + group];
+                head[6 + group] = if variance < 0. { 0. } else { variance.sqrt() };
                 Ok(())
             })
         };
@@ -255,7 +280,7 @@ mod tests {
     use crate::ops::testing::{assert_close, device, distance, values};
 
     fn terms() -> ([Term; 2], Term) {
-        let of = Loss::NonSaturating.criterion();
+        let of = Loss::NonSaturating.criterion().terms().expect("functions of logits");
         ([of.real, of.generated], of.generator)
     }
 
@@ -359,6 +384,17 @@ mod tests {
         }
         let (real, fake) = (column(&real, DType::F64)?, column(&fake[..2], DType::F64)?);
         assert!(weighted_loss([(&real, of_real), (&fake, of_fake)], Some(&weights), None).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn logits_are_told_by_mean_sign_and_deviation() -> Result<()> {
+        let ([of_real, of_fake], _) = terms();
+        let (real, fake) = (column(&[1., 3., -1., 0.], DType::F64)?, column(&[-2., -2.], DType::F64)?);
+        let found = mean_loss([(&real, of_real), (&fake, of_fake)], None)?.logits()?.to_vec1::<f64>()?;
+        for (found, expected) in found.iter().zip([0.75, -2., 0.25, -1., 2.1875f64.sqrt(), 0.]) {
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        }
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! A network that learns: its parameters in a [`Flat`], and the copy of them that its layers compute with.
 
-use super::{Constants, Flat, LossScale, Reduce, Scaling, Step};
+use super::{Constants, Flat, History, LossScale, Reduce, Scaling, Step};
 use crate::graph::{Gradients, Network, Role};
 use crate::optim::Clip;
 use candle_core::{DType, Result, Tensor, bail};
@@ -16,6 +16,8 @@ pub struct Learner {
     working: Option<(DType, Network)>,
     /// Where gradients on the way back are `f16`: how much larger than its own the loss is that they are of.
     scaling: Option<Scaling>,
+    /// Where it is drawn back to the mean of its past.
+    history: Option<History>,
 }
 
 /// How one step is taken.
@@ -57,7 +59,16 @@ impl Learner {
         let average = if average { Some(of(flat.average(0)?)?) } else { None };
         let scaling = if dtype == DType::F16 { Some(Scaling::new(flat.device())?) } else { None };
         let working = if dtype == DType::F32 { None } else { Some((dtype, copy(&network, dtype)?)) };
-        Ok(Self { steps: 0, flat, network, average, working, scaling })
+        Ok(Self { steps: 0, flat, network, average, working, scaling, history: None })
+    }
+
+    /// The same, but its loss has a part of this weight that draws it back to the mean of its past ([`History`]).
+    ///
+    /// # Errors
+    /// None but those of the device.
+    pub fn with_history(mut self, weight: f64) -> Result<Self> {
+        self.history = Some(History::new(&self.flat.state().get(0)?, weight)?);
+        Ok(self)
     }
 
     /// The network as it is now, in the type that its layers compute in.
@@ -134,10 +145,26 @@ impl Learner {
     pub fn step(&mut self, Move { constants, average, clip, reduce }: Move<'_>) -> Result<Tensor> {
         self.steps += 1;
         let averages = &[average][..self.flat.averages()];
-        let scaling = self.scaling.as_ref();
+        let (scaling, values) = (self.scaling.as_ref(), self.flat.state().get(0)?);
+        if let Some(history) = &self.history {
+            history.draw_back(self.flat.gradient(), &values, self.loss_scale())?;
+        }
         let norm = self.flat.step(&Step { constants, step: self.steps, averages, clip, scaling, reduce })?;
+        if let Some(history) = &self.history {
+            history.take_up(&values, self.steps)?;
+        }
         self.refresh()?;
         Ok(norm)
+    }
+
+    /// Brings every parameter into [-most, most].
+    ///
+    /// # Errors
+    /// None but those of the device.
+    pub fn bound(&mut self, most: f64) -> Result<()> {
+        let values = self.flat.state().get(0)?;
+        values.slice_set(&values.clamp(-most, most)?, 0, 0)?;
+        self.refresh()
     }
 
     /// Steps taken, or skipped.
@@ -151,7 +178,7 @@ impl Learner {
     }
 
     /// Views of all that it keeps, under stable names: every learned parameter, its moments (`.moment1`, `.moment2`) and its
-    /// average (`.average`), buffers, and what loss scaling keeps (`loss_scale`).
+    /// average (`.average`), buffers, what loss scaling keeps (`loss_scale`), and the mean of the past (`history`).
     ///
     /// # Errors
     /// None but those of the device.
@@ -169,6 +196,7 @@ impl Learner {
         let buffers = self.network.parameters().filter(|(parameter, _)| parameter.role == Role::Buffer);
         all.extend(buffers.map(|(parameter, tensor)| (parameter.name.clone(), tensor.clone())));
         all.extend(self.scaling.iter().map(|scaling| ("loss_scale".to_owned(), scaling.state().clone())));
+        all.extend(self.history.iter().map(|history| ("history".to_owned(), history.mean().clone())));
         Ok(all)
     }
 }

@@ -7,6 +7,7 @@
 pub mod average;
 mod clip;
 mod flat;
+mod history;
 mod learner;
 mod scaling;
 mod schedule;
@@ -15,6 +16,7 @@ mod testing;
 
 pub use clip::Clip;
 pub use flat::{Flat, Local, Reduce, Step};
+pub use history::History;
 pub use learner::{Learner, Move};
 pub use scaling::{LossScale, Scaling};
 pub use schedule::{Ramp, Schedule, Shape};

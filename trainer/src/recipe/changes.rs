@@ -7,11 +7,16 @@ use std::collections::BTreeMap;
 
 /// The keys, and beginnings of keys, that may change: how a run learns, how long, and what is kept of it. Anything else would
 /// make another run of it.
-const FREE: [&str; 13] = [
+const FREE: [&str; 18] = [
     "data.source",
     "data.labels",
     "data.bad_files",
     "objective.penalties",
+    "remedies.label_smoothing",
+    "remedies.instance_noise",
+    "remedies.input_dropout",
+    "remedies.top_k",
+    "remedies.weight_clip",
     "optimizer.",
     "training.kimg",
     "training.ema_half_life_kimg",

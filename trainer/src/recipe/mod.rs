@@ -1,6 +1,7 @@
 //! The recipe: everything a run depends on, as TOML.
 
 mod changes;
+mod combinations;
 mod data;
 mod draft;
 mod export;
@@ -8,9 +9,11 @@ mod images;
 mod networks;
 mod objective;
 mod optimizer;
+mod remedies;
 mod training;
 
 pub use changes::Change;
+pub use combinations::{WRONG, Wrong};
 pub use data::{BadFiles, Colour, Data, Fit, Labelled, Size};
 pub use draft::Draft;
 pub use export::Export;
@@ -18,13 +21,14 @@ pub use images::Images;
 pub use networks::{Discriminator, Generator};
 pub use objective::Objective;
 pub use optimizer::Optimizers;
+pub use remedies::{Packing, Remedies};
 pub use training::{Arithmetic, Stages, Training};
 
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::graph::Network;
 use crate::net::{Init, Subject};
-use crate::objective::penalty::refusal;
+use runtime::ImageShape;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -56,6 +60,9 @@ pub struct Recipe {
     pub discriminator: Discriminator,
     /// What they minimise.
     pub objective: Objective,
+    /// What keeps that from failing.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub remedies: Remedies,
     /// How they do it.
     pub optimizer: Optimizers,
     /// How long, and what is kept on the way.
@@ -127,8 +134,10 @@ impl Recipe {
         self.generator.check()?;
         self.discriminator.check()?;
         self.objective.check()?;
+        self.remedies.check()?;
         self.optimizer.check()?;
-        self.training.check()
+        self.training.check()?;
+        combinations::check(self)
     }
 
     /// Real images that a whole run shows.
@@ -165,8 +174,7 @@ impl Recipe {
     /// Both networks, with their initial weights: generator, discriminator.
     ///
     /// # Errors
-    /// Images that the architectures cannot make; a discriminator in which samples see each other where the game needs one
-    /// that treats them alone.
+    /// Images that the architectures cannot make or judge.
     pub fn networks(&self, subject: impl Into<Subject>) -> Result<(Network, Network)> {
         self.built(subject.into(), &mut Init::new(self.seed))
     }
@@ -180,30 +188,11 @@ impl Recipe {
     }
 
     fn built(&self, subject: Subject, init: &mut Init) -> Result<(Network, Network)> {
-        let refused = |what: String| Error::Recipe { origin: self.name.clone(), what };
-        let fail = |e: candle_core::Error| refused(e.to_string());
+        let fail = |e: candle_core::Error| Error::Recipe { origin: self.name.clone(), what: e.to_string() };
         let generator = self.generator.network(subject, init).map_err(fail)?;
-        let discriminator = self.discriminator.network(subject, init).map_err(fail)?;
-        if discriminator.graph().mixes_samples().is_some() && self.training.stages == Stages::One {
-            return Err(refused(
-                "training.stages is one, which needs a discriminator that judges every image by itself: allowed is two, or \
-                 discriminator.batch_norm = false"
-                    .into(),
-            ));
-        }
-        if discriminator.graph().outputs().len() > 1 && self.training.stages == Stages::One {
-            return Err(refused(
-                "training.stages is one, where both networks learn from one slope at each image, and a classifier of theirs \
-                 has another: allowed is two, or discriminator.conditioning = \"projection\""
-                    .into(),
-            ));
-        }
-        match refusal(&discriminator).filter(|_| !self.objective.penalties.is_empty()) {
-            Some(why) => {
-                Err(refused(format!("objective.penalties: {why}; allowed is discriminator.batch_norm = false")))
-            }
-            None => Ok((generator, discriminator)),
-        }
+        let judged = ImageShape { channels: subject.image.channels * self.remedies.packing.0, ..subject.image };
+        let discriminator = self.discriminator.network(Subject { image: judged, ..subject }, init).map_err(fail)?;
+        Ok((generator, discriminator))
     }
 }
 
@@ -278,7 +267,7 @@ mod tests {
     #[test]
     fn wrong_types_and_impossible_values_are_named_with_what_is_allowed() {
         assert!(error(&[("seed", "one".into())]).contains("invalid type: string"));
-        assert!(error(&[("objective.loss", "hinge".into())]).contains("`non-saturating` or `minimax`"));
+        assert!(error(&[("objective.loss", "hings".into())]).contains("`non-saturating`, `minimax`"));
         assert!(error(&[("export.precision", "f8".into())]).contains("`f16` or `f32`"));
         assert!(error(&[("training.precision", "f8".into())]).contains("`f16`"));
         assert!(error(&[("generator.architecture", "x".into())]).contains("`dcgan` or `dense`"));
@@ -299,8 +288,6 @@ mod tests {
             let message = error(&[(key, value)]);
             assert!(message.contains(key) && message.contains("allowed"), "{message}");
         }
-        let both = [("training.stages", "one".into()), ("training.precision", "f16".into())];
-        assert!(error(&both).contains("f32, tf32 and bf16"));
         let penalty = |weight: f64, every: i64| {
             let table = toml::Table::from_iter([
                 ("kind".to_owned(), "r1".into()),
@@ -313,27 +300,5 @@ mod tests {
         assert!(penalty(1., 0).contains("objective.penalties[0].every is 0, allowed"));
         assert!(error(&[("seed.x", 1.into())]).contains("seed is a single value"));
         assert!(Recipe::load("nothing", &[]).expect_err("no such").to_string().contains("digits, fashion, pictures"));
-    }
-
-    /// What needs a discriminator that judges every image by itself is refused with one that does not, and the reason.
-    #[test]
-    fn games_that_need_samples_alone_refuse_batch_normalisation() -> Result<()> {
-        let image = ImageShape { channels: 1, height: 28, width: 28 };
-        let batch_norm = ("discriminator.batch_norm".to_owned(), true.into());
-        let r1 = toml::Value::from(toml::Table::from_iter([
-            ("kind".to_owned(), "r1".into()),
-            ("weight".to_owned(), 1.0.into()),
-        ]));
-        for (key, value, expected) in [
-            ("training.stages", "one".into(), "judges every image by itself"),
-            ("objective.penalties", vec![r1].into(), "the slope at one image would be a mixture"),
-        ] {
-            let overrides = [(key.to_owned(), value), batch_norm.clone()];
-            let error = Recipe::load("digits", &overrides)?.networks(image).expect_err("must be refused").to_string();
-            let said = [key, expected, "discriminator.batch_norm = false"];
-            assert!(said.iter().all(|words| error.contains(words)), "{error}");
-            assert!(Recipe::load("digits", &overrides[..1])?.networks(image).is_ok());
-        }
-        Ok(())
     }
 }

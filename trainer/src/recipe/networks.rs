@@ -58,7 +58,8 @@ impl Generator {
 impl Discriminator {
     pub(super) fn check(&self) -> Checked {
         let Self::Dcgan(d) = self;
-        within("discriminator.width", d.width, 1, 1024)
+        within("discriminator.width", d.width, 1, 1024)?;
+        within("discriminator.outputs", d.outputs, 1, 1024)
     }
 
     /// With its initial weights.

@@ -20,6 +20,9 @@ pub struct Training {
     /// Steps of the discriminator, with a batch each, for each of the generator.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub critic_steps: usize,
+    /// Steps of the generator, with latents of their own, for these.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub generator_steps: usize,
     /// The arithmetic of the layers.
     #[serde(default, skip_serializing_if = "Arithmetic::is_default")]
     pub precision: Arithmetic,
@@ -123,13 +126,7 @@ impl Training {
             ));
         }
         within("training.critic_steps", self.critic_steps, 1, 1000)?;
-        if self.precision == Arithmetic::F16 && self.stages == Stages::One {
-            return Err(
-                "training.precision is f16, which has no room for the ratios of gradients of one-stage training: allowed \
-                 are f32, tf32 and bf16, or training.stages = \"two\""
-                    .into(),
-            );
-        }
+        within("training.generator_steps", self.generator_steps, 1, 1000)?;
         self.kimg.check("training.kimg", self.batch as u64)?;
         self.ema_half_life_kimg.check("training.ema_half_life_kimg", 0., 1e6)?;
         self.tick_kimg.check("training.tick_kimg", 1)?;

@@ -46,7 +46,7 @@ impl Needs {
             half => half.dtype().size_in_bytes() as u64,
         };
         let of_copies = [g, d].map(|network| network.graph().parameter_elements().saturating_mul(copies));
-        let game = Adversarial::new(recipe);
+        let game = Adversarial::new(recipe, &Device::Cpu)?;
         let mut scratch = 0;
         for (network, batch) in [(g, batch), (d, 2 * batch)] {
             let found = network.graph().scratch(batch)?;

@@ -3,7 +3,7 @@ use crate::data::{self, Batches};
 use crate::game::Figures;
 use crate::graph::Gradients;
 use crate::net::dcgan::Conditioning;
-use crate::objective::{Kind, Penalty};
+use crate::objective::{Criterion, Kind, Loss, Penalty};
 use crate::optim::{Optimizer, Sgd};
 use crate::recipe::Stages;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub fn mnist() -> Result<Arc<Dataset>> {
 
 /// The batches that come next.
 pub fn batches(state: &State, data: &Arc<Dataset>) -> Batches {
-    Batches::new(data.clone(), &state.device, &state.recipe, state.clock.images).expect("a data set that fits")
+    Batches::new(data.clone(), &state.device, &state.recipe, state.clock.latents).expect("a data set that fits")
 }
 
 /// A step with the batches that come next.
@@ -83,6 +83,48 @@ fn the_discriminator_learns_to_tell_and_the_generator_follows() -> Result<()> {
         let told = mean(50..60, "real_logit") - mean(50..60, "fake_logit");
         assert!(told > 0.5, "{stages:?}: real images are told from others by {told}");
         assert_eq!(state.clock, Clock { images: 480, latents: 480, steps: 60 });
+    }
+    Ok(())
+}
+
+/// With what it needs to be a recipe: no batch normalisation, a bound for the critic, vectors for kernels.
+pub fn with_loss(mut recipe: Recipe, loss: Loss) -> Recipe {
+    let crate::recipe::Discriminator::Dcgan(discriminator) = &mut recipe.discriminator;
+    discriminator.batch_norm = false;
+    if let Criterion::Together(criterion) = loss.criterion() {
+        discriminator.outputs = if criterion.takes_vectors() { 4 } else { 1 };
+    }
+    if loss == Loss::Wasserstein {
+        recipe.objective.penalties = vec![Penalty { kind: Kind::WganGp, weight: 10.0.into(), every: 1 }];
+    }
+    recipe.objective.loss = loss;
+    let text = recipe.to_toml().expect("TOML");
+    Recipe::parse(&text, &recipe.name, &[]).expect("a recipe")
+}
+
+/// The discriminator's loss falls, all of what is learned moves, and nothing is lost.
+#[test]
+fn every_loss_is_learned() -> Result<()> {
+    let data = mnist()?;
+    for &loss in Loss::ALL {
+        let mut state = State::new(with_loss(small("loss"), loss), &data, &crate::ops::testing::device())?;
+        let before = state.generator().network().tensors().iter().map(Tensor::copy);
+        let before = before.collect::<candle_core::Result<Vec<_>>>()?;
+        let mut batches = batches(&state, &data);
+        let mut all = Vec::new();
+        for _ in 0..40 {
+            all.push(step(&mut state, &mut batches)?);
+        }
+        let all = state.read(&all)?;
+        let mean = |range: std::ops::Range<usize>| {
+            all[range.clone()].iter().map(|step| figure(step, "discriminator_loss")).sum::<f32>() / range.len() as f32
+        };
+        assert!(mean(30..40) < mean(0..4) - 1e-3, "{loss:?}: {} then {}", mean(0..4), mean(30..40));
+        for (before, after) in before.iter().zip(state.generator().network().tensors()) {
+            assert!((before - after)?.abs()?.max_all()?.to_scalar::<f32>()? > 0., "{loss:?}: {:?}", after.dims());
+        }
+        let own = if loss.criterion().terms().is_some() { 320 } else { 640 };
+        assert_eq!(state.clock, Clock { images: 320, latents: own, steps: 40 }, "{loss:?}");
     }
     Ok(())
 }

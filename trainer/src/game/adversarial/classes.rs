@@ -2,7 +2,8 @@
 
 use super::Adversarial;
 use crate::data::Batch;
-use crate::graph::{Content, Gradients, Network, Trace, Wanted};
+use crate::graph::{Content, Network, Trace};
+use crate::net::Judged;
 use crate::ops::cross_entropy;
 use candle_core::{Result, Tensor};
 
@@ -12,10 +13,15 @@ impl Batch {
         [&self.z].into_iter().chain(&self.class).collect()
     }
 
+    /// The classes that a discriminator takes of this batch, if it takes any.
+    pub(super) fn class_for(&self, network: &Network) -> Option<&Tensor> {
+        let takes = network.graph().inputs().iter().any(|port| matches!(port.content, Content::Class(_)));
+        self.class.as_ref().filter(|_| takes)
+    }
+
     /// What a discriminator takes of these images, which are of the batch's classes.
     pub(super) fn judged<'a>(&'a self, network: &Network, images: &'a Tensor) -> Vec<&'a Tensor> {
-        let takes_class = network.graph().inputs().iter().any(|port| matches!(port.content, Content::Class(_)));
-        [images].into_iter().chain(self.class.iter().filter(|_| takes_class)).collect()
+        [images].into_iter().chain(self.class_for(network)).collect()
     }
 
     /// The classes and weights of the real images, and after them of the generated ones.
@@ -35,12 +41,12 @@ impl Batch {
     }
 }
 
-/// What a discriminator's second output, the logits of classes, has come to.
+/// What a discriminator's logits of classes have come to.
 pub(super) struct Told {
     /// The cross-entropy, a scalar.
     pub loss: Tensor,
     /// The gradient of the weighted and scaled loss with respect to these logits.
-    slopes: Tensor,
+    pub slopes: Tensor,
 }
 
 impl Adversarial {
@@ -53,7 +59,9 @@ impl Adversarial {
         part: f64,
         scale: Option<&Tensor>,
     ) -> Result<Option<Told>> {
-        let (Some(logits), Some(class)) = (trace.second_output(), &batch.class) else { return Ok(None) };
+        let (Some(logits), Some(class)) = (trace.output_at(Judged::Classes as usize), &batch.class) else {
+            return Ok(None);
+        };
         let weights = batch.weight.as_ref().map(Tensor::to_vec1::<f32>).transpose()?;
         let (loss, slopes) = cross_entropy(logits, &class.to_vec1::<u32>()?, weights.as_deref())?;
         let mut slopes = (slopes * (self.classifier_weight * part))?;
@@ -62,10 +70,4 @@ impl Adversarial {
         }
         Ok(Some(Told { loss: Tensor::new(loss as f32, logits.device())?, slopes }))
     }
-}
-
-/// The way back from the logits of "real" and, where classes are told, theirs.
-pub(super) fn back(trace: Trace<'_>, slopes: &Tensor, told: Option<&Told>, wanted: Wanted) -> Result<Gradients> {
-    let all: Vec<&Tensor> = [slopes].into_iter().chain(told.map(|told| &told.slopes)).collect();
-    trace.backward_from(&all, wanted)
 }

@@ -3,16 +3,16 @@ use crate::game::Reading;
 use crate::graph::Network;
 use crate::net::dcgan::Conditioning;
 use crate::net::{Init, Subject, dcgan};
-use crate::objective::Kind;
-use crate::ops::mean_loss;
+use crate::objective::{Criterion, Kind};
 use crate::ops::testing::device;
 use crate::optim::{Optimizer, Sgd};
+use crate::recipe::Packing;
 use runtime::ImageShape;
 
 const IMAGE: ImageShape = ImageShape { channels: 1, height: 12, width: 12 };
 
 fn network(scale: f64) -> candle_core::Result<Network> {
-    let recipe = dcgan::Discriminator { width: 8, batch_norm: false, conditioning: Default::default() };
+    let recipe = dcgan::Discriminator { width: 8, batch_norm: false, outputs: 1, conditioning: Default::default() };
     dcgan::discriminator(&recipe, IMAGE, &mut Init::new(1))?.map(|_, t| t.to_device(&device())? * scale)
 }
 
@@ -25,15 +25,27 @@ fn with_last_bias(network: &Network, bias: f64) -> candle_core::Result<Network> 
 fn player(network: &Network, role: &'static str, dtype: DType) -> candle_core::Result<Player> {
     let optimizer = Optimizer::Sgd(Sgd { lr: 1.0.into(), momentum: 0.0.into(), ..Sgd::default() });
     let learner = Learner::new(network, optimizer.moments(), false, dtype)?;
-    Ok(Player { role, learner, optimizer, clip: None, average_kimg: None })
+    Ok(Player { role, learner, optimizer, clip: None, average_kimg: None, bound: None })
 }
 
-fn game(loss: Loss, gamma: f64, stages: Stages) -> Adversarial {
+pub(super) fn game(loss: Loss, gamma: f64, stages: Stages) -> Adversarial {
     let penalties = match gamma {
         0. => Vec::new(),
         gamma => vec![Penalty { kind: Kind::R1, weight: gamma.into(), every: 1 }],
     };
-    Adversarial { loss, penalties, stages, critic_steps: 1, micro_batches: 1, classifier_weight: 1., dtype: DType::F32 }
+    Adversarial {
+        loss,
+        penalties,
+        remedies: Remedies::default(),
+        stages,
+        critic_steps: 1,
+        generator_steps: 1,
+        micro_batches: 1,
+        classifier_weight: 1.,
+        dtype: DType::F32,
+        seed: 1,
+        averages: None,
+    }
 }
 
 /// What the discriminator learns, its figures, and what it tells the generator in one stage.
@@ -47,7 +59,7 @@ fn judged(
 
 /// Images without classes.
 fn batch(real: &Tensor) -> Batch {
-    Batch { real: real.clone(), z: real.clone(), class: None, weight: None }
+    Batch { real: real.clone(), z: real.clone(), class: None, weight: None, first: 0 }
 }
 
 fn judged_as(
@@ -69,8 +81,9 @@ fn judged_as(
 /// The gradient of the generator's loss with respect to the images, by its own pass.
 fn told(game: &Adversarial, network: &Network, fake: &Tensor, scale: Option<&Tensor>) -> candle_core::Result<Tensor> {
     let trace = network.trace(&[fake])?;
-    let found = mean_loss([(trace.output(), game.loss.criterion().generator)], scale)?;
-    trace.backward(&found.slopes(0)?, Wanted::INPUTS)?.input()
+    let how = How { scale, ..How::default() };
+    let [_, slopes] = game.loss.criterion().generator(None, trace.output(), how)?;
+    trace.backward(&slopes, Wanted::INPUTS)?.input()
 }
 
 fn assert_close(a: &Tensor, b: &Tensor, what: &str) -> candle_core::Result<()> {
@@ -119,7 +132,7 @@ fn the_discriminator_learns_the_gradient_of_what_it_reports() -> Result<()> {
         ..plain.clone()
     };
     let of_classes = |conditioning, batch_norm| -> candle_core::Result<Network> {
-        let recipe = dcgan::Discriminator { width: 8, batch_norm, conditioning };
+        let recipe = dcgan::Discriminator { width: 8, batch_norm, outputs: 1, conditioning };
         let subject = Subject { image: IMAGE, classes: 3 };
         dcgan::discriminator(&recipe, subject, &mut Init::new(1))?.map(|_, t| t.to_device(&device())? * 6.)
     };
@@ -165,6 +178,49 @@ fn the_discriminator_learns_the_gradient_of_what_it_reports() -> Result<()> {
     Ok(())
 }
 
+/// The whole of what the generator minimises, through what the discriminator is shown, against finite differences of the
+/// loss it reports.
+#[test]
+fn the_generator_learns_the_gradient_of_what_it_reports() -> Result<()> {
+    let mut init = Init::new(2);
+    let mut images = |mean| init.normal(&[4, 12, 12, 1], mean, 1.)?.to_device(&device());
+    let (real, fake) = (images(0.)?, images(0.5)?);
+    let remedies = [
+        Remedies::default(),
+        Remedies { instance_noise: Some(0.3.into()), input_dropout: Some(0.3.into()), ..Remedies::default() },
+        Remedies { packing: Packing(2), ..Remedies::default() },
+        Remedies { top_k: Some(0.5.into()), ..Remedies::default() },
+    ];
+    for (&loss, remedies) in Loss::ALL.iter().flat_map(|loss| remedies.iter().map(move |remedies| (loss, remedies))) {
+        let outputs = match loss.criterion() {
+            Criterion::Together(criterion) if criterion.takes_vectors() => 4,
+            _ => 1,
+        };
+        if remedies.top_k.is_some() && loss.criterion().terms().is_none() {
+            continue;
+        }
+        let recipe = dcgan::Discriminator { width: 8, batch_norm: false, outputs, conditioning: Default::default() };
+        let subject = ImageShape { channels: remedies.packing.0, ..IMAGE };
+        let network = dcgan::discriminator(&recipe, subject, &mut Init::new(1))?;
+        let network = network.map(|_, t| t.to_device(&device())? * 6.)?;
+        let mut game = game(loss, 0., Stages::Two);
+        game.remedies = remedies.clone();
+        let (judge, batch) = (player(&network, "discriminator", DType::F32)?, batch(&real));
+        let told = |fake: &Tensor| -> Result<(Tensor, f64)> {
+            let mut figures = Figures::default();
+            let gradient = game.instruct(&judge.learner, &Clock::default(), (&batch, fake), None, &mut figures)?;
+            let found = Found::read(&[figures.finish()?])?.swap_remove(0);
+            Ok((gradient, f64::from(found.iter().find(|(name, _)| name == "generator_loss").expect("a loss").1)))
+        };
+        let (gradient, _) = told(&fake)?;
+        let length = f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?).sqrt();
+        let at = |step: f64| Ok::<f64, Error>(told(&(&fake + (&gradient * (step / length))?)?)?.1);
+        let slope = (at(5e-3)? - at(-5e-3)?) / 1e-2;
+        assert!(length > 1e-4 && (slope / length - 1.).abs() < 0.05, "{loss:?}, {remedies:?}: {length}, found {slope}");
+    }
+    Ok(())
+}
+
 /// The case that the non-saturating loss is made for: the discriminator's loss is flat, the generator's is not.
 #[test]
 fn a_saturated_discriminator_still_tells_the_generator() -> Result<()> {
@@ -203,7 +259,7 @@ fn gradients_that_underflow_survive_with_a_scale() -> Result<()> {
 /// Samples that see each other are traced apart, and refused where they must not.
 #[test]
 fn samples_that_see_each_other_are_judged_apart_or_refused() -> Result<()> {
-    let recipe = dcgan::Discriminator { width: 8, batch_norm: true, conditioning: Default::default() };
+    let recipe = dcgan::Discriminator { width: 8, batch_norm: true, outputs: 1, conditioning: Default::default() };
     let network = dcgan::discriminator(&recipe, IMAGE, &mut Init::new(1))?.map(|_, t| t.to_device(&device()))?;
     let mut init = Init::new(2);
     let mut images = |mean| init.normal(&[6, 12, 12, 1], mean, 1.)?.to_device(&device());

@@ -5,7 +5,7 @@ use super::Criterion;
 use super::logistic::{generated, not_generated, real};
 
 /// See the module.
-pub const CRITERION: Criterion = Criterion::new("minimax", KERNEL, [real, generated, not_generated]);
+pub const CRITERION: Criterion = Criterion::labels("minimax", KERNEL, [real, generated, not_generated]);
 
 const KERNEL: &str = r"
 __device__ __forceinline__ A real(A l, A* slope) { *slope = -logistic(-l); return softplus(-l); }

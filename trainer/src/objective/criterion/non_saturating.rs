@@ -6,7 +6,7 @@ use super::Criterion;
 use super::logistic::{generated, real};
 
 /// See the module.
-pub const CRITERION: Criterion = Criterion::new("non_saturating", KERNEL, [real, generated, real]);
+pub const CRITERION: Criterion = Criterion::labels("non_saturating", KERNEL, [real, generated, real]);
 
 const KERNEL: &str = r"
 __device__ __forceinline__ A real(A l, A* slope) { *slope = -logistic(-l); return softplus(-l); }

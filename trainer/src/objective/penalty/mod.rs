@@ -1,41 +1,80 @@
-//! Penalties on the slope of the discriminator: means over images of a function of `|g|`, where `g` is the gradient of an
-//! image's logits with respect to the image.
+//! Penalties: what a discriminator minimises beside its criterion. Most are means over images of a function of the slope of
+//! the logit at the image ([`OfSlopes`]); the others are functions of logits. A file each.
+
+mod slopes;
+#[cfg(test)]
+mod tests;
+
+pub use slopes::{OfSlopes, Points, refusal};
 
 use crate::graph::{Gradients, Network, Trace};
-use crate::ops;
 use crate::optim::Schedule;
-use candle_core::{Result, Tensor};
+use crate::random;
+use candle_core::{DType, Result, Tensor};
 use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
 
-/// At which images slopes are penalised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Points {
-    /// Real ones.
-    Real,
-    /// Generated ones.
-    Generated,
+/// The judgement of a batch, of which penalties are taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// The discriminator in single precision, whatever its layers compute in; or in double.
+    pub network: &'a Network,
+    /// What it made of the real and the generated images together, in this order, if it judges images alone and its layers
+    /// compute in single precision.
+    pub trace: Option<&'a Trace<'a>>,
+    /// The real and the generated images as it saw them, [n, H, W, C] each.
+    pub images: [&'a Tensor; 2],
+    /// Their classes, if the discriminator is given them.
+    pub class: Option<&'a Tensor>,
+    /// Its outputs for them, [n, k] each.
+    pub outputs: [&'a Tensor; 2],
+    /// The moving averages of the mean logits of real and of generated images, `[2]`, where somebody asks for them.
+    pub averages: Option<&'a Tensor>,
+    /// The seed of what is drawn for penalties.
+    pub seed: u64,
+    /// The number of the first image among all images of the run: what is drawn is a function of seed and number.
+    pub first: u64,
+    /// What the penalty is multiplied by.
+    pub weight: f64,
+    /// What gradients are multiplied by, `[1]`.
+    pub scale: Option<&'a Tensor>,
 }
 
-/// A penalty as a function of the squared length of the slope.
-pub trait Function {
-    /// What the log calls it.
-    const NAME: &'static str;
-    /// Where it is taken.
-    const POINTS: Points;
+/// What a penalty has found.
+#[derive(Debug)]
+pub struct Found {
+    /// The penalty, weighted, a scalar.
+    pub value: Tensor,
+    /// Its gradients with respect to the parameters, scaled, beside
+    pub gradients: Option<Gradients>,
+    /// those that come of its gradients with respect to the discriminator's outputs for real and generated images, [n, k]
+    /// each, scaled.
+    pub slopes: Option<[Tensor; 2]>,
+}
 
-    /// From squared lengths `s` [N, 1] the penalties `p(s)`, and `2 p'(s)`, by which a slope is multiplied to give the
-    /// gradient of the penalty with respect to it.
+/// A penalty.
+pub trait Rule: Debug + Sync {
+    /// Whether it needs the slope of each image's logit by itself: a discriminator in which samples do not see each other.
+    fn needs_slopes(&self) -> bool {
+        false
+    }
+
+    /// Whether it needs [`Scene::averages`].
+    fn needs_averages(&self) -> bool {
+        false
+    }
+
+    /// The penalty.
     ///
     /// # Errors
-    /// None but those of the device.
-    fn of(squared: &Tensor) -> Result<[Tensor; 2]>;
+    /// A discriminator that it has no meaning for.
+    fn take(&self, scene: &Scene<'_>) -> Result<Found>;
 }
 
-/// All penalties: a file each, with a [`Function`].
+/// All penalties: a file each, with a constant `RULE`.
 macro_rules! penalties {
     ($($module:ident: $Name:ident),* $(,)?) => {
-        $(pub mod $module;
-        pub use $module::$Name;)*
+        $(pub mod $module;)*
 
         /// A penalty by its name.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,20 +91,14 @@ macro_rules! penalties {
             /// What the log calls it.
             pub fn name(self) -> &'static str {
                 match self {
-                    $(Self::$Name => $Name::NAME,)*
+                    $(Self::$Name => stringify!($module),)*
                 }
             }
 
-            /// Where it is taken.
-            pub fn points(self) -> Points {
+            /// What it says.
+            pub fn rule(self) -> &'static dyn Rule {
                 match self {
-                    $(Self::$Name => $Name::POINTS,)*
-                }
-            }
-
-            fn of(self, squared: &Tensor) -> Result<[Tensor; 2]> {
-                match self {
-                    $(Self::$Name => $Name::of(squared),)*
+                    $(Self::$Name => $module::RULE,)*
                 }
             }
         }
@@ -74,6 +107,11 @@ macro_rules! penalties {
 penalties! {
     r1: R1,
     r2: R2,
+    wgan_gp: WganGp,
+    wgan_gp_one_sided: WganGpOneSided,
+    dragan: Dragan,
+    lecam: Lecam,
+    consistency: Consistency,
 }
 
 /// A penalty in a recipe.
@@ -82,9 +120,11 @@ penalties! {
 pub struct Penalty {
     /// Which.
     pub kind: Kind,
-    /// What it is multiplied by: the gamma of R1 and R2.
+    /// What it is multiplied by: the gamma of R1 and R2, the lambda of others.
     pub weight: Schedule,
-    /// It is taken in every so-many-th step only, and is then this many times as heavy.
+    /// It is taken in every so-many-th step only, and is then this many times as heavy (lazy regularisation: Karras et al.,
+    /// "Analyzing and improving the image quality of StyleGAN", 2020, appendix B). It is a part of that step and not a step
+    /// of its own, so the optimiser takes as many steps as without it, and neither its rate nor its betas are to be scaled.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub every: u64,
 }
@@ -97,32 +137,26 @@ fn is_one(every: &u64) -> bool {
     *every == 1
 }
 
-/// A penalty for the images that a discriminator was traced with, times `weight`, a scalar; and its gradients with respect
-/// to the parameters, which are multiplied by `scale`, `[1]`, where there is one.
-///
-/// # Errors
-/// A discriminator in which samples see each other.
-pub fn penalise(trace: Trace<'_>, kind: Kind, weight: f64, scale: Option<&Tensor>) -> Result<(Tensor, Gradients)> {
-    let slopes = trace.slopes()?;
-    let g = slopes.of_input();
-    let n = g.dim(0)?;
-    // Samples of one channel: what belongs to a sample is added up, or multiplied by one number.
-    let rows = g.reshape((n, (), 1))?;
-    let [penalties, factors] = kind.of(&ops::sample_dot(&rows, &rows)?)?;
-    let mut factors = (factors * (weight / n as f64))?;
-    if let Some(scale) = scale {
-        factors = factors.broadcast_mul(scale)?;
+impl Scene<'_> {
+    /// What the discriminator is given for images.
+    pub fn inputs<'a>(&'a self, images: &'a Tensor) -> Vec<&'a Tensor> {
+        [images].into_iter().chain(self.class).collect()
     }
-    let along = ops::sample_scale(&rows, &factors)?.reshape(g.shape())?;
-    Ok(((penalties.mean_all()? * weight)?, slopes.gradients_along(&along)?))
-}
 
-/// Why a discriminator cannot have a penalty on its slopes, if it cannot.
-pub fn refusal(network: &Network) -> Option<String> {
-    network.graph().mixes_samples().map(|operator| {
-        format!(
-            "a penalty on gradients needs a discriminator that judges every image by itself: in {operator:?} the samples of \
-             a batch see each other, so the slope at one image would be a mixture of all of them"
-        )
-    })
+    /// Both kinds of images in a precision that slopes can be taken in.
+    ///
+    /// # Errors
+    /// None but those of the device.
+    pub fn exact(&self) -> Result<[Tensor; 2]> {
+        let [real, generated] = self.images.map(|images| match images.dtype() {
+            DType::F16 | DType::BF16 => images.to_dtype(DType::F32),
+            _ => Ok(images.clone()),
+        });
+        Ok([real?, generated?])
+    }
+
+    /// The seed of one kind of draws.
+    pub fn seed_of(&self, purpose: &str) -> u64 {
+        random::derive(self.seed, purpose)
+    }
 }

@@ -1,0 +1,42 @@
+//! MMD-GAN with the rational quadratic kernel (Bińkowski et al., "Demystifying MMD GANs", 2018, section 4): the sum of
+//! `(1 + d^2 / (2 a))^-a` over a in 0.2, 0.5, 1, 2, 5, whose slope does not vanish at a distance as that of Gaussian kernels
+//! does. The critic maximises the unbiased estimate of the squared discrepancy, the generator minimises it.
+
+use super::mmd::{Kernel, Pairs, squared};
+use super::{Compared, Criterion, Together};
+use candle_core::{Result, Tensor};
+
+/// See the module.
+pub const CRITERION: Criterion = Criterion::Together(&RationalQuadratic);
+
+const ALPHAS: [f64; 5] = [0.2, 0.5, 1., 2., 5.];
+
+#[derive(Debug)]
+struct RationalQuadratic;
+
+impl Kernel for RationalQuadratic {
+    fn of(&self, squared: &Tensor) -> Result<[Tensor; 2]> {
+        let (mut k, mut slope) = (squared.zeros_like()?, squared.zeros_like()?);
+        for alpha in ALPHAS {
+            let base = squared.affine(0.5 / alpha, 1.)?;
+            let one = (base.log()? * -alpha)?.exp()?;
+            slope = (slope - (one.div(&base)? * 0.5)?)?;
+            k = (k + one)?;
+        }
+        Ok([k, slope])
+    }
+}
+
+impl Together for RationalQuadratic {
+    fn takes_vectors(&self) -> bool {
+        true
+    }
+
+    fn discriminator(&self, real: &Tensor, generated: &Tensor) -> Result<Compared> {
+        squared(self, [real, generated], Pairs::OfTwo)?.times(-1.)
+    }
+
+    fn generator(&self, real: &Tensor, generated: &Tensor) -> Result<Compared> {
+        squared(self, [real, generated], Pairs::OfTwo)
+    }
+}

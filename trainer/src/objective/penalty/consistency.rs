@@ -1,0 +1,56 @@
+//! Balanced consistency regularisation: `mean (l(x) - l(T(x)))^2` over real and, as much, over generated images (Zhao et al.,
+//! "Improved consistency regularization for GANs", 2021, section 3.1, with lambda_real = lambda_fake = the weight): a logit
+//! stays what it is when the image is shifted. `T` moves an image by up to an eighth of its sides, a whole number of pixels,
+//! and repeats its edge; it does not mirror it, which would make mirrored letters as good as others.
+
+use super::{Found, Rule, Scene};
+use crate::graph::Wanted;
+use crate::random;
+use candle_core::{Result, Tensor, bail};
+
+/// See the module.
+pub const RULE: &dyn Rule = &Consistency;
+
+/// An image is moved by up to its sides divided by this.
+const PART: usize = 8;
+
+#[derive(Debug)]
+struct Consistency;
+
+impl Rule for Consistency {
+    fn take(&self, scene: &Scene<'_>) -> Result<Found> {
+        let [real, generated] = scene.exact()?;
+        let n = real.dim(0)?;
+        let images = Tensor::cat(&[&real, &generated], 0)?;
+        let moved = moved(&images, scene.seed_of("consistency"), scene.first)?;
+        let class = scene.class.map(|class| Tensor::cat(&[class, class], 0)).transpose()?;
+        let inputs: Vec<&Tensor> = [&moved].into_iter().chain(&class).collect();
+        let trace = scene.network.trace(&inputs)?;
+        let outputs = Tensor::cat(&scene.outputs, 0)?.to_dtype(trace.output().dtype())?;
+        let apart = (outputs - trace.output())?;
+        let mut slopes = (&apart * (2. * scene.weight / n as f64))?;
+        if let Some(scale) = scene.scale {
+            slopes = slopes.broadcast_mul(scale)?;
+        }
+        let gradients = trace.backward(&slopes.neg()?, Wanted::PARAMETERS)?;
+        let of = [slopes.narrow(0, 0, n)?, slopes.narrow(0, n, slopes.dim(0)? - n)?];
+        let value = (apart.sqr()?.sum_all()? * (scene.weight / n as f64))?;
+        Ok(Found { value, gradients: Some(gradients), slopes: Some(of) })
+    }
+}
+
+/// Every image [n, H, W, C] moved by itself.
+pub(super) fn moved(images: &Tensor, seed: u64, first: u64) -> Result<Tensor> {
+    let &[n, h, w, c] = images.dims() else { bail!("images are [n, H, W, C], got {:?}", images.dims()) };
+    let mut from = Vec::with_capacity(n * h * w);
+    for u in random::uniform(seed, first, n, 2).chunks_exact(2) {
+        let [down, right] = [(u[0], h), (u[1], w)].map(|(u, side)| {
+            let most = (side / PART) as i64;
+            (f64::from(u) * (2 * most + 1) as f64) as i64 - most
+        });
+        let at = |place: usize, by: i64, side: usize| (place as i64 - by).clamp(0, side as i64 - 1) as u32;
+        from.extend((0..h).flat_map(|y| (0..w).map(move |x| at(y, down, h) * w as u32 + at(x, right, w))));
+    }
+    let from = Tensor::from_vec(from, (n, h * w, 1), images.device())?.broadcast_as((n, h * w, c))?.contiguous()?;
+    images.reshape((n, h * w, c))?.contiguous()?.gather(&from, 1)?.reshape(images.shape())
+}

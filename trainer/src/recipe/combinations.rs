@@ -1,0 +1,306 @@
+//! Combinations that cannot work, with the reason: one table, from which recipes are refused and the documentation is made.
+
+use super::{Arithmetic, Checked, Discriminator, Recipe, Stages};
+use crate::net::dcgan::Conditioning;
+use crate::objective::{Criterion, Kind, Loss};
+
+/// A combination of settings that is refused.
+#[derive(Debug)]
+pub struct Wrong {
+    /// The settings, as recipes write them.
+    pub what: &'static str,
+    /// Why they do not go together.
+    pub why: &'static str,
+    /// What can be had instead.
+    pub instead: &'static str,
+    /// Values that, put into the recipe `digits`, make the combination.
+    pub example: &'static [(&'static str, &'static str)],
+    is: fn(&Recipe) -> bool,
+}
+
+/// All of them.
+pub const WRONG: [Wrong; 21] = [
+    Wrong {
+        what: "a penalty on slopes (r1, r2, wgan-gp, wgan-gp-one-sided, dragan) and discriminator.batch_norm = true",
+        why: "a penalty on gradients needs a discriminator that judges every image by itself: with batch normalisation the \
+              samples of a batch see each other, so the slope at one image would be a mixture of all of them",
+        instead: "discriminator.batch_norm = false",
+        example: &[("discriminator.batch_norm", "true"), ("objective.penalties", R1)],
+        is: |r| mixes(r) && has(r, |kind| kind.rule().needs_slopes()),
+    },
+    Wrong {
+        what: "training.stages = \"one\" and discriminator.batch_norm = true",
+        why: "both networks learn from one pass, which needs a discriminator that judges every image by itself",
+        instead: "training.stages = \"two\", or discriminator.batch_norm = false",
+        example: &[("training.stages", "'one'"), ("discriminator.batch_norm", "true")],
+        is: |r| one_stage(r) && mixes(r),
+    },
+    Wrong {
+        what: "training.stages = \"one\" and a loss that compares images (relativistic-*, feature-matching, mmd-*)",
+        why: "both networks learn from one slope at each image, scaled by the ratio of their losses' slopes there; a loss \
+              that compares images has another slope for the generator, which sees real images of its own",
+        instead: "training.stages = \"two\"",
+        example: &[("training.stages", "'one'"), ("objective.loss", "'relativistic-pairing'")],
+        is: |r| one_stage(r) && compares(r),
+    },
+    Wrong {
+        what: "training.stages = \"one\" and discriminator.conditioning = \"classifier\"",
+        why: "both networks learn from one slope at each image, and a classifier of theirs has another",
+        instead: "training.stages = \"two\", or discriminator.conditioning = \"projection\"",
+        example: &[
+            ("training.stages", "'one'"),
+            ("conditional", "true"),
+            ("discriminator.conditioning", "'classifier'"),
+        ],
+        is: |r| one_stage(r) && r.conditional && conditioning(r) == Conditioning::Classifier,
+    },
+    Wrong {
+        what: "training.stages = \"one\" and training.precision = \"f16\"",
+        why: "f16 has no room for the ratios of gradients of one-stage training",
+        instead: "training.precision = \"f32\", \"tf32\" or \"bf16\" (allowed are f32, tf32 and bf16), or \
+                  training.stages = \"two\"",
+        example: &[("training.stages", "'one'"), ("training.precision", "'f16'")],
+        is: |r| one_stage(r) && r.training.precision == Arithmetic::F16,
+    },
+    Wrong {
+        what: "training.stages = \"one\" and training.generator_steps above 1",
+        why: "the generator learns from the discriminator's own pass, of which there is one",
+        instead: "training.stages = \"two\"",
+        example: &[("training.stages", "'one'"), ("training.generator_steps", "2")],
+        is: |r| one_stage(r) && r.training.generator_steps > 1,
+    },
+    Wrong {
+        what: "training.stages = \"one\" and the penalties lecam or consistency",
+        why: "they add to the discriminator's slope at generated images, from which the generator's is made",
+        instead: "training.stages = \"two\"",
+        example: &[("training.stages", "'one'"), ("objective.penalties", LECAM)],
+        is: |r| one_stage(r) && has(r, |kind| !kind.rule().needs_slopes()),
+    },
+    Wrong {
+        what: "training.stages = \"one\" and remedies.label_smoothing or remedies.top_k",
+        why: "both change one player's slopes and not the other's, and in one stage they are the same pass",
+        instead: "training.stages = \"two\"",
+        example: &[("training.stages", "'one'"), ("remedies.label_smoothing", "0.1")],
+        is: |r| one_stage(r) && (r.remedies.label_smoothing > 0. || r.remedies.top_k.is_some()),
+    },
+    Wrong {
+        what: "objective.loss = \"wasserstein\" without a bound on the critic's slope",
+        why: "the loss has no bottom: a critic lowers it for ever by growing",
+        instead: "objective.penalties = [{ kind = \"wgan-gp\", weight = 10.0 }] (or another penalty on slopes), or \
+                  remedies.weight_clip = 0.01",
+        example: &[("objective.loss", "'wasserstein'")],
+        is: |r| {
+            let bounded = r.remedies.weight_clip.is_some() || has(r, |kind| kind.rule().needs_slopes());
+            r.objective.loss == Loss::Wasserstein && !bounded
+        },
+    },
+    Wrong {
+        what: "remedies.weight_clip and the penalties wgan-gp, wgan-gp-one-sided or dragan",
+        why: "the penalty asks for slopes of 1, which clipped weights do not reach: each bounds the critic in its own way",
+        instead: "one of the two",
+        example: &[("remedies.weight_clip", "0.01"), ("objective.penalties", GP)],
+        is: |r| {
+            let of_one = |kind| matches!(kind, Kind::WganGp | Kind::WganGpOneSided | Kind::Dragan);
+            r.remedies.weight_clip.is_some() && has(r, of_one)
+        },
+    },
+    Wrong {
+        what: "remedies.label_smoothing and a loss without labels (hinge, wasserstein, relativistic-*, mmd-*)",
+        why: "a label between real and generated has a meaning only for losses that are distances from labels",
+        instead: "objective.loss = \"non-saturating\", \"minimax\" or \"least-squares\", or no smoothing",
+        example: &[("remedies.label_smoothing", "0.1"), ("objective.loss", "'hinge'")],
+        is: |r| {
+            let labels = r.objective.loss.criterion().terms().is_some_and(|terms| terms.labels);
+            r.remedies.label_smoothing > 0. && !labels
+        },
+    },
+    Wrong {
+        what: "remedies.top_k and a loss that compares images (relativistic-*, feature-matching, mmd-*)",
+        why: "the loss of a part of the generated images is that of other pairs or means",
+        instead: "a loss of single logits, such as non-saturating or hinge",
+        example: &[("remedies.top_k", "0.5"), ("objective.loss", "'relativistic-pairing'")],
+        is: |r| r.remedies.top_k.is_some() && compares(r),
+    },
+    Wrong {
+        what: "objective.class_balance and a loss that compares images (relativistic-*, feature-matching, mmd-*)",
+        why: "what an image counts has no meaning for a function of several images",
+        instead: "data.balance, which shows rare classes more often",
+        example: &[("objective.class_balance", "0.5"), ("objective.loss", "'relativistic-average'")],
+        is: |r| r.objective.class_balance > 0. && compares(r),
+    },
+    Wrong {
+        what: "discriminator.outputs above 1 and a loss of logits (all but mmd-*)",
+        why: "the loss is of one number for each image",
+        instead: "discriminator.outputs = 1, or an mmd loss",
+        example: &[("discriminator.outputs", "16")],
+        is: |r| outputs(r) > 1 && !vectors(r),
+    },
+    Wrong {
+        what: "discriminator.outputs above 1 and a penalty on slopes, or lecam",
+        why: "both are of one number for each image: of several, the slope of the sum would be penalised",
+        instead: "discriminator.outputs = 1, or remedies.weight_clip",
+        example: &[
+            ("discriminator.outputs", "16"),
+            ("objective.loss", "'mmd-rational-quadratic'"),
+            ("objective.penalties", R1),
+        ],
+        is: |r| outputs(r) > 1 && has(r, |kind| kind.rule().needs_slopes() || kind.rule().needs_averages()),
+    },
+    Wrong {
+        what: "discriminator.outputs above 1, conditional = true and discriminator.conditioning = \"projection\"",
+        why: "the embedding of a class is compared with features to give one logit",
+        instead: "discriminator.outputs = 1, conditional = false, or discriminator.conditioning = \"classifier\"",
+        example: &[("discriminator.outputs", "16"), ("objective.loss", "'mmd-rbf'"), ("conditional", "true")],
+        is: |r| outputs(r) > 1 && r.conditional && conditioning(r) == Conditioning::Projection,
+    },
+    Wrong {
+        what: "remedies.packing and conditional = true",
+        why: "the images of a pack are judged together, and would have to be of one class",
+        instead: "conditional = false, or remedies.packing = 1",
+        example: &[("remedies.packing", "2"), ("conditional", "true")],
+        is: |r| packed(r) && r.conditional,
+    },
+    Wrong {
+        what: "remedies.packing and objective.class_balance",
+        why: "a pack of images of several classes has no weight of its own",
+        instead: "data.balance, or remedies.packing = 1",
+        example: &[("remedies.packing", "2"), ("objective.class_balance", "0.5")],
+        is: |r| packed(r) && r.objective.class_balance > 0.,
+    },
+    Wrong {
+        what: "remedies.packing that does not divide the images that are judged at a time (training.batch / \
+               training.micro_batches), or leaves fewer than two packs",
+        why: "every pack is full, and a batch has two or more",
+        instead: "a training.batch that is a multiple of remedies.packing",
+        example: &[("remedies.packing", "5")],
+        is: |r| {
+            let images = r.training.batch / r.training.micro_batches;
+            packed(r) && (images % r.remedies.packing.0 != 0 || images / r.remedies.packing.0 < 2)
+        },
+    },
+    Wrong {
+        what: "the same penalty twice",
+        why: "its weights would add up",
+        instead: "one with the sum of the weights",
+        example: &[("objective.penalties", "[{ kind = 'r1', weight = 1.0 }, { kind = 'r1', weight = 2.0 }]")],
+        is: |r| {
+            let all = &r.objective.penalties;
+            all.iter().enumerate().any(|(i, a)| all[..i].iter().any(|b| a.kind == b.kind))
+        },
+    },
+    Wrong {
+        what: "remedies.weight_clip and discriminator.batch_norm = true",
+        why: "batch normalisation divides by what clipping has made small, and the slope is bounded no more",
+        instead: "discriminator.batch_norm = false",
+        example: &[("remedies.weight_clip", "0.01"), ("discriminator.batch_norm", "true")],
+        is: |r| r.remedies.weight_clip.is_some() && mixes(r),
+    },
+];
+
+const R1: &str = "[{ kind = 'r1', weight = 1.0 }]";
+const GP: &str = "[{ kind = 'wgan-gp', weight = 10.0 }]";
+const LECAM: &str = "[{ kind = 'lecam', weight = 0.3 }]";
+
+/// Whether samples see each other in the discriminator.
+fn mixes(recipe: &Recipe) -> bool {
+    let Discriminator::Dcgan(discriminator) = &recipe.discriminator;
+    discriminator.batch_norm
+}
+
+fn outputs(recipe: &Recipe) -> usize {
+    let Discriminator::Dcgan(discriminator) = &recipe.discriminator;
+    discriminator.outputs
+}
+
+fn conditioning(recipe: &Recipe) -> Conditioning {
+    let Discriminator::Dcgan(discriminator) = &recipe.discriminator;
+    discriminator.conditioning
+}
+
+fn one_stage(recipe: &Recipe) -> bool {
+    recipe.training.stages == Stages::One
+}
+
+fn packed(recipe: &Recipe) -> bool {
+    recipe.remedies.packing.0 > 1
+}
+
+/// Whether a penalty is of this kind.
+fn has(recipe: &Recipe, of: impl Fn(Kind) -> bool) -> bool {
+    recipe.objective.penalties.iter().any(|penalty| of(penalty.kind))
+}
+
+/// Whether the loss compares images with each other.
+fn compares(recipe: &Recipe) -> bool {
+    recipe.objective.loss.criterion().terms().is_none()
+}
+
+/// Whether the loss compares vectors.
+fn vectors(recipe: &Recipe) -> bool {
+    match recipe.objective.loss.criterion() {
+        Criterion::Together(criterion) => criterion.takes_vectors(),
+        Criterion::Alone(_) => false,
+    }
+}
+
+/// # Errors
+/// A combination that cannot work, with the reason.
+pub(super) fn check(recipe: &Recipe) -> Checked {
+    match WRONG.iter().find(|wrong| (wrong.is)(recipe)) {
+        Some(Wrong { what, why, instead, .. }) => Err(format!("{what}: {why}; allowed is {instead}")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(example: &[(&str, &str)]) -> crate::Result<Recipe> {
+        let value = |text: &str| format!("v = {text}").parse::<toml::Table>().expect("TOML")["v"].clone();
+        let overrides: Vec<_> = example.iter().map(|(key, text)| ((*key).to_owned(), value(text))).collect();
+        Recipe::load("digits", &overrides)
+    }
+
+    /// With its reason, and by no other row; and not where one of its settings is taken back.
+    #[test]
+    fn every_wrong_combination_is_refused_and_no_part_of_it() {
+        for wrong in &WRONG {
+            let error = load(wrong.example).expect_err(wrong.what).to_string();
+            for words in [wrong.what, wrong.why, wrong.instead] {
+                assert!(error.contains(words), "{}: {error}", wrong.what);
+            }
+            for left_out in 0..wrong.example.len() {
+                let mut rest = wrong.example.to_vec();
+                rest.remove(left_out);
+                if let Err(error) = load(&rest) {
+                    assert!(!error.to_string().contains(wrong.why), "{rest:?}: {error}");
+                }
+            }
+        }
+    }
+
+    /// The documentation has this very table, and says something of every loss, penalty and remedy. To write the table:
+    /// `KILN_BLESS=1 cargo test -p trainer --lib combinations`.
+    #[test]
+    fn the_documentation_has_all_of_it() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/objectives.md");
+        let text = std::fs::read_to_string(path).expect("trainer/objectives.md");
+        let rows: String = WRONG.iter().map(|w| format!("| {} | {} | {} |\n", w.what, w.why, w.instead)).collect();
+        let rows = format!("| what | why | instead |\n| --- | --- | --- |\n{rows}");
+        let (before, rest) = text.split_once("<!-- combinations:begin -->\n").expect("a beginning");
+        let (table, after) = rest.split_once("<!-- combinations:end -->").expect("an end");
+        if std::env::var_os("KILN_BLESS").is_some() {
+            let text = format!("{before}<!-- combinations:begin -->\n{rows}<!-- combinations:end -->{after}");
+            std::fs::write(path, text).expect("written");
+        } else {
+            assert_eq!(table, rows, "KILN_BLESS=1 writes it anew");
+        }
+        let name = |value: toml::Value| value.as_str().map(str::to_owned).expect("a name");
+        let of_losses = Loss::ALL.iter().map(|loss| name(toml::Value::try_from(loss).expect("a name")));
+        let of_penalties = Kind::ALL.iter().map(|kind| name(toml::Value::try_from(kind).expect("a name")));
+        for name in of_losses.chain(of_penalties) {
+            assert!(before.contains(&format!("| `{name}` |")), "nothing is said of {name}");
+        }
+    }
+}
