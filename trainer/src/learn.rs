@@ -214,10 +214,10 @@ fn learn(mut state: State, data: &Splits, run: &Run, hooks: Hooks, stop: &Stop, 
             finish::finish(state, data, run, args)?;
             saved.map(|()| ExitCode::SUCCESS)
         }
-        End::Stopped => {
+        End::Stopped | End::Alarmed => {
             say!("stopped at {images} images after {seconds}; to go on:");
             print!("  {}", command::resume(run.path(), args));
-            Ok(ExitCode::from(STOPPED))
+            Ok(if matches!(end, End::Alarmed) { ExitCode::FAILURE } else { ExitCode::from(STOPPED) })
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::report::say;
 use crate::run::Run;
 use crate::state::{Evaluated, State};
 use crate::stop::Stop;
-use crate::watch::{Hooks, Progress};
+use crate::watch::{Hooks, OnAlarm, Progress};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,6 +19,8 @@ pub enum End {
     Finished(Result<()>),
     /// It was asked to stop; [`train`] goes on from the checkpoint it left.
     Stopped,
+    /// An alarm was raised, at which it was to stop; there is a checkpoint, too.
+    Alarmed,
 }
 
 /// Trains `state` on `data` until the recipe's count of images is shown or `stop` is asked, keeping checkpoints in `run`'s
@@ -45,7 +47,8 @@ pub fn train(
     let mut unread = Vec::new();
     let mut saved = Ok(());
     let mut tick_start = (state.clock.images, Instant::now(), batches.waited());
-    while state.clock.images < total && !stop.asked() {
+    let mut alarmed = false;
+    while state.clock.images < total && !stop.asked() && !alarmed {
         let before = state.clock.images;
         let found = state.step(&mut || batches.next_batch());
         unread.push(found.inspect_err(|_| progress.end())?);
@@ -66,6 +69,7 @@ pub fn train(
             tick.set("images_per_second", (images - since) as f64 / start.elapsed().as_secs_f64());
             tick.set("data_wait_seconds", (batches.waited() - waited).as_secs_f64());
             hooks.tick(state, data, run, &mut tick)?;
+            alarmed = tick.alarmed && training.on_alarm == OnAlarm::Stop;
             if tick.evaluated.is_some() {
                 state.evaluated = tick.evaluated;
                 warn(keep_best(state, &data.train, run, &mut best))?;
@@ -90,7 +94,7 @@ pub fn train(
             (tick.images, tick.partial) = (state.clock.images, true);
             hooks.stop(&tick);
         }
-        return Ok(End::Stopped);
+        return Ok(if alarmed { End::Alarmed } else { End::Stopped });
     }
     match saved {
         Err(diverged @ Error::Diverged { .. }) => Err(diverged),

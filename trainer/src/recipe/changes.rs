@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// The keys, and beginnings of keys, that may change: how a run learns, how long, and what is kept of it. Anything else would
 /// make another run of it.
-const FREE: [&str; 18] = [
+const FREE: [&str; 19] = [
     "data.source",
     "data.labels",
     "data.bad_files",
@@ -23,6 +23,7 @@ const FREE: [&str; 18] = [
     "training.tick_kimg",
     "training.checkpoint_kimg",
     "training.keep",
+    "training.on_alarm",
     "training.evaluate_kimg",
     "training.evaluate_samples",
     "export.",
