@@ -35,7 +35,7 @@ fn cases() -> Result<Vec<(&'static str, Network, Vec<Tensor>)>> {
 
 fn penalty(network: &Network, inputs: &[Tensor]) -> Result<(f64, Gradients)> {
     let trace = network.trace(&inputs.iter().collect::<Vec<_>>())?;
-    let Found { value, gradients, .. } = r1::RULE.at(trace, GAMMA, None)?;
+    let Found { value, gradients, .. } = r1::RULE.of_logits(trace, GAMMA, None)?;
     let gradients = gradients.expect("those of a penalty on slopes");
     Ok((value.to_scalar()?, gradients))
 }
@@ -229,8 +229,8 @@ fn a_part_of_a_trace_is_that_of_a_part_of_the_batch() -> Result<()> {
         let whole = network.trace(&inputs.iter().collect::<Vec<_>>())?;
         let part: Vec<Tensor> = inputs.iter().map(|input| input.narrow(0, 1, 2)).collect::<Result<_>>()?;
         let (a, b) = (
-            r1::RULE.at(whole.rows(1, 2)?, GAMMA, None)?,
-            r1::RULE.at(network.trace(&part.iter().collect::<Vec<_>>())?, GAMMA, None)?,
+            r1::RULE.of_logits(whole.rows(1, 2)?, GAMMA, None)?,
+            r1::RULE.of_logits(network.trace(&part.iter().collect::<Vec<_>>())?, GAMMA, None)?,
         );
         let far = (a.value.to_scalar::<f64>()? / b.value.to_scalar::<f64>()? - 1.).abs();
         assert!(far < 1e-12, "{name}: {far}");

@@ -19,9 +19,9 @@ pub struct Wrong {
 }
 
 /// All of them.
-pub const WRONG: [Wrong; 21] = [
+pub const WRONG: [Wrong; 22] = [
     Wrong {
-        what: "a penalty on slopes (r1, r2, wgan-gp, wgan-gp-one-sided, dragan) and discriminator.batch_norm = true",
+        what: "a penalty on slopes (r1, r2, wgan-gp, wgan-gp-one-sided, dragan, adversarial) and discriminator.batch_norm = true",
         why: "a penalty on gradients needs a discriminator that judges every image by itself: with batch normalisation the \
               samples of a batch see each other, so the slope at one image would be a mixture of all of them",
         instead: "discriminator.batch_norm = false",
@@ -70,11 +70,11 @@ pub const WRONG: [Wrong; 21] = [
         is: |r| one_stage(r) && r.training.generator_steps > 1,
     },
     Wrong {
-        what: "training.stages = \"one\" and the penalties lecam or consistency",
+        what: "training.stages = \"one\" and the penalties lecam, consistency or adversarial",
         why: "they add to the discriminator's slope at generated images, from which the generator's is made",
         instead: "training.stages = \"two\"",
         example: &[("training.stages", "'one'"), ("objective.penalties", LECAM)],
-        is: |r| one_stage(r) && has(r, |kind| !kind.rule().needs_slopes()),
+        is: |r| one_stage(r) && has(r, |kind| matches!(kind, Kind::Lecam | Kind::Consistency | Kind::Adversarial)),
     },
     Wrong {
         what: "training.stages = \"one\" and remedies.label_smoothing or remedies.top_k",
@@ -136,15 +136,22 @@ pub const WRONG: [Wrong; 21] = [
         is: |r| outputs(r) > 1 && !vectors(r),
     },
     Wrong {
-        what: "discriminator.outputs above 1 and a penalty on slopes, or lecam",
-        why: "both are of one number for each image: of several, the slope of the sum would be penalised",
-        instead: "discriminator.outputs = 1, or remedies.weight_clip",
+        what: "objective.loss = \"mmd-repulsive\" and a penalty on slopes",
+        why: "the penalty is on the slope of the witness of a discrepancy, and the repulsive critic does not maximise one",
+        instead: "objective.loss = \"mmd-rational-quadratic\" or \"mmd-rbf\", or remedies.weight_clip",
+        example: &[("objective.loss", "'mmd-repulsive'"), ("objective.penalties", R1)],
+        is: |r| r.objective.loss == Loss::MmdRepulsive && has(r, |kind| kind.rule().needs_slopes()),
+    },
+    Wrong {
+        what: "discriminator.outputs above 1 and the penalty lecam",
+        why: "it is of one logit for each image",
+        instead: "discriminator.outputs = 1",
         example: &[
             ("discriminator.outputs", "16"),
             ("objective.loss", "'mmd-rational-quadratic'"),
-            ("objective.penalties", R1),
+            ("objective.penalties", LECAM),
         ],
-        is: |r| outputs(r) > 1 && has(r, |kind| kind.rule().needs_slopes() || kind.rule().needs_averages()),
+        is: |r| outputs(r) > 1 && has(r, |kind| kind.rule().needs_averages()),
     },
     Wrong {
         what: "discriminator.outputs above 1, conditional = true and discriminator.conditioning = \"projection\"",

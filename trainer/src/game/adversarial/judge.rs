@@ -121,6 +121,7 @@ impl Adversarial {
                 trace,
                 images: seen,
                 class: batch.class_for(network),
+                criterion,
                 outputs,
                 averages: self.averages.as_ref(),
                 seed: self.seed,

@@ -3,6 +3,7 @@
 
 use super::{Found, Rule, Scene};
 use crate::graph::{Network, Trace};
+use crate::objective::criterion::Turned;
 use crate::ops;
 use crate::random;
 use candle_core::{Result, Tensor};
@@ -42,22 +43,44 @@ impl Rule for OfSlopes {
             (Points::Generated, Some(trace)) => trace.rows(n, scene.images[1].dim(0)?)?,
             (points, _) => {
                 let points = drawn(points, scene)?;
-                return self.at(scene.network.trace(&scene.inputs(&points))?, scene.weight, scene.scale);
+                return self.at(scene.network.trace(&scene.inputs(&points))?, scene);
             }
         };
-        self.at(points, scene.weight, scene.scale)
+        self.at(points, scene)
     }
 }
 
 impl OfSlopes {
-    /// The penalty for the images that a discriminator was traced with, times `weight`; gradients are multiplied by `scale`,
-    /// `[1]`, where there is one.
+    /// The penalty for the images that a discriminator was traced with.
+    fn at(&self, trace: Trace<'_>, scene: &Scene<'_>) -> Result<Found> {
+        let Some(witness) = scene.criterion.witness(scene.outputs) else {
+            return self.of_logits(trace, scene.weight, scene.scale);
+        };
+        let start = witness.gradient(trace.output())?;
+        let slopes = trace.slopes_of(&start)?;
+        let (value, along) = self.along(slopes.of_input(), scene.weight, scene.scale)?;
+        // The witness depends on the outputs for all images, and bends at the points.
+        let mut of_clouds = None;
+        let gradients = slopes.gradients_with(&along, |points, tangent| {
+            let Turned { points, clouds } = witness.turned(points, tangent)?;
+            of_clouds = Some(clouds);
+            Ok(Some(points))
+        })?;
+        Ok(Found { value, gradients: Some(gradients), slopes: of_clouds })
+    }
+
+    /// The penalty on the slopes of logits, times `weight`; gradients are multiplied by `scale`, `[1]`, where there is one.
     ///
     /// # Errors
     /// A discriminator in which samples see each other.
-    pub fn at(&self, trace: Trace<'_>, weight: f64, scale: Option<&Tensor>) -> Result<Found> {
+    pub fn of_logits(&self, trace: Trace<'_>, weight: f64, scale: Option<&Tensor>) -> Result<Found> {
         let slopes = trace.slopes()?;
-        let g = slopes.of_input();
+        let (value, along) = self.along(slopes.of_input(), weight, scale)?;
+        Ok(Found { value, gradients: Some(slopes.gradients_along(&along)?), slopes: None })
+    }
+
+    /// The penalty, a scalar, of slopes `g` [n, H, W, C], and its gradient with respect to them.
+    fn along(&self, g: &Tensor, weight: f64, scale: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
         let n = g.dim(0)?;
         // Samples of one channel: what belongs to a sample is added up, or multiplied by one number.
         let rows = g.reshape((n, (), 1))?;
@@ -67,8 +90,7 @@ impl OfSlopes {
             factors = factors.broadcast_mul(scale)?;
         }
         let along = ops::sample_scale(&rows, &factors)?.reshape(g.shape())?;
-        let value = (penalties.mean_all()? * weight)?;
-        Ok(Found { value, gradients: Some(slopes.gradients_along(&along)?), slopes: None })
+        Ok(((penalties.mean_all()? * weight)?, along))
     }
 }
 
