@@ -19,9 +19,9 @@ pub struct Wrong {
 }
 
 /// All of them.
-pub const WRONG: [Wrong; 22] = [
+pub const WRONG: [Wrong; 23] = [
     Wrong {
-        what: "a penalty on slopes (r1, r2, wgan-gp, wgan-gp-one-sided, dragan, adversarial) and discriminator.batch_norm = true",
+        what: "a penalty on slopes (r1, r2, wgan-gp, wgan-gp-one-sided, dragan, adversarial, scaled) and discriminator.batch_norm = true",
         why: "a penalty on gradients needs a discriminator that judges every image by itself: with batch normalisation the \
               samples of a batch see each other, so the slope at one image would be a mixture of all of them",
         instead: "discriminator.batch_norm = false",
@@ -70,11 +70,14 @@ pub const WRONG: [Wrong; 22] = [
         is: |r| one_stage(r) && r.training.generator_steps > 1,
     },
     Wrong {
-        what: "training.stages = \"one\" and the penalties lecam, consistency or adversarial",
+        what: "training.stages = \"one\" and the penalties lecam, consistency, adversarial or scaled",
         why: "they add to the discriminator's slope at generated images, from which the generator's is made",
         instead: "training.stages = \"two\"",
         example: &[("training.stages", "'one'"), ("objective.penalties", LECAM)],
-        is: |r| one_stage(r) && has(r, |kind| matches!(kind, Kind::Lecam | Kind::Consistency | Kind::Adversarial)),
+        is: |r| {
+            one_stage(r)
+                && has(r, |kind| matches!(kind, Kind::Lecam | Kind::Consistency | Kind::Adversarial | Kind::Scaled))
+        },
     },
     Wrong {
         what: "training.stages = \"one\" and remedies.label_smoothing or remedies.top_k",
@@ -143,15 +146,15 @@ pub const WRONG: [Wrong; 22] = [
         is: |r| r.objective.loss == Loss::MmdRepulsive && has(r, |kind| kind.rule().needs_slopes()),
     },
     Wrong {
-        what: "discriminator.outputs above 1 and the penalty lecam",
-        why: "it is of one logit for each image",
+        what: "discriminator.outputs above 1 and the penalties lecam or scaled",
+        why: "they are of one number for each image",
         instead: "discriminator.outputs = 1",
         example: &[
             ("discriminator.outputs", "16"),
             ("objective.loss", "'mmd-rational-quadratic'"),
             ("objective.penalties", LECAM),
         ],
-        is: |r| outputs(r) > 1 && has(r, |kind| kind.rule().needs_averages()),
+        is: |r| outputs(r) > 1 && has(r, |kind| matches!(kind, Kind::Lecam | Kind::Scaled)),
     },
     Wrong {
         what: "discriminator.outputs above 1, conditional = true and discriminator.conditioning = \"projection\"",
@@ -194,6 +197,13 @@ pub const WRONG: [Wrong; 22] = [
             let all = &r.objective.penalties;
             all.iter().enumerate().any(|(i, a)| all[..i].iter().any(|b| a.kind == b.kind))
         },
+    },
+    Wrong {
+        what: "the penalty scaled with every above 1",
+        why: "it divides the loss of a step, and in the steps between nothing would be divided",
+        instead: "every = 1",
+        example: &[("objective.penalties", "[{ kind = 'scaled', weight = 1.0, every = 4 }]")],
+        is: |r| r.objective.penalties.iter().any(|penalty| penalty.kind == Kind::Scaled && penalty.every > 1),
     },
     Wrong {
         what: "remedies.weight_clip and discriminator.batch_norm = true",

@@ -8,6 +8,7 @@ mod tests;
 pub use slopes::{OfSlopes, Points, refusal};
 
 use super::Criterion;
+use super::criterion::Verdict;
 use crate::graph::{Gradients, Network, Trace, Wanted};
 use crate::optim::Schedule;
 use crate::random;
@@ -29,6 +30,8 @@ pub struct Scene<'a> {
     pub class: Option<&'a Tensor>,
     /// What it minimises of its outputs.
     pub criterion: &'a Criterion,
+    /// What that has come to.
+    pub verdict: &'a Verdict,
     /// Its outputs for them, [n, k] each.
     pub outputs: [&'a Tensor; 2],
     /// The moving averages of the mean logits of real and of generated images, `[2]`, where somebody asks for them.
@@ -116,6 +119,7 @@ penalties! {
     lecam: Lecam,
     consistency: Consistency,
     adversarial: Adversarial,
+    scaled: Scaled,
 }
 
 /// A penalty in a recipe.

@@ -2,7 +2,7 @@
 //! image's logit with respect to the image.
 
 use super::{Found, Rule, Scene};
-use crate::graph::{Network, Trace};
+use crate::graph::{Network, Slopes, Trace};
 use crate::objective::criterion::Turned;
 use crate::ops;
 use crate::random;
@@ -37,20 +37,29 @@ impl Rule for OfSlopes {
     }
 
     fn take(&self, scene: &Scene<'_>) -> Result<Found> {
-        let n = scene.images[0].dim(0)?;
-        let points = match (self.points, scene.trace) {
-            (Points::Real, Some(trace)) => trace.rows(0, n)?,
-            (Points::Generated, Some(trace)) => trace.rows(n, scene.images[1].dim(0)?)?,
-            (points, _) => {
-                let points = drawn(points, scene)?;
-                return self.at(scene.network.trace(&scene.inputs(&points))?, scene);
-            }
-        };
-        self.at(points, scene)
+        self.at(self.points(scene)?, scene)
     }
 }
 
 impl OfSlopes {
+    /// What the discriminator makes of the points.
+    fn points<'a>(&self, scene: &Scene<'a>) -> Result<Trace<'a>> {
+        let n = scene.images[0].dim(0)?;
+        match (self.points, scene.trace) {
+            (Points::Real, Some(trace)) => trace.rows(0, n),
+            (Points::Generated, Some(trace)) => trace.rows(n, scene.images[1].dim(0)?),
+            (points, _) => scene.network.trace(&scene.inputs(&drawn(points, scene)?)),
+        }
+    }
+
+    /// The squared lengths [n, 1] of the slopes of logits at the points, and the slopes.
+    pub(super) fn slopes<'a>(&self, scene: &Scene<'a>) -> Result<(Tensor, Slopes<'a>)> {
+        let slopes = self.points(scene)?.slopes()?;
+        let g = slopes.of_input();
+        let rows = g.reshape((g.dim(0)?, (), 1))?;
+        Ok((ops::sample_dot(&rows, &rows)?, slopes))
+    }
+
     /// The penalty for the images that a discriminator was traced with.
     fn at(&self, trace: Trace<'_>, scene: &Scene<'_>) -> Result<Found> {
         let Some(witness) = scene.criterion.witness(scene.outputs) else {
@@ -80,7 +89,7 @@ impl OfSlopes {
     }
 
     /// The penalty, a scalar, of slopes `g` [n, H, W, C], and its gradient with respect to them.
-    fn along(&self, g: &Tensor, weight: f64, scale: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
+    pub(super) fn along(&self, g: &Tensor, weight: f64, scale: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
         let n = g.dim(0)?;
         // Samples of one channel: what belongs to a sample is added up, or multiplied by one number.
         let rows = g.reshape((n, (), 1))?;
