@@ -1,7 +1,7 @@
 //! Games that go wrong are told in words, and stop where that is asked for.
 
 use tests::runs::{log, resume, tiny};
-use tests::{fail, folder, succeed, trainer};
+use tests::{fail, folder, read, succeed, trainer};
 
 /// A discriminator that stands still drives a fast generator into one image.
 const COLLAPSE: [&str; 6] = [
@@ -36,6 +36,39 @@ fn a_run_stops_at_an_alarm_where_it_is_asked_to_and_can_go_on() {
     // It is told again only if it is better first.
     let said = succeed(resume(here, "run").args(["--on-alarm", "warn"]));
     assert!(!said.contains("nearly the same image"), "{said}");
+}
+
+/// Remedies race, the evidence is written down, and the run ends with a generator that makes different images.
+#[test]
+fn a_run_that_is_to_heal_ends_well() {
+    let folder = folder();
+    let here = folder.path();
+    let said = succeed(tiny(here, "run", 300).args(COLLAPSE).args(["--on-alarm", "heal"]));
+    assert!(said.contains("healing: going on with"), "{said}");
+    let run = here.join("run");
+    let evidence = String::from_utf8(read(run.join("healing.jsonl"))).expect("text");
+    let races: Vec<serde_json::Value> =
+        evidence.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let (race, entries) = (&races[0], races[0]["entries"].as_array().expect("entries"));
+    assert!(race["trouble"] == "collapse" && entries.len() >= 2, "{race}");
+    let distance = |entry: &serde_json::Value| entry["distance"].as_f64();
+    let winner = entries.iter().find(|entry| entry["remedy"] == race["winner"]).expect("the winner");
+    assert!(entries.iter().filter_map(distance).all(|other| Some(other) >= distance(winner)), "{race}");
+    assert!(String::from_utf8(read(run.join("changes.jsonl"))).expect("text").contains("optimizer"));
+    let last = log(&run).pop().expect("a line");
+    assert!(last["images"].as_u64() == Some(1200) && last["diversity"].as_f64() > Some(5.), "{last}");
+    // It is a run like others: it can be made longer.
+    succeed(resume(here, "run").args(["--steps", "310"]));
+}
+
+#[test]
+fn a_run_that_rolls_back_halves_its_rates() {
+    let folder = folder();
+    let here = folder.path();
+    let said = succeed(tiny(here, "run", 200).args(COLLAPSE).args(["--on-alarm", "rollback"]));
+    assert!(said.contains("rolled back to") && said.contains("with half the rates"), "{said}");
+    let recipe = String::from_utf8(read(here.join("run/recipe.toml"))).expect("text");
+    assert!(recipe.contains("lr = 0.5") || recipe.contains("lr = 0.25") || recipe.contains("lr = 0.125"), "{recipe}");
 }
 
 #[test]

@@ -77,8 +77,9 @@ pub struct Args {
     pub resume: bool,
 
     /// What to do when the figures show that the game goes wrong (the generator has collapsed, the discriminator has won or
-    /// given up, ...): warn, and go on; or stop, with a checkpoint and exit code 1
-    #[arg(long, value_name = "WHAT", help_heading = RUN, value_parser = ["warn", "stop"])]
+    /// given up, ...): warn, and go on; stop, with a checkpoint and exit code 1; rollback, to the last good checkpoint with half
+    /// the rates; heal, that is, let remedies race from there, and go on with the winner
+    #[arg(long, value_name = "WHAT", help_heading = RUN, value_parser = ["warn", "stop", "rollback", "heal"])]
     pub on_alarm: Option<String>,
 
     /// Where to train

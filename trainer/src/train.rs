@@ -8,7 +8,7 @@ use crate::report::say;
 use crate::run::Run;
 use crate::state::{Evaluated, State};
 use crate::stop::Stop;
-use crate::watch::{Hooks, OnAlarm, Progress};
+use crate::watch::{Hooks, OnAlarm, Progress, Trouble};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ pub enum End {
     /// It was asked to stop; [`train`] goes on from the checkpoint it left.
     Stopped,
     /// An alarm was raised, at which it was to stop; there is a checkpoint, too.
-    Alarmed,
+    Alarmed(Trouble),
 }
 
 /// Trains `state` on `data` until the recipe's count of images is shown or `stop` is asked, keeping checkpoints in `run`'s
@@ -47,8 +47,8 @@ pub fn train(
     let mut unread = Vec::new();
     let mut saved = Ok(());
     let mut tick_start = (state.clock.images, Instant::now(), batches.waited());
-    let mut alarmed = false;
-    while state.clock.images < total && !stop.asked() && !alarmed {
+    let mut alarm = None;
+    while state.clock.images < total && !stop.asked() && alarm.is_none() {
         let before = state.clock.images;
         let found = state.step(&mut || batches.next_batch());
         unread.push(found.inspect_err(|_| progress.end())?);
@@ -69,7 +69,7 @@ pub fn train(
             tick.set("images_per_second", (images - since) as f64 / start.elapsed().as_secs_f64());
             tick.set("data_wait_seconds", (batches.waited() - waited).as_secs_f64());
             hooks.tick(state, data, run, &mut tick)?;
-            alarmed = tick.alarmed && training.on_alarm == OnAlarm::Stop;
+            alarm = tick.alarm.filter(|_| training.on_alarm != OnAlarm::Warn);
             if tick.evaluated.is_some() {
                 state.evaluated = tick.evaluated;
                 warn(keep_best(state, &data.train, run, &mut best))?;
@@ -88,13 +88,16 @@ pub fn train(
 
     if state.clock.images < total {
         read(state, &mut unread)?;
-        keep(state, &data.train, run)?;
+        // What a run turns back from is not worth the place of a good checkpoint.
+        if alarm.is_none() || training.on_alarm == OnAlarm::Stop {
+            keep(state, &data.train, run)?;
+        }
         if !state.tick.is_empty() {
             let mut tick = state.tick.clone();
             (tick.images, tick.partial) = (state.clock.images, true);
             hooks.stop(&tick);
         }
-        return Ok(if alarmed { End::Alarmed } else { End::Stopped });
+        return Ok(alarm.map_or(End::Stopped, End::Alarmed));
     }
     match saved {
         Err(diverged @ Error::Diverged { .. }) => Err(diverged),

@@ -19,6 +19,26 @@ pub enum OnAlarm {
     Warn,
     /// It is told, and training stops with a checkpoint.
     Stop,
+    /// It is told, and training goes on from the last good checkpoint with half the rates.
+    Rollback,
+    /// It is told, and remedies race from the last good checkpoint: training goes on with the winner ([`crate::heal`]).
+    Heal,
+}
+
+/// What an alarm has told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What the log calls it.
+    pub name: &'static str,
+    /// Images at the last tick at which it was not seen.
+    pub since: u64,
+}
+
+impl Trouble {
+    /// Numbers that are none, after so many images.
+    pub fn divergence(since: u64) -> Self {
+        Self { name: "divergence", since }
+    }
 }
 
 impl OnAlarm {
@@ -215,8 +235,8 @@ impl Hook for Alarm {
         figures.insert("images".to_owned(), tick.images as f64);
         for Raised { rule, evidence, first } in self.look(figures, scene) {
             tick.set(&format!("alarm_{}", rule.name), 1.);
-            tick.alarmed |= first;
             if first {
+                tick.alarm = tick.alarm.or(Some(Trouble { name: rule.name, since: self.before(rule.ticks) }));
                 let evidence: Vec<String> = evidence.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
                 say!("alarm at {} images: {} ({}); {}", tick.images, rule.words, evidence.join(", "), rule.remedy);
             }
@@ -226,6 +246,12 @@ impl Hook for Alarm {
 }
 
 impl Alarm {
+    /// Images at the tick before the last `ticks`.
+    fn before(&self, ticks: usize) -> u64 {
+        let tick = self.ticks.len().checked_sub(ticks + 1).map(|place| &self.ticks[place]);
+        tick.and_then(|tick| tick.get("images")).map_or(0, |&images| images as u64)
+    }
+
     /// What all rules see at one more tick.
     fn look(&mut self, figures: Figures, scene: &Scene<'_>) -> Vec<Raised> {
         let loss = scene.state.recipe.objective.loss;

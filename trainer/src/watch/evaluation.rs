@@ -80,7 +80,7 @@ impl Hook for Evaluate {
 }
 
 /// The generator of a state, as it would be exported but for the rounding of its weights.
-struct Live {
+pub(crate) struct Live {
     network: Network,
     device: Device,
     latent: usize,
@@ -89,7 +89,7 @@ struct Live {
 }
 
 impl Live {
-    fn new(state: &State) -> Result<Self> {
+    pub(crate) fn new(state: &State) -> Result<Self> {
         let network = state.sampler(STATISTICS_LATENTS)?.with_straight_alpha()?;
         let &[height, width, channels] = network.output_shape() else {
             return Err(Error::Evaluation(format!("samples of {:?} are no images", network.output_shape())));

@@ -14,8 +14,9 @@ mod progress;
 pub mod tensorboard;
 mod tick;
 
-pub use alarm::OnAlarm;
+pub use alarm::{OnAlarm, Trouble};
 pub use diversity::mean_distance;
+pub(crate) use evaluation::Live;
 pub use progress::Progress;
 pub use tick::Tick;
 
