@@ -49,7 +49,8 @@ pub use linear::{linear, linear_backward};
 pub use loss::{MeanLoss, Term, both_losses, mean_loss, weighted_loss};
 pub(crate) use math::Elementary;
 pub use normalise::{Norm, NormGradients};
-use parallel::{add_into, sum_rows, unwritten, vectorised};
+pub(crate) use parallel::vectorised;
+use parallel::{add_into, sum_rows, unwritten};
 pub use resample::{
     average_pool, average_pool_backward, pixel_shuffle, pixel_unshuffle, upsample_nearest, upsample_nearest_backward,
 };
