@@ -33,6 +33,16 @@ pub struct Generator {
     pub latent: usize,
     /// Channels of the last hidden map; every stage before has twice as many.
     pub width: usize,
+    /// Spectral normalisation of all layers' weights (Miyato et al., 2018); scales and shifts are no such weights.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spectral_norm: bool,
+}
+
+impl Generator {
+    /// Of these sizes, with nothing that it can do without.
+    pub const fn new(latent: usize, width: usize) -> Self {
+        Self { latent, width, spectral_norm: false }
+    }
 }
 
 /// Recipe of the discriminator.
@@ -43,9 +53,20 @@ pub struct Discriminator {
     pub width: usize,
     /// Batch normalisation in all stages but the first.
     pub batch_norm: bool,
+    /// Spectral normalisation of all weights, those of embeddings, too (Miyato et al., "Spectral normalization for generative
+    /// adversarial networks", 2018).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spectral_norm: bool,
     /// What it does with classes, where the recipe is conditional.
     #[serde(default, skip_serializing_if = "Conditioning::is_default")]
     pub conditioning: Conditioning,
+}
+
+impl Discriminator {
+    /// Of this width, with nothing that it can do without.
+    pub const fn new(width: usize) -> Self {
+        Self { width, batch_norm: false, spectral_norm: false, conditioning: Conditioning::Projection }
+    }
 }
 
 /// What a discriminator does with classes.
@@ -97,7 +118,7 @@ pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Ini
     let stages = sides.len() - 1;
     let [h, w] = sides[0];
     let mut channels = recipe.width << (stages - 1);
-    let mut layers = Layers::new(init);
+    let mut layers = Layers { spectral_norm: recipe.spectral_norm, ..Layers::new(init) };
     let z = layers.graph.input(INPUT_LATENT, &[recipe.latent]);
     let class = (classes > 0).then(|| (layers.graph.class(INPUT_CLASS, classes), classes));
     let mut x = layers.linear("project", z, h * w * channels, DEVIATION, false, Activation::None)?;
@@ -121,7 +142,7 @@ pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Ini
 pub fn discriminator(recipe: &Discriminator, subject: impl Into<Subject>, init: &mut Init) -> Result<Network> {
     let Subject { image, classes } = subject.into();
     let stages = stages(image)?.len() - 1;
-    let mut layers = Layers::new(init);
+    let mut layers = Layers { spectral_norm: recipe.spectral_norm, ..Layers::new(init) };
     let mut x = layers.graph.input("image", &[image.height, image.width, image.channels]);
     for stage in 1..=stages {
         let outputs = recipe.width << (stage - 1);
@@ -142,7 +163,8 @@ pub fn discriminator(recipe: &Discriminator, subject: impl Into<Subject>, init: 
     if classes > 0 {
         let channels = layers.channels(features);
         let class = layers.graph.class(INPUT_CLASS, classes);
-        let class = of_class(&mut layers, "embedding", (class, classes), (channels, 0.))?;
+        let table = layers.weight("embedding", &[classes, channels], DEVIATION)?;
+        let class = layers.graph.apply(TakeRows, &[table, class])?;
         let pooled = layers.graph.apply(SumPositions, &[features])?;
         let alike = layers.graph.apply(InnerProduct, &[pooled, class])?;
         logit = layers.graph.apply(Add, &[logit, alike])?;
@@ -196,10 +218,10 @@ mod tests {
     use crate::graph::Value;
     use candle_core::{Device, Tensor};
 
-    const SMALL: Generator = Generator { latent: 8, width: 4 };
+    const SMALL: Generator = Generator::new(8, 4);
 
     fn judge(batch_norm: bool, conditioning: Conditioning) -> Discriminator {
-        Discriminator { width: 4, batch_norm, conditioning }
+        Discriminator { batch_norm, conditioning, ..Discriminator::new(4) }
     }
 
     #[test]
