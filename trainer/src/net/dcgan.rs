@@ -11,7 +11,10 @@
 //! an embedding of the class ([`Conditioning::Projection`]) or tells the class itself ([`Conditioning::Classifier`]).
 
 use super::{Init, Layers, Subject, Window};
-use crate::graph::operators::{Add, BatchNorm, Crop, InnerProduct, SampleScale, SampleShift, SumPositions, TakeRows};
+use crate::graph::operators::{
+    Add, BatchNorm, Concat, Crop, InnerProduct, MinibatchDeviation, MinibatchDiscrimination, SampleScale, SampleShift,
+    SumPositions, TakeRows,
+};
 use crate::graph::{Network, Role, Value};
 use crate::ops::{Activation, Function};
 use candle_core::{Result, bail};
@@ -21,6 +24,11 @@ use serde::{Deserialize, Serialize};
 const KERNEL: usize = 4;
 const EPS: f64 = 1e-5;
 const LEAKY: Activation = Activation::LeakyRelu(0.2);
+
+/// Samples that a deviation compares (Karras et al., 2018).
+pub const GROUP: usize = 4;
+/// Spaces in which samples are compared, and their dimensions (Salimans et al., 2016).
+const SPACES: (usize, usize) = (100, 5);
 
 /// The paper's initialisation: N(0, 0.02) for weights, N(1, 0.02) for the scales of batch normalisation.
 const DEVIATION: f32 = 0.02;
@@ -57,6 +65,9 @@ pub struct Discriminator {
     /// adversarial networks", 2018).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub spectral_norm: bool,
+    /// What it sees of the other images of a batch; without it, nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minibatch: Option<Minibatch>,
     /// What it does with classes, where the recipe is conditional.
     #[serde(default, skip_serializing_if = "Conditioning::is_default")]
     pub conditioning: Conditioning,
@@ -65,8 +76,21 @@ pub struct Discriminator {
 impl Discriminator {
     /// Of this width, with nothing that it can do without.
     pub const fn new(width: usize) -> Self {
-        Self { width, batch_norm: false, spectral_norm: false, conditioning: Conditioning::Projection }
+        Self { width, batch_norm: false, spectral_norm: false, minibatch: None, conditioning: Conditioning::Projection }
     }
+}
+
+/// What a discriminator sees of the other images of a batch, beside the features of an image: it can tell a generator whose
+/// images are all alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Minibatch {
+    /// How much the features of [`GROUP`] images differ, one number (Karras et al., "Progressive growing of GANs", 2018,
+    /// section 3).
+    Deviation,
+    /// How close an image is to the others in 100 spaces of 5 dimensions that are learned (Salimans et al., "Improved
+    /// techniques for training GANs", 2016, section 3.2).
+    Discrimination,
 }
 
 /// What a discriminator does with classes.
@@ -155,7 +179,8 @@ pub fn discriminator(recipe: &Discriminator, subject: impl Into<Subject>, init: 
     }
     let features = x;
     x = layers.reshape(x, &[layers.graph.shape(x).iter().product()])?;
-    let mut logit = layers.linear("logit", x, 1, DEVIATION, true, Activation::None)?;
+    let seen = with_others(&mut layers, x, recipe.minibatch)?;
+    let mut logit = layers.linear("logit", seen, 1, DEVIATION, true, Activation::None)?;
     if classes > 0 && recipe.conditioning == Conditioning::Classifier {
         let told = layers.linear("classes", x, classes, DEVIATION, true, Activation::None)?;
         return layers.graph.finish(&[logit, told]);
@@ -170,6 +195,20 @@ pub fn discriminator(recipe: &Discriminator, subject: impl Into<Subject>, init: 
         logit = layers.graph.apply(Add, &[logit, alike])?;
     }
     layers.graph.finish(&[logit])
+}
+
+/// The features of an image, `[F]`, and what is seen of the other images of the batch.
+fn with_others(layers: &mut Layers<'_>, x: Value, minibatch: Option<Minibatch>) -> Result<Value> {
+    match minibatch {
+        None => Ok(x),
+        Some(Minibatch::Deviation) => layers.graph.apply(MinibatchDeviation { group: GROUP }, &[x]),
+        Some(Minibatch::Discrimination) => {
+            let (spaces, dimensions) = SPACES;
+            let placed = layers.linear("discrimination", x, spaces * dimensions, DEVIATION, false, Activation::None)?;
+            let close = layers.graph.apply(MinibatchDiscrimination { dimensions }, &[placed])?;
+            layers.graph.apply(Concat, &[x, close])
+        }
+    }
 }
 
 /// Batch normalisation and ReLU; between them what belongs to the class, if there are classes.

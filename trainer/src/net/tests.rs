@@ -32,6 +32,16 @@ fn generators() -> Vec<(&'static str, Build, Build)> {
             |init| dcgan::discriminator(&dcgan::Discriminator::new(4), ODD, init),
         ),
         (
+            "DCGAN whose batches are compared by their deviation",
+            |init| dcgan::generator(&dcgan::Generator::new(6, 4), ODD.image, init),
+            |init| compared(dcgan::Minibatch::Deviation, init),
+        ),
+        (
+            "DCGAN whose batches are compared by discrimination",
+            |init| dcgan::generator(&dcgan::Generator::new(6, 4), ODD.image, init),
+            |init| compared(dcgan::Minibatch::Discrimination, init),
+        ),
+        (
             "DCGAN of classes with spectral norms",
             |init| {
                 let recipe = dcgan::Generator { spectral_norm: true, ..dcgan::Generator::new(6, 4) };
@@ -46,6 +56,14 @@ fn generators() -> Vec<(&'static str, Build, Build)> {
 }
 
 const ODD: Subject = Subject { image: ImageShape { channels: 4, height: 13, width: 9 }, classes: 3 };
+
+fn compared(minibatch: dcgan::Minibatch, init: &mut Init) -> candle_core::Result<Network> {
+    dcgan::discriminator(
+        &dcgan::Discriminator { minibatch: Some(minibatch), ..dcgan::Discriminator::new(4) },
+        ODD.image,
+        init,
+    )
+}
 
 fn dense_discriminator(image: &[usize], init: &mut Init) -> candle_core::Result<Network> {
     let mut layers = Layers::new(init);

@@ -10,6 +10,7 @@
 #[allow(clippy::needless_range_loop, reason = "one index into many slices of one length")]
 mod batch_norm;
 mod channel;
+mod closeness;
 #[allow(clippy::needless_range_loop, reason = "one index into many slices of one length")]
 mod columns;
 mod combine;
@@ -39,6 +40,7 @@ mod update;
 
 pub use batch_norm::{BatchStatistics, batch_norm, batch_norm_backward};
 pub use channel::{add_bias, channel_dot, channel_scale, channel_sum};
+pub use closeness::{closeness, closeness_backward};
 pub use combine::{add, add_scaled, concat, split};
 pub use conv::{Geometry, conv, conv_backward, conv_scratch, conv_transpose, conv_transpose_backward};
 pub use cross_entropy::cross_entropy;

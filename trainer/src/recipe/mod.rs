@@ -128,7 +128,16 @@ impl Recipe {
         self.discriminator.check()?;
         self.objective.check()?;
         self.optimizer.check()?;
-        self.training.check()
+        self.training.check()?;
+        let batch = self.training.batch / self.training.micro_batches;
+        match self.discriminator.group() {
+            Some(group) if batch % group.min(batch) != 0 => Err(format!(
+                "training.batch is {} in {} parts, allowed with discriminator.minibatch = \"deviation\" are parts that are a \
+                 multiple of {group}",
+                self.training.batch, self.training.micro_batches
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Real images that a whole run shows.
@@ -185,11 +194,10 @@ impl Recipe {
         let generator = self.generator.network(subject, init).map_err(fail)?;
         let discriminator = self.discriminator.network(subject, init).map_err(fail)?;
         if discriminator.graph().mixes_samples().is_some() && self.training.stages == Stages::One {
-            return Err(refused(
-                "training.stages is one, which needs a discriminator that judges every image by itself: allowed is two, or \
-                 discriminator.batch_norm = false"
-                    .into(),
-            ));
+            return Err(refused(format!(
+                "training.stages is one, which needs a discriminator that judges every image by itself: allowed is two, \
+                     or {ALONE}"
+            )));
         }
         if discriminator.graph().outputs().len() > 1 && self.training.stages == Stages::One {
             return Err(refused(
@@ -199,13 +207,14 @@ impl Recipe {
             ));
         }
         match refusal(&discriminator).filter(|_| !self.objective.penalties.is_empty()) {
-            Some(why) => {
-                Err(refused(format!("objective.penalties: {why}; allowed is discriminator.batch_norm = false")))
-            }
+            Some(why) => Err(refused(format!("objective.penalties: {why}; allowed is {ALONE}"))),
             None => Ok((generator, discriminator)),
         }
     }
 }
+
+/// How a discriminator judges every image by itself.
+const ALONE: &str = "discriminator.batch_norm = false without discriminator.minibatch";
 
 /// Nothing, or the key and what is allowed.
 type Checked = std::result::Result<(), String>;
@@ -317,9 +326,13 @@ mod tests {
 
     /// What needs a discriminator that judges every image by itself is refused with one that does not, and the reason.
     #[test]
-    fn games_that_need_samples_alone_refuse_batch_normalisation() -> Result<()> {
+    fn games_that_need_samples_alone_refuse_those_that_see_each_other() -> Result<()> {
         let image = ImageShape { channels: 1, height: 28, width: 28 };
-        let batch_norm = ("discriminator.batch_norm".to_owned(), true.into());
+        let mixing: [(&str, toml::Value); 3] = [
+            ("discriminator.batch_norm", true.into()),
+            ("discriminator.minibatch", "deviation".into()),
+            ("discriminator.minibatch", "discrimination".into()),
+        ];
         let r1 = toml::Value::from(toml::Table::from_iter([
             ("kind".to_owned(), "r1".into()),
             ("weight".to_owned(), 1.0.into()),
@@ -328,12 +341,35 @@ mod tests {
             ("training.stages", "one".into(), "judges every image by itself"),
             ("objective.penalties", vec![r1].into(), "the slope at one image would be a mixture"),
         ] {
-            let overrides = [(key.to_owned(), value), batch_norm.clone()];
-            let error = Recipe::load("digits", &overrides)?.networks(image).expect_err("must be refused").to_string();
-            let said = [key, expected, "discriminator.batch_norm = false"];
-            assert!(said.iter().all(|words| error.contains(words)), "{error}");
-            assert!(Recipe::load("digits", &overrides[..1])?.networks(image).is_ok());
+            let alone = (key.to_owned(), value);
+            for (mixes, how) in &mixing {
+                let mixing = ((*mixes).to_owned(), how.clone());
+                let refused = Recipe::load("digits", &[alone.clone(), mixing.clone()])?.networks(image);
+                let error = refused.expect_err("must be refused").to_string();
+                let said = [key, expected, "discriminator.batch_norm = false", "without discriminator.minibatch"];
+                assert!(said.iter().all(|words| error.contains(words)), "{error}");
+                assert!(Recipe::load("digits", &[mixing])?.networks(image).is_ok());
+            }
+            assert!(Recipe::load("digits", &[alone])?.networks(image).is_ok());
         }
         Ok(())
+    }
+
+    #[test]
+    fn a_deviation_is_that_of_whole_groups() {
+        let of = |batch: i64, parts: i64| {
+            let overrides = [
+                ("discriminator.minibatch".to_owned(), "deviation".into()),
+                ("training.batch".to_owned(), batch.into()),
+                ("training.micro_batches".to_owned(), parts.into()),
+            ];
+            Recipe::load("digits", &overrides).map(drop).map_err(|e| e.to_string())
+        };
+        for (batch, parts) in [(64, 1), (64, 16), (6, 2), (4, 1), (2, 1)] {
+            assert_eq!(of(batch, parts), Ok(()), "{batch} in {parts}");
+        }
+        for (batch, parts) in [(30, 1), (60, 6)] {
+            assert!(of(batch, parts).is_err_and(|what| what.contains("multiple of 4")), "{batch} in {parts}");
+        }
     }
 }

@@ -61,6 +61,12 @@ impl Discriminator {
         within("discriminator.width", d.width, 1, 1024)
     }
 
+    /// How many samples of a batch it compares with each other, if it compares groups.
+    pub(super) fn group(&self) -> Option<usize> {
+        let Self::Dcgan(d) = self;
+        d.minibatch.filter(|minibatch| *minibatch == dcgan::Minibatch::Deviation).map(|_| dcgan::GROUP)
+    }
+
     /// With its initial weights.
     ///
     /// # Errors

@@ -160,6 +160,22 @@ fn the_deviation_of_a_minibatch_is_that_of_its_groups() -> Result<()> {
     Ok(())
 }
 
+/// Two samples that are far from a third: each is close to the other alone.
+#[test]
+fn the_discrimination_of_a_minibatch_is_closeness_to_the_others() -> Result<()> {
+    for (dimensions, batch) in [(1, 4), (3, 5)] {
+        Case::new(MinibatchDiscrimination { dimensions }, &[(Samples, &[batch, 6])])?.check()?;
+    }
+    // Two spaces of two dimensions: (0, 1), (0.5, 1.25) and (90, 90) in the first.
+    let x = Tensor::new(&[[0., 7., 1., 7.], [0.5, 7., 1.25, 7.], [90., 7., 90., 7.]], &device())?;
+    let (y, _) = MinibatchDiscrimination { dimensions: 2 }.forward(&[&x])?;
+    let near = (-0.75f64).exp();
+    let far =
+        (y - Tensor::new(&[[near, 2.], [near, 2.], [0., 2.]], &device())?)?.abs()?.max_all()?.to_scalar::<f64>()?;
+    assert!(far < 1e-12, "{far}");
+    Ok(())
+}
+
 /// The largest singular value of a matrix that is known: repeated forward passes, each with what the one before kept, find
 /// it; and the gradient is that of `w / (u' w v)` with constant `u` and `v`.
 #[test]
@@ -221,6 +237,7 @@ fn shapes_that_do_not_fit_are_refused_with_what_is_taken() {
     refused(&Reshape::to(&[5]), &[&[2, 3]]);
     refused(&Normalisation { normalised: Normalised::Groups(3), eps: 1e-5 }, &[&[2, 4]]);
     refused(&SpectralNorm, &[&[3, 2], &[2]]);
+    refused(&MinibatchDiscrimination { dimensions: 5 }, &[&[12]]);
 }
 
 /// Colours times alpha become colours, but for those that cannot be seen.
