@@ -44,12 +44,37 @@ pub struct Generator {
     /// Spectral normalisation of all layers' weights (Miyato et al., 2018); scales and shifts are no such weights.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub spectral_norm: bool,
+    /// How maps are normalised.
+    #[serde(default, skip_serializing_if = "Norm::is_default")]
+    pub norm: Norm,
 }
+
+/// How a generator's maps are normalised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Norm {
+    /// With the statistics of the batch (Ioffe & Szegedy, 2015).
+    #[default]
+    Batch,
+    /// Each image with the statistics of itself and 64 others, whose latents are drawn once (virtual batch normalisation:
+    /// Salimans et al., "Improved techniques for training GANs", 2016, section 3.4). Images then do not see each other, and
+    /// every step makes the 64 others, too.
+    Virtual,
+}
+
+impl Norm {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Images of a reference batch.
+const REFERENCES: usize = 64;
 
 impl Generator {
     /// Of these sizes, with nothing that it can do without.
     pub const fn new(latent: usize, width: usize) -> Self {
-        Self { latent, width, spectral_norm: false }
+        Self { latent, width, spectral_norm: false, norm: Norm::Batch }
     }
 }
 
@@ -135,9 +160,14 @@ fn stages(image: ImageShape) -> Result<Vec<[usize; 2]>> {
 /// `[latent]`, and a class if there are classes -> [H, W, C] in [-1, 1].
 ///
 /// # Errors
-/// Images that are smaller than 5 x 5.
+/// Images that are smaller than 5 x 5; virtual batch normalisation and classes.
 pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Init) -> Result<Network> {
     let Subject { image, classes } = subject.into();
+    if classes > 0 && recipe.norm == Norm::Virtual {
+        bail!(
+            "dcgan: generator.norm is \"virtual\", which knows no classes; allowed is \"batch\", or conditional = false"
+        )
+    }
     let sides = stages(image)?;
     let stages = sides.len() - 1;
     let [h, w] = sides[0];
@@ -156,7 +186,13 @@ pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Ini
         x = layers.transposed(&format!("up{stage}"), x, (channels, &window()), DEVIATION, last, activation)?;
     }
     x = cropped(&mut layers, x, sides[stages])?;
-    layers.graph.finish(&[x])
+    match recipe.norm {
+        Norm::Batch => layers.graph.finish(&[x]),
+        Norm::Virtual => {
+            let reference = layers.init.normal(&[REFERENCES, recipe.latent], 0., 1.)?;
+            layers.graph.finish(&[x])?.with_virtual_norm(reference)
+        }
+    }
 }
 
 /// [H, W, C], and a class if it is given -> `[1]`, the logit of "real"; and the logits of all classes, if they are to be told.

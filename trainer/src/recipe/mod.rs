@@ -129,6 +129,11 @@ impl Recipe {
         self.objective.check()?;
         self.optimizer.check()?;
         self.training.check()?;
+        if self.generator.keeps_references() && matches!(self.training.precision, Arithmetic::F16 | Arithmetic::Bf16) {
+            return Err(
+                "training.precision is f16 or bf16, allowed with generator.norm = \"virtual\" are f32 and tf32".into(),
+            );
+        }
         let batch = self.training.batch / self.training.micro_batches;
         match self.discriminator.group() {
             Some(group) if batch % group.min(batch) != 0 => Err(format!(
@@ -352,6 +357,19 @@ mod tests {
             }
             assert!(Recipe::load("digits", &[alone])?.networks(image).is_ok());
         }
+        Ok(())
+    }
+
+    #[test]
+    fn virtual_batch_normalisation_is_in_single_precision_and_without_classes() -> Result<()> {
+        let virtual_norm = ("generator.norm", toml::Value::from("virtual"));
+        assert!(error(&[virtual_norm.clone(), ("training.precision", "bf16".into())]).contains("f32 and tf32"));
+        let overrides = [(virtual_norm.0.to_owned(), virtual_norm.1)];
+        let image = ImageShape { channels: 1, height: 28, width: 28 };
+        let recipe = Recipe::load("digits", &overrides)?;
+        assert!(recipe.networks(image)?.0.graph().mixes_samples().is_none());
+        let refused = recipe.networks(Subject { image, classes: 10 }).expect_err("classes").to_string();
+        assert!(refused.contains("generator.norm") && refused.contains("conditional = false"), "{refused}");
         Ok(())
     }
 

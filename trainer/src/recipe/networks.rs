@@ -35,6 +35,11 @@ impl Generator {
         }
     }
 
+    /// Whether it keeps a batch of latents beside its weights.
+    pub(super) fn keeps_references(&self) -> bool {
+        matches!(self, Self::Dcgan(g) if g.norm == dcgan::Norm::Virtual)
+    }
+
     /// Elements of the latent.
     pub fn latent(&self) -> usize {
         match self {

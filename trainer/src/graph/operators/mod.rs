@@ -1,8 +1,11 @@
 //! What networks are made of: an operator a file.
 
 mod add;
+mod batch_mean;
 mod batch_norm;
+mod batched;
 mod channel_affine;
+mod channel_shift;
 mod concat;
 mod convolution;
 mod crop;
@@ -30,8 +33,11 @@ mod transposed_convolution;
 mod window;
 
 pub use add::Add;
+pub use batch_mean::BatchMean;
 pub use batch_norm::BatchNorm;
+pub use batched::Batched;
 pub use channel_affine::ChannelAffine;
+pub use channel_shift::ChannelShift;
 pub use concat::Concat;
 pub use convolution::Convolution;
 pub use crop::Crop;

@@ -6,6 +6,7 @@ use crate::graph::testing::{Case, Kind};
 use crate::ops::testing::{device, values};
 use crate::ops::{Activation, Function, Geometry};
 use candle_core::{Result, Tensor};
+use std::sync::Arc;
 
 use Kind::{Parameter, Samples};
 
@@ -100,6 +101,10 @@ fn modulation_and_inner_products() -> Result<()> {
         Case::new(SampleShift, &[(Samples, x), (Samples, &[2, 4])])?.check()?;
     }
     Case::new(InnerProduct, &[(Samples, &[3, 4]), (Samples, &[3, 4])])?.check()?;
+    Case::new(ChannelShift, &[(Samples, &[3, 2, 4]), (Parameter, &[4])])?.check()?;
+    Case::new(BatchMean, &[(Parameter, &[3, 2, 4])])?.check()?;
+    let linear = Batched { operator: Arc::new(Linear::default()), batches: vec![true, false, false] };
+    Case::new(linear, &[(Parameter, &[5, 4]), (Parameter, &[3, 4]), (Parameter, &[3])])?.check()?;
     Case::new(KernelEnergy, &[(Parameter, &[2, 3, 3, 4])])?.check()
 }
 
@@ -237,6 +242,11 @@ fn shapes_that_do_not_fit_are_refused_with_what_is_taken() {
     refused(&Reshape::to(&[5]), &[&[2, 3]]);
     refused(&Normalisation { normalised: Normalised::Groups(3), eps: 1e-5 }, &[&[2, 4]]);
     refused(&SpectralNorm, &[&[3, 2], &[2]]);
+    refused(&ChannelShift, &[&[3, 2], &[3]]);
+    refused(&BatchMean, &[&[3]]);
+    let add = || -> Arc<dyn Operator> { Arc::new(Add) };
+    refused(&Batched { operator: add(), batches: vec![true, true] }, &[&[3, 2], &[4, 2]]);
+    refused(&Batched { operator: add(), batches: vec![false, false] }, &[&[3, 2], &[3, 2]]);
     refused(&MinibatchDiscrimination { dimensions: 5 }, &[&[12]]);
 }
 
