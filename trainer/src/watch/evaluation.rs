@@ -58,6 +58,11 @@ impl Hook for Evaluate {
         let samples = Samples { count: self.samples, seed: SEED };
         let found = metrics::evaluate(&mut live, samples, scene.data, &self.reference)?;
         tick.set("frechet_distance", found.frechet_distance);
+        for (name, part) in [("precision", found.precision), ("recall", found.recall)] {
+            if let Some(part) = part {
+                tick.set(name, part);
+            }
+        }
         tick.set("class_kl", found.class_kl);
         if let Some(accuracy) = found.class_accuracy {
             tick.set("class_accuracy", accuracy);
