@@ -37,7 +37,7 @@ impl Source {
         }
         let image = ImageShape { channels: CHANNELS, height: side, width: side };
         let init = &mut Init::new(SEED);
-        let network = dcgan::generator(&dcgan::Generator { latent: LATENT, width: WIDTH }, image, init)?;
+        let network = dcgan::generator(&dcgan::Generator::new(LATENT, WIDTH), image, init)?;
         let network = network.map(|parameter, t| scaled(parameter, t, init))?;
         let statistics = network.batch_statistics(&[&init.normal(&[STATISTICS_LATENTS, LATENT], 0., 1.)?])?;
         Ok(Self { name: format!("dcgan-{side}"), network: network.frozen(&statistics)? })
@@ -48,7 +48,7 @@ impl Source {
     /// # Errors
     /// A file that is not there, or does not hold the network that the zoo's recipe describes.
     pub fn digits() -> Result<Self> {
-        const RECIPE: dcgan::Generator = dcgan::Generator { latent: 64, width: 32 };
+        const RECIPE: dcgan::Generator = dcgan::Generator::new(64, 32);
         let image = ImageShape { channels: 1, height: 28, width: 28 };
         let init = &mut Init::new(SEED);
         let network = dcgan::generator(&RECIPE, image, init)?;

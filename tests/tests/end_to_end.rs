@@ -254,8 +254,13 @@ fn a_generator_is_evaluated_against_the_data_that_is_named() {
     let (first, said) = evaluate(&["--json"]);
     assert!(said.contains("training a classifier") && said.contains("150/150 samples"), "{said}");
     assert!(said.contains("was trained on other data"), "{said}");
-    for part in ["{\"samples\":150,\"seed\":0,\"frechet_distance\":", "\"training_images\":300,", "\"test_accuracy\":"]
-    {
+    for part in [
+        "{\"samples\":150,\"seed\":0,\"frechet_distance\":",
+        "\"training_images\":300,",
+        "\"precision\":0.",
+        "\"recall\":",
+        "\"test_accuracy\":",
+    ] {
         assert!(first.contains(part), "{part} is not in {first}");
     }
     assert_eq!(first.lines().count(), 1);
@@ -265,7 +270,9 @@ fn a_generator_is_evaluated_against_the_data_that_is_named() {
     assert!(!said.contains("training a classifier") && again == first, "{said}{again}{first}");
     assert!(evaluate(&["--json", "--seed", "1"]).0 != first);
     let (table, _) = evaluate(&[]);
-    assert!(table.contains("Fréchet") && table.contains("150 samples of seed 0"), "{table}");
+    for part in ["Fréchet", "150 samples of seed 0", "of 150 training images are as near to a sample"] {
+        assert!(table.contains(part), "{part} is not in {table}");
+    }
 
     // A file that was cut short is made again.
     let kept = fs::read_dir(here.join("cache")).into_iter().flatten().flatten().map(|entry| entry.path());

@@ -76,6 +76,12 @@ pub struct Args {
     #[arg(long, help_heading = RUN, requires = "run", conflicts_with_all = ["recipe", "seed", "batch"])]
     pub resume: bool,
 
+    /// What to do when the figures show that the game goes wrong (the generator has collapsed, the discriminator has won or
+    /// given up, ...): warn, and go on; stop, with a checkpoint and exit code 1; rollback, to the last good checkpoint with half
+    /// the rates; heal, that is, let remedies race from there, and go on with the winner
+    #[arg(long, value_name = "WHAT", help_heading = RUN, value_parser = ["warn", "stop", "rollback", "heal"])]
+    pub on_alarm: Option<String>,
+
     /// Where to train
     #[arg(long, value_name = "DEVICE", help_heading = RUN, value_enum, default_value_t)]
     pub device: Choice,
@@ -164,6 +170,7 @@ impl Args {
         put("training.kimg", self.kimg.map(toml::Value::from));
         put("seed", self.seed.map(|n| (n as i64).into()));
         put("export.precision", self.precision.map(|p| p.to_string().into()));
+        put("training.on_alarm", self.on_alarm.clone().map(toml::Value::from));
         put("data.source", self.data.clone().map(toml::Value::from));
         all
     }

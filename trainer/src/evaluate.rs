@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use trainer::Result;
 use trainer::data;
-use trainer::metrics::{self, Evaluation, Reference, Sampler, Samples};
+use trainer::metrics::{self, Evaluation, Floor, Reference, Sampler, Samples};
 use trainer::recipe::{Data, Labelled, Recipe};
 use trainer::report::{print, say};
 
@@ -15,8 +15,9 @@ use trainer::report::{print, say};
 /// Samples are drawn as an application would draw them, and compared with the training images by a small classifier that
 /// is trained on the data's labels once and then kept in the user's cache folder ($KILN_CACHE, or `kiln` in the system's).
 /// The Fréchet distance is that of the classifier's features: it is 0 for equal distributions, falls with the number of
-/// samples, and is comparable with distances of the same number and the same classifier only. The floor is what the data's
-/// own test images have, if it has some.
+/// samples, and is comparable with distances of the same number and the same classifier only. Precision is the part of the
+/// samples that lie among training images, recall the part of the training images that lie among samples (Kynkäänniemi et
+/// al., 2019), of at most 5,000 of each. The floor is what the data's own test images have, if it has some.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -123,6 +124,17 @@ fn table(found: &Evaluation, model: &Path) -> String {
         format!("{:>10.3}  the same for the {} test images", floor.frechet_distance, floor.samples)
     });
     line("floor", floor);
+    let compared = (*samples).min(data.training_images).min(metrics::MOST_POINTS as u64);
+    let share = |part: Option<f64>| part.map_or("-".into(), |part| format!("{part:.4}"));
+    let of_floor = |part: fn(&Floor) -> Option<f64>| share(found.floor.as_ref().and_then(part));
+    for (name, part, at_best, what) in [
+        ("precision", found.precision, of_floor(|floor| floor.precision), "samples are as near to a training image"),
+        ("recall", found.recall, of_floor(|floor| floor.recall), "training images are as near to a sample"),
+    ] {
+        let neighbour = metrics::NEIGHBOURS;
+        let rest = format!("of {compared} {what} as its own neighbour number {neighbour}; floor {at_best}");
+        line(name, format!("{:>10}  {rest}", share(part)));
+    }
     line("KL", format!("{:>10.4}  classes of the samples from those of the data, in nats", found.class_kl));
     if let Some(accuracy) = found.class_accuracy {
         line("right class", format!("{:>10.4}  of the samples, as the classifier sees them", accuracy));

@@ -96,6 +96,29 @@ pub fn last(run: &Run, recipe: &Recipe, data: &Dataset, device: &Device) -> Resu
     Err(Error::Run { path: run.path().to_owned(), what })
 }
 
+/// The newest checkpoint of at most `images` images that can be read, for a run of `recipe`; where there is none, the state
+/// before the first step.
+///
+/// # Errors
+/// As [`checkpoint::load`].
+pub fn before(run: &Run, recipe: &Recipe, data: &Dataset, device: &Device, images: u64) -> Result<State> {
+    for (number, path) in run.checkpoints()?.iter().rev().filter(|(number, _)| *number <= images) {
+        match load(*number, path, recipe, data, device) {
+            Err(Error::Damaged { .. }) => (),
+            loaded => return Ok(loaded?.state),
+        }
+    }
+    State::new(recipe.clone(), data, device)
+}
+
+/// Removes the checkpoints after `images` images: a run goes on another way from there.
+///
+/// # Errors
+/// What the system says.
+pub fn forget(run: &Run, images: u64) -> Result<()> {
+    remove(run.checkpoints()?.iter().chain(&run.best()?).filter(|(number, _)| *number > images))
+}
+
 /// Why the recipe of a run cannot be read: it may be that of another version, whose checkpoints tell.
 pub fn explain(run: &Run, error: Error) -> Error {
     let other = |(_, path): &(u64, PathBuf)| match checkpoint::check_format(path) {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use trainer::data::{self, Opened, Splits};
 use trainer::export;
+use trainer::heal;
 use trainer::keep::{self, keep};
 use trainer::recipe::{Draft, Images, Recipe};
 use trainer::report::{duration, print, say};
@@ -16,7 +17,7 @@ use trainer::run::Run;
 use trainer::state::State;
 use trainer::stop::{STOPPED, Stop};
 use trainer::train::{End, train};
-use trainer::watch::Hooks;
+use trainer::watch::{Hooks, OnAlarm, Trouble};
 use trainer::{Error, Result, choose, device};
 
 /// Trains, or exports what a run has learned.
@@ -203,7 +204,7 @@ fn learn(mut state: State, data: &Splits, run: &Run, hooks: Hooks, stop: &Stop, 
         say!("{}: {:.2} million parameters, {:.1} MFLOP an image", player.role, parameters / 1e6, 2. * products / 1e6);
     }
     let start = Instant::now();
-    let end = train(&mut state, data, run, hooks, keep::best_evaluation(run)?, stop)?;
+    let end = play(&mut state, data, run, hooks, stop)?;
     let (images, seconds) = (state.clock.images, duration(start.elapsed().as_secs_f64()));
     match end {
         End::Finished(saved) => {
@@ -214,10 +215,53 @@ fn learn(mut state: State, data: &Splits, run: &Run, hooks: Hooks, stop: &Stop, 
             finish::finish(state, data, run, args)?;
             saved.map(|()| ExitCode::SUCCESS)
         }
-        End::Stopped => {
+        End::Stopped | End::Alarmed(_) => {
             say!("stopped at {images} images after {seconds}; to go on:");
             print!("  {}", command::resume(run.path(), args));
-            Ok(ExitCode::from(STOPPED))
+            let alarmed = matches!(end, End::Alarmed(_)) && !stop.asked();
+            Ok(if alarmed { ExitCode::FAILURE } else { ExitCode::from(STOPPED) })
+        }
+    }
+}
+
+/// Trains to the end, and does about alarms what the recipe says.
+fn play(state: &mut State, data: &Splits, run: &Run, hooks: Hooks, stop: &Stop) -> Result<End> {
+    let mut hooks = Some(hooks);
+    let mut healed = 0;
+    loop {
+        let hooks = hooks.take().map_or_else(|| Hooks::new(&state.recipe, data), Ok)?;
+        let end = train(state, data, run, hooks, keep::best_evaluation(run)?, stop);
+        let on_alarm = state.recipe.training.on_alarm;
+        let trouble = match &end {
+            Ok(End::Alarmed(trouble)) => *trouble,
+            Err(Error::Diverged { images, .. }) => Trouble::divergence(*images),
+            _ => return end,
+        };
+        if !matches!(on_alarm, OnAlarm::Rollback | OnAlarm::Heal) {
+            return end;
+        }
+        if healed == heal::MOST {
+            say!(
+                "{healed} times something was done about an alarm, and here is another: from now on they are only told"
+            );
+            state.recipe.training.on_alarm = OnAlarm::Warn;
+            match end {
+                Ok(_) => continue,
+                diverged => return diverged,
+            }
+        }
+        healed += 1;
+        let device = state.device.clone();
+        let next = match on_alarm {
+            OnAlarm::Heal => heal::heal(trouble, (&*state, data), run, &device, stop)?,
+            _ => Some(heal::roll_back(trouble, (&*state, data), run, &device)?),
+        };
+        match next {
+            Some(next) => {
+                run.log_changes(next.clock.images, &next.recipe.differences(&state.recipe)?)?;
+                *state = next;
+            }
+            None => return end,
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod export;
 pub mod files;
 pub mod game;
 pub mod graph;
+pub mod heal;
 pub mod keep;
 pub mod memory;
 pub mod metrics;

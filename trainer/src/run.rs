@@ -122,10 +122,23 @@ impl Run {
         if changes.is_empty() {
             return Ok(());
         }
-        let path = self.path.join("changes.jsonl");
-        let lines =
-            changes.iter().map(|change| serde_json::to_string(&Line { images, change }).map(|line| line + "\n"));
+        let lines: Vec<Line<'_>> = changes.iter().map(|change| Line { images, change }).collect();
+        self.append("changes.jsonl", &lines)
+    }
+
+    /// Writes down what a race of remedies has come to.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn log_healing(&self, evidence: &impl serde::Serialize) -> Result<()> {
+        self.append("healing.jsonl", &[evidence])
+    }
+
+    /// Adds lines of JSON to a file of the run's.
+    fn append(&self, name: &str, lines: &[impl serde::Serialize]) -> Result<()> {
+        let path = self.path.join(name);
         let write = || -> std::io::Result<()> {
+            let lines = lines.iter().map(|line| serde_json::to_string(line).map(|line| line + "\n"));
             let text: String = lines.collect::<serde_json::Result<_>>()?;
             File::options().create(true).append(true).open(&path)?.write_all(text.as_bytes())
         };

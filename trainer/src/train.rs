@@ -8,7 +8,7 @@ use crate::report::say;
 use crate::run::Run;
 use crate::state::{Evaluated, State};
 use crate::stop::Stop;
-use crate::watch::{Hooks, Progress};
+use crate::watch::{Hooks, OnAlarm, Progress, Trouble};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,6 +19,8 @@ pub enum End {
     Finished(Result<()>),
     /// It was asked to stop; [`train`] goes on from the checkpoint it left.
     Stopped,
+    /// An alarm was raised, at which it was to stop; there is a checkpoint, too.
+    Alarmed(Trouble),
 }
 
 /// Trains `state` on `data` until the recipe's count of images is shown or `stop` is asked, keeping checkpoints in `run`'s
@@ -45,7 +47,8 @@ pub fn train(
     let mut unread = Vec::new();
     let mut saved = Ok(());
     let mut tick_start = (state.clock.images, Instant::now(), batches.waited());
-    while state.clock.images < total && !stop.asked() {
+    let mut alarm = None;
+    while state.clock.images < total && !stop.asked() && alarm.is_none() {
         let before = state.clock.images;
         let found = state.step(&mut || batches.next_batch());
         unread.push(found.inspect_err(|_| progress.end())?);
@@ -66,6 +69,7 @@ pub fn train(
             tick.set("images_per_second", (images - since) as f64 / start.elapsed().as_secs_f64());
             tick.set("data_wait_seconds", (batches.waited() - waited).as_secs_f64());
             hooks.tick(state, data, run, &mut tick)?;
+            alarm = tick.alarm.filter(|_| training.on_alarm != OnAlarm::Warn);
             if tick.evaluated.is_some() {
                 state.evaluated = tick.evaluated;
                 warn(keep_best(state, &data.train, run, &mut best))?;
@@ -84,13 +88,16 @@ pub fn train(
 
     if state.clock.images < total {
         read(state, &mut unread)?;
-        keep(state, &data.train, run)?;
+        // What a run turns back from is not worth the place of a good checkpoint.
+        if alarm.is_none() || training.on_alarm == OnAlarm::Stop {
+            keep(state, &data.train, run)?;
+        }
         if !state.tick.is_empty() {
             let mut tick = state.tick.clone();
             (tick.images, tick.partial) = (state.clock.images, true);
             hooks.stop(&tick);
         }
-        return Ok(End::Stopped);
+        return Ok(alarm.map_or(End::Stopped, End::Alarmed));
     }
     match saved {
         Err(diverged @ Error::Diverged { .. }) => Err(diverged),

@@ -3,7 +3,7 @@ use crate::data::Batches;
 use crate::net::dcgan::Conditioning;
 use crate::objective::{Loss, Penalty};
 use crate::ops::testing::device;
-use crate::recipe::{Arithmetic, Discriminator, Images};
+use crate::recipe::{Arithmetic, Discriminator, Generator, Images};
 use crate::state::tests::{batches, mnist, small, step, with_loss};
 use crate::state::{Evaluated, State};
 use std::sync::Arc;
@@ -37,6 +37,14 @@ fn a_restored_state_goes_on_to_the_same_bytes() -> Result<()> {
             (recipe.training.critic_steps, recipe.training.generator_steps) = (2, 3);
         })?;
     }
+    resumes(Arithmetic::F32, |recipe| {
+        let (Generator::Dcgan(generator), Discriminator::Dcgan(discriminator)) =
+            (&mut recipe.generator, &mut recipe.discriminator)
+        else {
+            panic!("two DCGANs");
+        };
+        (generator.spectral_norm, discriminator.spectral_norm) = (true, true);
+    })?;
     // Half precision needs a GPU.
     if device().is_cpu() { Ok(()) } else { resumes(Arithmetic::F16, |_| ()) }
 }

@@ -45,7 +45,10 @@ pub fn images_at(data: &Dataset, indices: &[usize]) -> Result<Tensor> {
 }
 
 /// Images number `indices`: [n, H, W, C], 0 to 255.
-pub(super) fn bytes_at(data: &Dataset, indices: &[usize]) -> Result<Vec<u8>> {
+///
+/// # Errors
+/// As [`images_at`].
+pub fn bytes_at(data: &Dataset, indices: &[usize]) -> Result<Vec<u8>> {
     let size = data.shape().len();
     let mut bytes = vec![0; indices.len() * size];
     let images = bytes.par_chunks_exact_mut(size).with_min_len(ALONE.div_ceil(size));

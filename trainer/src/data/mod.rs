@@ -17,7 +17,7 @@ mod picture;
 mod pictures;
 mod store;
 
-pub use batches::{Batch, Batches, images, images_at, latents, latents_of, resident_bytes};
+pub use batches::{Batch, Batches, bytes_at, images, images_at, latents, latents_of, resident_bytes};
 pub use classes::classes_like;
 pub use dataset::{Dataset, Labels, MAX_CLASSES, MAX_IMAGES, MAX_NAME, Splits, batch_within};
 pub use mnist::MNIST;

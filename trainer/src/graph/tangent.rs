@@ -23,18 +23,27 @@ pub struct Slopes<'a> {
 }
 
 impl<'a> Trace<'a> {
-    /// The gradient of the sum of each sample's logits, the first output, with respect to the first input.
+    /// The gradient of each sample's logit, the first output, with respect to the first input.
     ///
     /// # Errors
     /// A network in which samples see each other: that gradient would be another sample's, too.
     pub fn slopes(self) -> Result<Slopes<'a>> {
+        let start = self.output().ones_like()?;
+        self.slopes_of(&start)
+    }
+
+    /// The same of a function of each sample's first output that has the gradient `start` there.
+    ///
+    /// # Errors
+    /// See [`Self::slopes`].
+    pub fn slopes_of(self, start: &Tensor) -> Result<Slopes<'a>> {
         let graph = self.network.graph();
         if let Some(operator) = graph.mixes_samples() {
             bail!("the gradient of one sample's logit is not its own: {operator:?} lets samples see each other")
         }
         let mut found = Gradients::none(graph);
         let mut slots = vec![None; graph.nodes().len()];
-        add(slot(graph.outputs()[0], &mut slots, &mut found), self.output().ones_like()?)?;
+        add(slot(graph.outputs()[0], &mut slots, &mut found), start.clone())?;
         for place in (0..slots.len()).rev() {
             if let Some(grad) = slots[place].clone() {
                 let (y, saved) = &self.nodes[place];
@@ -56,6 +65,20 @@ impl Slopes<'_> {
     /// # Errors
     /// A direction of another shape than the input's.
     pub fn gradients_along(self, along: &Tensor) -> Result<Gradients> {
+        self.gradients_with(along, |_, _| Ok(None))
+    }
+
+    /// The same where the gradient that the slopes began with depends on the output: `bend` gets the output and its tangent
+    /// along `along`, and gives the gradient of their part of `<along, slopes>`, the tangent being constant, with respect to
+    /// the output.
+    ///
+    /// # Errors
+    /// See [`Self::gradients_along`]; what `bend` fails with.
+    pub fn gradients_with(
+        self,
+        along: &Tensor,
+        bend: impl FnOnce(&Tensor, &Tensor) -> Result<Option<Tensor>>,
+    ) -> Result<Gradients> {
         let graph = self.trace.network.graph();
         if along.shape() != self.of_input.shape() {
             bail!("the direction is {:?}, the input {:?}", along.dims(), self.of_input.dims())
@@ -63,6 +86,12 @@ impl Slopes<'_> {
         let tangents = self.tangents(along)?;
         let mut found = Gradients::none(graph);
         let mut slots: Vec<Option<Tensor>> = vec![None; graph.nodes().len()];
+        let output = graph.outputs()[0];
+        if let Some(tangent) = moved(output, along, &tangents)
+            && let Some(bent) = bend(self.trace.output(), tangent)?
+        {
+            add(slot(output, &mut slots, &mut found), bent)?;
+        }
         for place in (0..slots.len()).rev() {
             let (node, (y, saved)) = (&graph.nodes()[place], &self.trace.nodes[place]);
             if let Some(grad) = slots[place].take() {

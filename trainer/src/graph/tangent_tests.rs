@@ -4,7 +4,7 @@
 use super::testing::{dot, settled, some_elements};
 use super::*;
 use crate::net::testing::{conditional_discriminator, smooth_discriminator};
-use crate::net::{Init, dcgan, points};
+use crate::net::{Init, Subject, dcgan, points};
 use crate::objective::penalty::{Found, r1};
 use crate::ops::testing::{device, values};
 use candle_core::{DType, Result, Tensor, Var};
@@ -17,11 +17,7 @@ fn cases() -> Result<Vec<(&'static str, Network, Vec<Tensor>)>> {
     let image = ImageShape { channels: 2, height: 12, width: 16 };
     let x = values(&[3, 12, 16, 2], 2)?;
     let class = Tensor::new(&[1u32, 0, 2], &device())?;
-    let plain = dcgan::discriminator(
-        &dcgan::Discriminator { width: 3, batch_norm: false, outputs: 1, conditioning: Default::default() },
-        image,
-        &mut Init::new(1),
-    )?;
+    let plain = dcgan::discriminator(&dcgan::Discriminator::new(3), image, &mut Init::new(1))?;
     let maxout = points::discriminator(&points::Discriminator { hidden: vec![6, 5], pieces: 3 }, 4, &mut Init::new(1))?;
     let residual = conditional_discriminator(&[12, 16, 2], 3, &mut Init::new(1))?;
     let smooth = smooth_discriminator(&[12, 16, 2], &mut Init::new(1))?;
@@ -35,9 +31,19 @@ fn cases() -> Result<Vec<(&'static str, Network, Vec<Tensor>)>> {
     ])
 }
 
+/// A discriminator of classes all of whose weights, that of the embedding among them, are divided by their spectral norm.
+fn normalised() -> Result<(&'static str, Network, Vec<Tensor>)> {
+    let subject = Subject { image: ImageShape { channels: 2, height: 12, width: 16 }, classes: 3 };
+    let recipe = dcgan::Discriminator { spectral_norm: true, ..dcgan::Discriminator::new(3) };
+    let network = dcgan::discriminator(&recipe, subject, &mut Init::new(1))?;
+    let network = network.map(|_, t| t.to_device(&device())?.to_dtype(DType::F64))?;
+    let inputs = vec![values(&[3, 12, 16, 2], 2)?, Tensor::new(&[1u32, 0, 2], &device())?];
+    Ok(("normalised", settled(&network, &inputs)?, inputs))
+}
+
 fn penalty(network: &Network, inputs: &[Tensor]) -> Result<(f64, Gradients)> {
     let trace = network.trace(&inputs.iter().collect::<Vec<_>>())?;
-    let Found { value, gradients, .. } = r1::RULE.at(trace, GAMMA, None)?;
+    let Found { value, gradients, .. } = r1::RULE.of_logits(trace, GAMMA, None)?;
     let gradients = gradients.expect("those of a penalty on slopes");
     Ok((value.to_scalar()?, gradients))
 }
@@ -52,7 +58,7 @@ fn by_definition(network: &Network, inputs: &[Tensor]) -> Result<f64> {
 
 #[test]
 fn a_penalty_and_its_gradient_are_those_of_its_definition() -> Result<()> {
-    for (name, network, inputs) in cases()? {
+    for (name, network, inputs) in cases()?.into_iter().chain([normalised()?]) {
         let (value, gradients) = penalty(&network, &inputs)?;
         let expected = by_definition(&network, &inputs)?;
         assert!((value / expected - 1.).abs() < 1e-12 && value > 1e-3, "{name}: {value} {expected}");
@@ -213,7 +219,7 @@ fn conv(x: &Tensor, w: &Tensor, bias: &Tensor, stride: usize, padding: usize) ->
 fn samples_that_see_each_other_have_no_slopes_of_their_own() -> Result<()> {
     let image = ImageShape { channels: 1, height: 12, width: 12 };
     let network = dcgan::discriminator(
-        &dcgan::Discriminator { width: 3, batch_norm: true, outputs: 1, conditioning: Default::default() },
+        &dcgan::Discriminator { batch_norm: true, ..dcgan::Discriminator::new(3) },
         image,
         &mut Init::new(1),
     )?;
@@ -231,8 +237,8 @@ fn a_part_of_a_trace_is_that_of_a_part_of_the_batch() -> Result<()> {
         let whole = network.trace(&inputs.iter().collect::<Vec<_>>())?;
         let part: Vec<Tensor> = inputs.iter().map(|input| input.narrow(0, 1, 2)).collect::<Result<_>>()?;
         let (a, b) = (
-            r1::RULE.at(whole.rows(1, 2)?, GAMMA, None)?,
-            r1::RULE.at(network.trace(&part.iter().collect::<Vec<_>>())?, GAMMA, None)?,
+            r1::RULE.of_logits(whole.rows(1, 2)?, GAMMA, None)?,
+            r1::RULE.of_logits(network.trace(&part.iter().collect::<Vec<_>>())?, GAMMA, None)?,
         );
         let far = (a.value.to_scalar::<f64>()? / b.value.to_scalar::<f64>()? - 1.).abs();
         assert!(far < 1e-12, "{name}: {far}");

@@ -14,12 +14,21 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     pub classifier: Classifier,
-    /// Of the training images' features.
-    pub training: Moments,
-    /// Of the test images' features, if there are test images.
-    pub test: Option<Moments>,
+    /// In the training images.
+    pub training: Known,
+    /// In the test images, if there are some.
+    pub test: Option<Known>,
     /// How many test images the classifier puts into the right class, if they have labels.
     pub right: Option<u64>,
+}
+
+/// What a classifier saw in a set of images.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Known {
+    /// Of all features.
+    pub moments: Moments,
+    /// Those of some images in a random order, [n, width].
+    pub features: Vec<f32>,
 }
 
 /// The user's cache folder: `$KILN_CACHE`; else the folder `kiln` in the system's one, which is `$XDG_CACHE_HOME` or
@@ -48,17 +57,19 @@ pub(super) fn write(path: &Path, key: &str, kept: &Kept) -> Result<()> {
 
 /// The whole file. A hash of the content is in its metadata, since safetensors notices no change within a tensor.
 fn bytes(key: &str, kept: &Kept) -> Result<Vec<u8>> {
-    let moments = || [("training", &kept.training)].into_iter().chain(kept.test.iter().map(|test| ("test", test)));
-    let parts: Vec<_> = moments()
-        .flat_map(|(name, m)| [(format!("{name}.mean"), m.mean()), (format!("{name}.scatter"), m.scatter())])
-        .map(|(name, values)| Ok((name, Tensor::new(values, &Device::Cpu)?)))
-        .collect::<Result<_>>()?;
+    let sets = || [("training", &kept.training)].into_iter().chain(kept.test.iter().map(|test| ("test", test)));
+    let mut parts = Vec::new();
+    for (name, Known { moments, features }) in sets() {
+        parts.push((format!("{name}.mean"), Tensor::new(moments.mean(), &Device::Cpu)?));
+        parts.push((format!("{name}.scatter"), Tensor::new(moments.scatter(), &Device::Cpu)?));
+        parts.push((format!("{name}.features"), Tensor::new(features.as_slice(), &Device::Cpu)?));
+    }
     let tensors = || {
         let classifier = kept.classifier.parameters().into_iter().map(|(name, t)| (format!("classifier.{name}"), t));
         classifier.chain(parts.iter().map(|(name, t)| (name.clone(), t)))
     };
     let mut metadata = BTreeMap::from([("key".to_owned(), key.to_owned())]);
-    metadata.extend(moments().map(|(name, m)| (format!("{name}.count"), m.count().to_string())));
+    metadata.extend(sets().map(|(name, known)| (format!("{name}.count"), known.moments.count().to_string())));
     metadata.extend(kept.right.map(|right| ("test.right".to_owned(), right.to_string())));
     metadata.insert("sha256".to_owned(), files::sha256(&files::safetensors_bytes(tensors(), metadata.clone())?));
     Ok(files::safetensors_bytes(tensors(), metadata)?)
@@ -89,11 +100,11 @@ pub(super) fn read(
     let classifier = Classifier::restore(shape, classes, |parameter| {
         files::read_tensor(&file, &format!("classifier.{}", parameter.name))
     });
-    let moments = |name: &str| moments(&file, &metadata, name).map_err(|e| damaged(&e));
+    let known = |name: &str| known(&file, &metadata, name).map_err(|e| damaged(&e));
     let kept = Kept {
         classifier: classifier.map_err(|e| damaged(&e))?,
-        training: moments("training").and_then(|m| m.ok_or_else(|| damaged(&"no training.count")))?,
-        test: moments("test")?,
+        training: known("training").and_then(|known| known.ok_or_else(|| damaged(&"no training.count")))?,
+        test: known("test")?,
         right: count(&metadata, "test.right").map_err(|e| damaged(&e))?,
     };
     // What was understood makes the same file again, hash included, or something in it was changed.
@@ -103,16 +114,13 @@ pub(super) fn read(
     }
 }
 
-/// The moments called `name`, if they are there.
-fn moments(
-    file: &SafeTensors<'_>,
-    metadata: &HashMap<String, String>,
-    name: &str,
-) -> candle_core::Result<Option<Moments>> {
+/// What is known of the set called `name`, if it is there.
+fn known(file: &SafeTensors<'_>, metadata: &HashMap<String, String>, name: &str) -> candle_core::Result<Option<Known>> {
     let Some(count) = count(metadata, &format!("{name}.count"))? else { return Ok(None) };
-    let part = |part: &str| files::read_tensor(file, &format!("{name}.{part}"))?.flatten_all()?.to_vec1::<f64>();
-    let moments = Moments::from_parts(count, &part("mean")?, &part("scatter")?);
-    moments.map(Some).ok_or_else(|| candle_core::Error::Msg(format!("{name}: lengths do not fit")))
+    let part = |part: &str| files::read_tensor(file, &format!("{name}.{part}"))?.flatten_all();
+    let moments = Moments::from_parts(count, &part("mean")?.to_vec1()?, &part("scatter")?.to_vec1()?);
+    let moments = moments.ok_or_else(|| candle_core::Error::Msg(format!("{name}: lengths do not fit")))?;
+    Ok(Some(Known { moments, features: part("features")?.to_vec1()? }))
 }
 
 /// The count called `key`, if it is there.
@@ -134,9 +142,10 @@ mod tests {
         let classifier = blank.expect("a classifier");
         let mut moments = Moments::new(classifier.width());
         let pixels = testing::pixels(testing::test(&data)).expect("pixels");
-        moments.add(&classifier.look(&pixels).expect("sees").features);
-        let training = moments.clone();
-        (Kept { classifier, training, test: test.then_some(moments), right: test.then_some(50) }, shape)
+        let features = classifier.look(&pixels).expect("sees").features;
+        moments.add(&features);
+        let training = Known { moments, features };
+        (Kept { classifier, test: test.then(|| training.clone()), training, right: test.then_some(50) }, shape)
     }
 
     #[test]

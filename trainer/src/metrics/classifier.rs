@@ -127,6 +127,21 @@ impl Classifier {
         Ok(Self { shape, classes: labels.classes, network: learner.network().frozen(&statistics)? })
     }
 
+    /// The same network with random weights, and batch normalisation folded with the statistics of `data`: features that
+    /// know nothing but images, and need no labels (Naeem et al., "Reliable fidelity and diversity metrics for generative
+    /// models", 2020, section 5). What it says of classes means nothing.
+    ///
+    /// # Errors
+    /// What the system says of the file that the images are in.
+    pub fn untrained(data: &Dataset, seed: u64) -> Result<Self> {
+        let shape = data.shape();
+        let network = network(shape, 1, true, &mut Init::new(seed))?;
+        let count = batch_within(shape, BYTES, TRAINING.statistics).min(data.len());
+        let x = data::images(data, &mut Order::new(data.len(), seed, "classifier"), 0, count)?;
+        let statistics = network.batch_statistics(&[&x])?;
+        Ok(Self { shape, classes: 1, network: network.frozen(&statistics)? })
+    }
+
     /// With the weights that `tensor` gives.
     ///
     /// # Errors

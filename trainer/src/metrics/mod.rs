@@ -1,13 +1,14 @@
 //! How far a generator's samples are from the data.
 //!
-//! A [`Reference`] is what is known of the data: a small classifier, trained on its labels, and the moments of the
-//! classifier's features. [`evaluate`] draws samples from a generator, runs them through the same classifier and compares.
+//! A [`Reference`] is what is known of the data: a small classifier, trained on its labels, the moments of the classifier's
+//! features, and the features of some images. [`evaluate`] draws samples from a generator, runs them through the same classifier and compares.
 //! Every measure is a file here; what all samples are passed to is the loop of [`evaluate`].
 
 mod cache;
 mod classes;
 mod classifier;
 mod frechet;
+mod manifold;
 mod reference;
 mod sampler;
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub use cache::folder as cache_folder;
 pub use classes::{histogram, kl_divergence};
 pub use classifier::{Classifier, Seen};
 pub use frechet::{Moments, frechet_distance};
+pub use manifold::{MOST_POINTS, NEIGHBOURS, PrecisionRecall, precision_recall};
 pub use reference::Reference;
 pub use sampler::Sampler;
 pub use within::Within;
@@ -55,6 +57,11 @@ pub struct Evaluation {
     pub seed: u64,
     /// The Fréchet distance of the samples to the training images, in the classifier's features.
     pub frechet_distance: f64,
+    /// The part of the samples that lie in the manifold of the training images, in the same features: of as many of each,
+    /// at most [`MOST_POINTS`]. `None` where there are no more than [`NEIGHBOURS`].
+    pub precision: Option<f64>,
+    /// The part of the training images that lie in the manifold of the samples; see `precision`.
+    pub recall: Option<f64>,
     /// The divergence of the samples' classes from the training images', in nats; infinite (`null` in JSON) if there are
     /// samples of a class that no training image is of.
     #[serde(serialize_with = "finite")]
@@ -68,7 +75,8 @@ pub struct Evaluation {
     /// differ as much, 0 where all are one image, `None` where there are fewer than 2 or they are all the same in the data.
     /// Empty where the generator has no classes.
     pub class_variance: Vec<Option<f64>>,
-    /// The same distance where it is as small as it gets; `None` where there are fewer than 2 test images.
+    /// The same distance, precision and recall where they are as good as they get; `None` where there are fewer than 2 test
+    /// images.
     pub floor: Option<Floor>,
     /// What it was compared with.
     pub data: Data,
@@ -86,13 +94,17 @@ impl Evaluation {
     }
 }
 
-/// The distance of real images that nothing was learned from.
+/// What real images have that nothing was learned from.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Floor {
     /// How many there are: all test images.
     pub samples: u64,
     /// Their Fréchet distance to the training images.
     pub frechet_distance: f64,
+    /// As the samples': of as many, where there are as many test images.
+    pub precision: Option<f64>,
+    /// As the samples'; see `precision`.
+    pub recall: Option<f64>,
 }
 
 /// The data that samples were compared with.
@@ -133,7 +145,8 @@ pub fn evaluate(
     let mut bar = Bar::new(0, samples.count);
     let most = sampler.batch().min(batch(data.train.shape()));
     let mut pixels = vec![0u8; most * image];
-    let mut moments = Moments::new(reference.classifier().width());
+    let width = reference.classifier().width();
+    let (mut moments, mut features) = (Moments::new(width), Vec::new());
     let mut class_counts = vec![0; reference.classifier().classes()];
     let mut within = Within::new(data.train.shape(), classes).filter(|_| classes > 0);
     let (mut drawn, mut right) = (0, 0);
@@ -150,6 +163,8 @@ pub fn evaluate(
         // Every measure takes its part of what the classifier sees.
         let seen = reference.classifier().look(pixels)?;
         moments.add(&seen.features);
+        let missing = (MOST_POINTS * width).saturating_sub(features.len());
+        features.extend_from_slice(&seen.features[..missing.min(seen.features.len())]);
         for (all, batch) in class_counts.iter_mut().zip(histogram(&seen.classes, reference.classifier().classes())) {
             *all += batch;
         }
@@ -169,9 +184,19 @@ pub fn evaluate(
             ))
         })
     };
+    // The floor's, too, are of as many as there are samples: they fall with fewer.
+    let like_training = |features: &[f32]| precision_recall(reference.training_features(), features, width);
+    let found = like_training(&features);
     let floor = match reference.test_moments() {
         Some(test) if test.count() >= 2 => {
-            Some(Floor { samples: test.count(), frechet_distance: distance(test, "test images")? })
+            let of_test = reference.test_features();
+            let at_best = like_training(&of_test[..of_test.len().min(features.len())]);
+            Some(Floor {
+                samples: test.count(),
+                frechet_distance: distance(test, "test images")?,
+                precision: at_best.map(|found| found.precision),
+                recall: at_best.map(|found| found.recall),
+            })
         }
         _ => None,
     };
@@ -179,6 +204,8 @@ pub fn evaluate(
         samples: samples.count,
         seed: samples.seed,
         frechet_distance: distance(&moments, "samples")?,
+        precision: found.map(|found| found.precision),
+        recall: found.map(|found| found.recall),
         class_kl: kl_divergence(&class_counts, reference.class_counts()),
         class_counts,
         class_accuracy: (classes > 0).then(|| right as f64 / samples.count as f64),
@@ -254,6 +281,7 @@ mod tests {
         assert_eq!((found.samples, floor.samples, found.data.training_images), (100, 60, 100));
         let floor = floor.frechet_distance;
         assert!(found.frechet_distance < 1e-6 * floor, "{found:?}");
+        assert_eq!((found.precision, found.recall), (Some(1.), Some(1.)));
         assert_eq!(found.class_counts.iter().sum::<u64>(), 100);
         assert_eq!(found.data.class_counts, [50, 50]);
         assert!(found.class_kl < 0.05, "{found:?}");
@@ -261,12 +289,20 @@ mod tests {
         // The test images: what is the floor.
         let test = evaluate(&mut generator, Samples { count: 60, seed: 2 }, data, reference)?;
         assert!((test.frechet_distance - floor).abs() < 1e-4 * floor, "{test:?}");
+        let at_best = test.floor.expect("test images");
+        assert_eq!((test.precision, test.recall), (at_best.precision, at_best.recall));
+        assert!(
+            test.precision.is_some_and(|part| part > 0.3) && test.recall.is_some_and(|part| part > 0.3),
+            "{test:?}"
+        );
 
         // Others of the same distribution are not far from there; fewer are farther.
         let others = evaluate(&mut generator, Samples { count: 60, seed: 3 }, data, reference)?;
         assert!(others.frechet_distance > 0.2 * floor && others.frechet_distance < 5. * floor, "{others:?}");
         let few = evaluate(&mut generator, Samples { count: 5, seed: 3 }, data, reference)?;
         assert!(few.frechet_distance > others.frechet_distance, "{few:?}");
+        let three = evaluate(&mut generator, Samples { count: 3, seed: 3 }, data, reference)?;
+        assert_eq!((three.precision, three.recall, three.floor.and_then(|floor| floor.precision)), (None, None, None));
         assert!(evaluate(&mut generator, Samples { count: 1, seed: 3 }, data, reference).is_err());
         Ok(())
     }
@@ -292,18 +328,21 @@ mod tests {
             samples: 2,
             seed: 0,
             frechet_distance: 1.5,
+            precision: Some(0.75),
+            recall: None,
             class_kl: f64::INFINITY,
             class_counts: vec![1, 1],
             class_accuracy: Some(0.5),
             class_variance: vec![Some(0.25), None],
-            floor: Some(Floor { samples: 2, frechet_distance: 0.5 }),
+            floor: Some(Floor { samples: 2, frechet_distance: 0.5, precision: Some(0.5), recall: None }),
             data: Data { name: "d".into(), sha256: "0".into(), training_images: 2, class_counts: vec![2, 0] },
             classifier: ClassifierInfo { sha256: "1".into(), test_accuracy: None },
         };
         let expected = concat!(
-            r#"{"samples":2,"seed":0,"frechet_distance":1.5,"class_kl":null,"class_counts":[1,1],"#,
+            r#"{"samples":2,"seed":0,"frechet_distance":1.5,"precision":0.75,"recall":null,"class_kl":null,"#,
+            r#""class_counts":[1,1],"#,
             r#""class_accuracy":0.5,"class_variance":[0.25,null],"#,
-            r#""floor":{"samples":2,"frechet_distance":0.5},"#,
+            r#""floor":{"samples":2,"frechet_distance":0.5,"precision":0.5,"recall":null},"#,
             r#""data":{"name":"d","sha256":"0","training_images":2,"class_counts":[2,0]},"#,
             r#""classifier":{"sha256":"1","test_accuracy":null}}"#
         );

@@ -1,15 +1,16 @@
 //! What is known of the data that samples are compared with.
 
-use super::cache::{self, Kept};
+use super::cache::{self, Kept, Known};
 use super::classes::histogram;
 use super::classifier::Classifier;
 use super::frechet::Moments;
-use crate::data::{Dataset, Labels, Splits};
+use super::manifold::MOST_POINTS;
+use crate::data::{self, Dataset, Labels, Order, Splits};
 use crate::error::{Error, Result};
 use crate::report::{Bar, say};
 use std::path::Path;
 
-/// Decides the classifier's weights.
+/// Decides the classifier's weights, and of which images features are kept.
 const SEED: u64 = 0;
 
 /// A classifier for a data set, and what it sees in the set's own images.
@@ -43,7 +44,7 @@ impl Reference {
         let (training, _) = look(&classifier, &data.train, &mut bar, 0)?;
         let test = data.test.as_ref().map(|test| look(&classifier, test, &mut bar, data.train.len())).transpose()?;
         bar.end();
-        let (test, right) = test.map_or((None, None), |(moments, right)| (Some(moments), right));
+        let (test, right) = test.map_or((None, None), |(known, right)| (Some(known), right));
         let kept = Kept { classifier, training, test, right };
         if let Some(path) = &file
             && let Err(e) = cache::write(path, &key, &kept)
@@ -60,17 +61,27 @@ impl Reference {
 
     /// Moments of the training images' features.
     pub fn training_moments(&self) -> &Moments {
-        &self.kept.training
+        &self.kept.training.moments
+    }
+
+    /// Features of training images in a random order, [n, width]: of all, or [`MOST_POINTS`] of them.
+    pub fn training_features(&self) -> &[f32] {
+        &self.kept.training.features
     }
 
     /// Moments of the test images' features; `None` where the data has no test images.
     pub fn test_moments(&self) -> Option<&Moments> {
-        self.kept.test.as_ref()
+        Some(&self.kept.test.as_ref()?.moments)
+    }
+
+    /// Features of test images, as [`Self::training_features`] has them; empty where the data has none.
+    pub fn test_features(&self) -> &[f32] {
+        self.kept.test.as_ref().map_or(&[], |known| &known.features)
     }
 
     /// The part of the test images that the classifier puts into the right class; `None` where they have no labels.
     pub fn test_accuracy(&self) -> Option<f64> {
-        Some(self.kept.right? as f64 / self.kept.test.as_ref()?.count() as f64)
+        Some(self.kept.right? as f64 / self.test_moments()?.count() as f64)
     }
 
     /// How many training images are of each class, by their labels.
@@ -91,7 +102,7 @@ fn labels(data: &Dataset) -> Result<&Labels> {
 
 /// Everything that a reference depends on.
 fn key(data: &Splits) -> Result<String> {
-    let mut key = format!("seed {SEED}\n");
+    let mut key = format!("seed {SEED}, {MOST_POINTS} features\n");
     for data in [Some(&data.train), data.test.as_ref()] {
         let Some(data) = data else {
             key += "no images\n";
@@ -103,9 +114,9 @@ fn key(data: &Splits) -> Result<String> {
     Ok(key + &Classifier::method(data.train.shape(), labels(&data.train)?.classes)?)
 }
 
-/// The moments of all features, and how many images are put into the right class, if they have labels. The bar has passed
-/// `before` images.
-fn look(classifier: &Classifier, data: &Dataset, bar: &mut Bar, before: usize) -> Result<(Moments, Option<u64>)> {
+/// What is seen in all images, and how many are put into the right class, if they have labels. The bar has passed `before`
+/// images.
+fn look(classifier: &Classifier, data: &Dataset, bar: &mut Bar, before: usize) -> Result<(Known, Option<u64>)> {
     let (shape, labels) = (data.shape(), data.labels());
     let (batch, mut moments, mut right) = (super::batch(shape), Moments::new(classifier.width()), 0);
     let mut pixels = vec![0; batch.min(data.len()) * shape.len()];
@@ -120,7 +131,12 @@ fn look(classifier: &Classifier, data: &Dataset, bar: &mut Bar, before: usize) -
         let done = before + first + count;
         bar.update(done as u64, || format!("features of the data  {done} images"));
     }
-    Ok((moments, labels.map(|_| right)))
+    let some = Order::new(data.len(), SEED, "features").take(0, data.len().min(MOST_POINTS));
+    let mut features = Vec::with_capacity(some.len() * classifier.width());
+    for some in some.chunks(batch) {
+        features.extend(classifier.look(&data::bytes_at(data, some)?)?.features);
+    }
+    Ok((Known { moments, features }, labels.map(|_| right)))
 }
 
 #[cfg(test)]
@@ -141,6 +157,8 @@ mod tests {
         assert_eq!(written(), before, "it was not made again");
         assert_eq!(again.training_moments(), made.training_moments());
         assert_eq!(again.test_moments(), made.test_moments());
+        assert_eq!(again.training_features(), made.training_features());
+        assert_eq!(again.test_features(), made.test_features());
         assert_eq!(again.test_accuracy(), made.test_accuracy());
         assert_eq!(again.class_counts(), made.class_counts());
         assert_eq!(again.classifier().sha256()?, made.classifier().sha256()?);
@@ -194,10 +212,17 @@ mod tests {
         let Labels { values, classes, .. } = test.labels().expect("labels");
         let labels = Labels { values: values.repeat(5), classes: *classes, names: None };
         let many = Dataset::new("many", test.shape(), testing::pixels(test)?.repeat(5)).with_labels(labels);
-        let (moments, right) = look(classifier, &many, &mut Bar::new(0, 300), 0)?;
+        let (known, right) = look(classifier, &many, &mut Bar::new(0, 300), 0)?;
         let (_, once) = look(classifier, test, &mut Bar::new(0, 60), 0)?;
         assert!(super::super::batch(test.shape()) < 300, "one batch");
-        assert_eq!((moments.count(), right), (300, once.map(|once| 5 * once)));
+        assert_eq!((known.moments.count(), right), (300, once.map(|once| 5 * once)));
+        // Features of each image once, and not in their order.
+        let again = classifier.look(&testing::pixels(&many)?)?.features;
+        let rows = |all: &[f32]| all.chunks_exact(classifier.width()).map(|row| row[0].to_bits()).collect::<Vec<_>>();
+        let (mut found, mut expected) = (rows(&known.features), rows(&again));
+        assert!(found != expected);
+        (found.sort_unstable(), expected.sort_unstable());
+        assert!(found == expected);
         Ok(())
     }
 
@@ -209,6 +234,7 @@ mod tests {
         assert_eq!((unlabelled.test_moments().map(Moments::count), unlabelled.test_accuracy()), (Some(60), None));
         let alone = Reference::new(&Splits { test: None, ..data }, None)?;
         assert_eq!((alone.test_moments(), alone.test_accuracy()), (None, None));
+        assert_eq!((alone.test_features(), alone.training_features()), (&[][..], unlabelled.training_features()));
         assert_eq!(alone.classifier().sha256()?, unlabelled.classifier().sha256()?);
         Ok(())
     }

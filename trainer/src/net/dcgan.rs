@@ -11,7 +11,10 @@
 //! an embedding of the class ([`Conditioning::Projection`]) or tells the class itself ([`Conditioning::Classifier`]).
 
 use super::{Init, Layers, Subject, Window};
-use crate::graph::operators::{Add, BatchNorm, Crop, InnerProduct, SampleScale, SampleShift, SumPositions, TakeRows};
+use crate::graph::operators::{
+    Add, BatchNorm, Concat, Crop, InnerProduct, MinibatchDeviation, MinibatchDiscrimination, SampleScale, SampleShift,
+    SumPositions, TakeRows,
+};
 use crate::graph::{Network, Role, Value};
 use crate::ops::{Activation, Function};
 use candle_core::{Result, bail};
@@ -21,6 +24,11 @@ use serde::{Deserialize, Serialize};
 const KERNEL: usize = 4;
 const EPS: f64 = 1e-5;
 const LEAKY: Activation = Activation::LeakyRelu(0.2);
+
+/// Samples that a deviation compares (Karras et al., 2018).
+pub const GROUP: usize = 4;
+/// Spaces in which samples are compared, and their dimensions (Salimans et al., 2016).
+const SPACES: (usize, usize) = (100, 5);
 
 /// The paper's initialisation: N(0, 0.02) for weights, N(1, 0.02) for the scales of batch normalisation.
 const DEVIATION: f32 = 0.02;
@@ -33,6 +41,41 @@ pub struct Generator {
     pub latent: usize,
     /// Channels of the last hidden map; every stage before has twice as many.
     pub width: usize,
+    /// Spectral normalisation of all layers' weights (Miyato et al., 2018); scales and shifts are no such weights.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spectral_norm: bool,
+    /// How maps are normalised.
+    #[serde(default, skip_serializing_if = "Norm::is_default")]
+    pub norm: Norm,
+}
+
+/// How a generator's maps are normalised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Norm {
+    /// With the statistics of the batch (Ioffe & Szegedy, 2015).
+    #[default]
+    Batch,
+    /// Each image with the statistics of itself and 64 others, whose latents are drawn once (virtual batch normalisation:
+    /// Salimans et al., "Improved techniques for training GANs", 2016, section 3.4). Images then do not see each other, and
+    /// every step makes the 64 others, too.
+    Virtual,
+}
+
+impl Norm {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Images of a reference batch.
+const REFERENCES: usize = 64;
+
+impl Generator {
+    /// Of these sizes, with nothing that it can do without.
+    pub const fn new(latent: usize, width: usize) -> Self {
+        Self { latent, width, spectral_norm: false, norm: Norm::Batch }
+    }
 }
 
 /// Recipe of the discriminator.
@@ -47,6 +90,13 @@ pub struct Discriminator {
     /// kernels.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub outputs: usize,
+    /// Spectral normalisation of all weights, those of embeddings, too (Miyato et al., "Spectral normalization for generative
+    /// adversarial networks", 2018).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spectral_norm: bool,
+    /// What it sees of the other images of a batch; without it, nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minibatch: Option<Minibatch>,
     /// What it does with classes, where the recipe is conditional.
     #[serde(default, skip_serializing_if = "Conditioning::is_default")]
     pub conditioning: Conditioning,
@@ -58,6 +108,33 @@ fn one() -> usize {
 
 fn is_one(count: &usize) -> bool {
     *count == 1
+}
+
+impl Discriminator {
+    /// Of this width, with nothing that it can do without.
+    pub const fn new(width: usize) -> Self {
+        Self {
+            width,
+            batch_norm: false,
+            outputs: 1,
+            spectral_norm: false,
+            minibatch: None,
+            conditioning: Conditioning::Projection,
+        }
+    }
+}
+
+/// What a discriminator sees of the other images of a batch, beside the features of an image: it can tell a generator whose
+/// images are all alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Minibatch {
+    /// How much the features of [`GROUP`] images differ, one number (Karras et al., "Progressive growing of GANs", 2018,
+    /// section 3).
+    Deviation,
+    /// How close an image is to the others in 100 spaces of 5 dimensions that are learned (Salimans et al., "Improved
+    /// techniques for training GANs", 2016, section 3.2).
+    Discrimination,
 }
 
 /// What a discriminator does with classes.
@@ -102,14 +179,19 @@ fn stages(image: ImageShape) -> Result<Vec<[usize; 2]>> {
 /// `[latent]`, and a class if there are classes -> [H, W, C] in [-1, 1].
 ///
 /// # Errors
-/// Images that are smaller than 5 x 5.
+/// Images that are smaller than 5 x 5; virtual batch normalisation and classes.
 pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Init) -> Result<Network> {
     let Subject { image, classes } = subject.into();
+    if classes > 0 && recipe.norm == Norm::Virtual {
+        bail!(
+            "dcgan: generator.norm is \"virtual\", which knows no classes; allowed is \"batch\", or conditional = false"
+        )
+    }
     let sides = stages(image)?;
     let stages = sides.len() - 1;
     let [h, w] = sides[0];
     let mut channels = recipe.width << (stages - 1);
-    let mut layers = Layers::new(init);
+    let mut layers = Layers { spectral_norm: recipe.spectral_norm, ..Layers::new(init) };
     let z = layers.graph.input(INPUT_LATENT, &[recipe.latent]);
     let class = (classes > 0).then(|| (layers.graph.class(INPUT_CLASS, classes), classes));
     let mut x = layers.linear("project", z, h * w * channels, DEVIATION, false, Activation::None)?;
@@ -123,7 +205,13 @@ pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Ini
         x = layers.transposed(&format!("up{stage}"), x, (channels, &window()), DEVIATION, last, activation)?;
     }
     x = cropped(&mut layers, x, sides[stages])?;
-    layers.graph.finish(&[x])
+    match recipe.norm {
+        Norm::Batch => layers.graph.finish(&[x]),
+        Norm::Virtual => {
+            let reference = layers.init.normal(&[REFERENCES, recipe.latent], 0., 1.)?;
+            layers.graph.finish(&[x])?.with_virtual_norm(reference)
+        }
+    }
 }
 
 /// [H, W, C], and a class if it is given -> what it gives of an image ([`super::Judged`]).
@@ -133,7 +221,7 @@ pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Ini
 pub fn discriminator(recipe: &Discriminator, subject: impl Into<Subject>, init: &mut Init) -> Result<Network> {
     let Subject { image, classes } = subject.into();
     let stages = stages(image)?.len() - 1;
-    let mut layers = Layers::new(init);
+    let mut layers = Layers { spectral_norm: recipe.spectral_norm, ..Layers::new(init) };
     let mut x = layers.graph.input("image", &[image.height, image.width, image.channels]);
     for stage in 1..=stages {
         let outputs = recipe.width << (stage - 1);
@@ -146,7 +234,8 @@ pub fn discriminator(recipe: &Discriminator, subject: impl Into<Subject>, init: 
     }
     let maps = x;
     let features = layers.reshape(x, &[layers.graph.shape(x).iter().product()])?;
-    let mut logit = layers.linear("logit", features, recipe.outputs, DEVIATION, true, Activation::None)?;
+    let seen = with_others(&mut layers, features, recipe.minibatch)?;
+    let mut logit = layers.linear("logit", seen, recipe.outputs, DEVIATION, true, Activation::None)?;
     if classes > 0 && recipe.conditioning == Conditioning::Classifier {
         let told = layers.linear("classes", features, classes, DEVIATION, true, Activation::None)?;
         return layers.graph.finish(&[logit, features, told]);
@@ -161,12 +250,27 @@ pub fn discriminator(recipe: &Discriminator, subject: impl Into<Subject>, init: 
         }
         let channels = layers.channels(maps);
         let class = layers.graph.class(INPUT_CLASS, classes);
-        let class = of_class(&mut layers, "embedding", (class, classes), (channels, 0.))?;
+        let table = layers.weight("embedding", &[classes, channels], DEVIATION)?;
+        let class = layers.graph.apply(TakeRows, &[table, class])?;
         let pooled = layers.graph.apply(SumPositions, &[maps])?;
         let alike = layers.graph.apply(InnerProduct, &[pooled, class])?;
         logit = layers.graph.apply(Add, &[logit, alike])?;
     }
     layers.graph.finish(&[logit, features])
+}
+
+/// The features of an image, `[F]`, and what is seen of the other images of the batch.
+fn with_others(layers: &mut Layers<'_>, x: Value, minibatch: Option<Minibatch>) -> Result<Value> {
+    match minibatch {
+        None => Ok(x),
+        Some(Minibatch::Deviation) => layers.graph.apply(MinibatchDeviation { group: GROUP }, &[x]),
+        Some(Minibatch::Discrimination) => {
+            let (spaces, dimensions) = SPACES;
+            let placed = layers.linear("discrimination", x, spaces * dimensions, DEVIATION, false, Activation::None)?;
+            let close = layers.graph.apply(MinibatchDiscrimination { dimensions }, &[placed])?;
+            layers.graph.apply(Concat, &[x, close])
+        }
+    }
 }
 
 /// Batch normalisation and ReLU; between them what belongs to the class, if there are classes.
@@ -216,10 +320,10 @@ mod tests {
     use crate::net::Judged;
     use candle_core::{Device, Tensor};
 
-    const SMALL: Generator = Generator { latent: 8, width: 4 };
+    const SMALL: Generator = Generator::new(8, 4);
 
     fn judge(batch_norm: bool, conditioning: Conditioning) -> Discriminator {
-        Discriminator { width: 4, batch_norm, outputs: 1, conditioning }
+        Discriminator { batch_norm, conditioning, ..Discriminator::new(4) }
     }
 
     #[test]

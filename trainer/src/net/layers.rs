@@ -1,7 +1,9 @@
 //! Layers as architectures name them: an operator with its parameters and their initial weights.
 
 use super::Init;
-use crate::graph::operators::{BatchNorm, Convolution, Elementwise, Linear, Reshape, TransposedConvolution};
+use crate::graph::operators::{
+    BatchNorm, Convolution, Elementwise, Linear, Reshape, SpectralNorm, TransposedConvolution,
+};
 use crate::graph::{Builder, Operator, Role, Value};
 use crate::ops::{Activation, Function, Geometry};
 use candle_core::Result;
@@ -29,21 +31,30 @@ pub struct Layers<'a> {
     pub graph: Builder,
     /// What draws the weights.
     pub init: &'a mut Init,
+    /// Whether weights that are added from here on are divided by their spectral norm.
+    pub spectral_norm: bool,
 }
 
 impl<'a> Layers<'a> {
     /// A graph of nothing.
     pub fn new(init: &'a mut Init) -> Self {
-        Self { graph: Builder::new(), init }
+        Self { graph: Builder::new(), init, spectral_norm: false }
     }
 
-    /// `name.weight` of this shape, drawn from N(0, `deviation`^2), as a parameter.
+    /// `name.weight` of this shape, drawn from N(0, `deviation`^2), as a parameter; with [`Self::spectral_norm`] divided by its
+    /// spectral norm, for which `name.u`, drawn from N(0, 1), is kept.
     ///
     /// # Errors
     /// A name that is taken.
     pub fn weight(&mut self, name: &str, shape: &[usize], deviation: f32) -> Result<Value> {
         let tensor = self.init.normal(shape, 0., deviation)?;
-        self.graph.parameter(format!("{name}.weight"), Role::Weight, tensor)
+        let weight = self.graph.parameter(format!("{name}.weight"), Role::Weight, tensor)?;
+        if !self.spectral_norm {
+            return Ok(weight);
+        }
+        let u = self.init.normal(&shape[..1], 0., 1.)?;
+        let u = self.graph.parameter(format!("{name}.u"), Role::Buffer, u)?;
+        self.graph.apply(SpectralNorm, &[weight, u])
     }
 
     /// `name.bias`, `[channels]`, of zeros, as a parameter.

@@ -3,7 +3,7 @@
 use super::{Init, Layers, Window};
 use crate::graph::operators::{
     Add, AveragePool, BatchNorm, Concat, Elementwise, InnerProduct, KernelEnergy, MinibatchDeviation, Normalisation,
-    Normalised, PixelShuffle, SampleScale, SampleShift, Scale, SpectralNorm, SumPositions, TakeRows, Upsample,
+    Normalised, PixelShuffle, SampleScale, SampleShift, Scale, SumPositions, TakeRows, Upsample,
 };
 use crate::graph::operators::{Convolution, Linear};
 use crate::graph::{Network, Role, Value};
@@ -63,25 +63,15 @@ pub fn conditional_generator(classes: usize, init: &mut Init) -> Result<Network>
     layers.graph.finish(&[x])
 }
 
-/// A weight divided by its spectral norm.
-fn normalised(layers: &mut Layers<'_>, name: &str, shape: &[usize]) -> Result<Value> {
-    let weight = layers.weight(name, shape, 0.3)?;
-    let u = layers.init.normal(&shape[..1], 0., 1.)?;
-    let u = layers.graph.parameter(format!("{name}.u"), Role::Buffer, u)?;
-    layers.graph.apply(SpectralNorm, &[weight, u])
-}
-
 /// Residual blocks with spectral normalisation and projection: an image of this shape and a class -> a logit.
 pub fn conditional_discriminator(image: &[usize], classes: usize, init: &mut Init) -> Result<Network> {
     let mut layers = Layers::new(init);
     let x = layers.graph.input("image", image);
     let class = layers.graph.class("class", classes);
     let convolution = |layers: &mut Layers<'_>, name: &str, x: Value, outputs: usize, window: &Window| {
-        let shape = [&[outputs][..], &window.kernel, &[layers.channels(x)]].concat();
-        let weight = normalised(layers, name, &shape)?;
-        let bias = layers.bias(name, outputs)?;
-        layers.graph.apply(Convolution { geometry: window.geometry, activation: NONE }, &[x, weight, bias])
+        layers.convolution(name, x, (outputs, window), 0.3, true, NONE)
     };
+    layers.spectral_norm = true;
     let mut y = convolution(&mut layers, "conv1", x, 6, &three())?;
     y = layers.function(y, Function::LeakyRelu { slope: 0.2 })?;
     y = convolution(&mut layers, "conv2", y, 6, &three())?;
@@ -91,6 +81,7 @@ pub fn conditional_discriminator(image: &[usize], classes: usize, init: &mut Ini
     let h = layers.graph.apply(Add, &[y, skip])?;
     let h = layers.function(h, Function::LeakyRelu { slope: 0.2 })?;
     let h = layers.graph.apply(SumPositions, &[h])?;
+    layers.spectral_norm = false;
     let logit = layers.linear("logit", h, 1, 0.3, true, NONE)?;
     let class = embedding(&mut layers, "embedding", class, classes, 6)?;
     let projection = layers.graph.apply(InnerProduct, &[h, class])?;

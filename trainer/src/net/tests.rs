@@ -4,7 +4,7 @@ use super::testing::*;
 use super::{Init, Layers, Subject, dcgan};
 use crate::export::{Origin, Weights, export};
 use crate::graph::testing::{check_network, settled};
-use crate::graph::{Content, Network, Value, Wanted};
+use crate::graph::{Content, Network, Role, Value, Wanted};
 use crate::ops::testing::{device, values};
 use crate::ops::{Activation, mean_loss};
 use crate::optim::{Adam, Learner, Local, Move, Optimizer};
@@ -28,15 +28,50 @@ fn generators() -> Vec<(&'static str, Build, Build)> {
         ("three axes", clip, |init| dense_discriminator(&[16, 4, 3], init)),
         (
             "DCGAN of classes, odd sides and alpha",
-            |init| dcgan::generator(&dcgan::Generator { latent: 6, width: 4 }, ODD, init),
-            |init| dcgan::discriminator(&JUDGE, ODD, init),
+            |init| dcgan::generator(&dcgan::Generator::new(6, 4), ODD, init),
+            |init| dcgan::discriminator(&dcgan::Discriminator::new(4), ODD, init),
+        ),
+        (
+            "DCGAN whose batches are compared by their deviation",
+            |init| dcgan::generator(&dcgan::Generator::new(6, 4), ODD.image, init),
+            |init| compared(dcgan::Minibatch::Deviation, init),
+        ),
+        (
+            "DCGAN whose batches are compared by discrimination",
+            |init| dcgan::generator(&dcgan::Generator::new(6, 4), ODD.image, init),
+            |init| compared(dcgan::Minibatch::Discrimination, init),
+        ),
+        (
+            "DCGAN with virtual batch normalisation",
+            |init| {
+                let recipe = dcgan::Generator { norm: dcgan::Norm::Virtual, ..dcgan::Generator::new(6, 4) };
+                dcgan::generator(&recipe, ODD.image, init)
+            },
+            |init| dcgan::discriminator(&dcgan::Discriminator::new(4), ODD.image, init),
+        ),
+        (
+            "DCGAN of classes with spectral norms",
+            |init| {
+                let recipe = dcgan::Generator { spectral_norm: true, ..dcgan::Generator::new(6, 4) };
+                dcgan::generator(&recipe, ODD, init)
+            },
+            |init| {
+                let recipe = dcgan::Discriminator { spectral_norm: true, ..dcgan::Discriminator::new(4) };
+                dcgan::discriminator(&recipe, ODD, init)
+            },
         ),
     ]
 }
 
 const ODD: Subject = Subject { image: ImageShape { channels: 4, height: 13, width: 9 }, classes: 3 };
-const JUDGE: dcgan::Discriminator =
-    dcgan::Discriminator { width: 4, batch_norm: false, outputs: 1, conditioning: dcgan::Conditioning::Projection };
+
+fn compared(minibatch: dcgan::Minibatch, init: &mut Init) -> candle_core::Result<Network> {
+    dcgan::discriminator(
+        &dcgan::Discriminator { minibatch: Some(minibatch), ..dcgan::Discriminator::new(4) },
+        ODD.image,
+        init,
+    )
+}
 
 fn dense_discriminator(image: &[usize], init: &mut Init) -> candle_core::Result<Network> {
     let mut layers = Layers::new(init);
@@ -128,14 +163,18 @@ fn every_network_learns_and_is_exported() -> crate::Result<()> {
             let judged = d.network().trace(&inputs.iter().collect::<Vec<_>>())?;
             let found = mean_loss([(judged.output(), of.generator)], None)?;
             let of_image = judged.backward(&found.slopes(0)?, Wanted::INPUTS)?.input()?;
-            g.accumulate(&trace.backward(&of_image, Wanted::PARAMETERS)?, 1.)?;
+            let (kept, gradients) = (trace.updates(), trace.backward(&of_image, Wanted::PARAMETERS)?);
+            g.update(&kept)?;
+            g.accumulate(&gradients, 1.)?;
             g.step(how())?;
         }
         let early = told[..3].iter().sum::<f32>() / 3.;
         let best = told.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         assert!(best > early + 0.2, "{name}: it does not learn to tell: {told:?}");
         for (learner, start) in [(&g, &start[0]), (&d, &start[1])] {
-            for ((parameter, before), after) in start.parameters().zip(learner.network().tensors()) {
+            let kept = |name: &str| name == "reference";
+            let all = start.parameters().zip(learner.network().tensors());
+            for ((parameter, before), after) in all.filter(|((parameter, _), _)| !kept(&parameter.name)) {
                 let before = before.to_device(&device())?;
                 let moved = (before - after)?.abs()?.max_all()?.to_scalar::<f32>()?;
                 assert!(moved > 1e-4, "{name}: {} has not moved", parameter.name);
@@ -147,6 +186,7 @@ fn every_network_learns_and_is_exported() -> crate::Result<()> {
         let sampler = average.evaluated()?.frozen(&statistics)?.map(|_, t| t.to_device(&Device::Cpu))?;
         // As training saw it, the batch's own statistics aside: no more than rounding lies between.
         assert!(sampler.graph().mixes_samples().is_none());
+        assert!(sampler.parameters().all(|(parameter, _)| parameter.role != Role::Buffer), "{name}: it keeps a buffer");
         let origin = Origin {
             recipe: String::new(),
             images_seen: 160,

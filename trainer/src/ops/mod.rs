@@ -10,6 +10,7 @@
 #[allow(clippy::needless_range_loop, reason = "one index into many slices of one length")]
 mod batch_norm;
 mod channel;
+mod closeness;
 #[allow(clippy::needless_range_loop, reason = "one index into many slices of one length")]
 mod columns;
 mod combine;
@@ -39,6 +40,7 @@ mod update;
 
 pub use batch_norm::{BatchStatistics, batch_norm, batch_norm_backward};
 pub use channel::{add_bias, channel_dot, channel_scale, channel_sum};
+pub use closeness::{closeness, closeness_backward};
 pub use combine::{add, add_scaled, concat, split};
 pub use conv::{Geometry, conv, conv_backward, conv_scratch, conv_transpose, conv_transpose_backward};
 pub use cross_entropy::cross_entropy;
@@ -49,7 +51,8 @@ pub use linear::{linear, linear_backward};
 pub use loss::{MeanLoss, Term, both_losses, mean_loss, weighted_loss};
 pub(crate) use math::Elementary;
 pub use normalise::{Norm, NormGradients};
-use parallel::{add_into, sum_rows, unwritten, vectorised};
+pub(crate) use parallel::vectorised;
+use parallel::{add_into, sum_rows, unwritten};
 pub use resample::{
     average_pool, average_pool_backward, pixel_shuffle, pixel_unshuffle, upsample_nearest, upsample_nearest_backward,
 };

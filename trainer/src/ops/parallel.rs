@@ -11,7 +11,7 @@ pub(super) const PIECE: usize = 1 << 14;
 /// and what they call in loops are to be `#[inline(always)]`. Additions and multiplications are not fused or reordered by
 /// that: results are the same on all.
 #[inline(always)]
-pub(super) fn vectorised<R>(work: impl FnMut() -> R) -> R {
+pub(crate) fn vectorised<R>(work: impl FnMut() -> R) -> R {
     pulp::Arch::new().dispatch(Work(work))
 }
 

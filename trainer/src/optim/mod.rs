@@ -68,6 +68,13 @@ macro_rules! optimizers {
             pub fn moments(&self) -> usize {
                 self.at(0).moments()
             }
+
+            /// Multiplies its learning rate, at all times.
+            pub fn scale_rate(&mut self, factor: f64) {
+                match self {
+                    $(Self::$Name(recipe) => recipe.lr = recipe.lr.times(factor),)*
+                }
+            }
         }
 
         impl Constants {

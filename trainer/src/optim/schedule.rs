@@ -58,6 +58,14 @@ impl Schedule {
         }
     }
 
+    /// Every value of it times a factor.
+    pub fn times(self, factor: f64) -> Self {
+        match self {
+            Self::Constant(value) => Self::Constant(value * factor),
+            Self::Ramp(ramp) => Self::Ramp(Ramp { from: ramp.from * factor, to: ramp.to * factor, ..ramp }),
+        }
+    }
+
     /// Whether all values it takes are in `least..=most`; else `key` and what is allowed.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// The keys, and beginnings of keys, that may change: how a run learns, how long, and what is kept of it. Anything else would
 /// make another run of it.
-const FREE: [&str; 18] = [
+const FREE: [&str; 19] = [
     "data.source",
     "data.labels",
     "data.bad_files",
@@ -23,6 +23,7 @@ const FREE: [&str; 18] = [
     "training.tick_kimg",
     "training.checkpoint_kimg",
     "training.keep",
+    "training.on_alarm",
     "training.evaluate_kimg",
     "training.evaluate_samples",
     "export.",
@@ -40,25 +41,33 @@ pub struct Change {
 }
 
 impl Recipe {
-    /// What `now`, with which a run of this recipe is to go on, has changed.
+    /// What this recipe has that `then` had not, or otherwise.
     ///
     /// # Errors
-    /// In words, a change that would make another run of it.
-    pub fn changes(&self, now: &Self) -> std::result::Result<Vec<Change>, String> {
+    /// A path of the data that is not UTF-8.
+    pub fn differences(&self, then: &Self) -> Result<Vec<Change>> {
         let flat = |recipe: &Self| -> Result<BTreeMap<String, String>> {
             let table = toml::Table::try_from(recipe).map_err(candle_core::Error::wrap)?;
             let mut all = BTreeMap::new();
             flatten("", &table, &mut all);
             Ok(all)
         };
-        let (then, now_flat) = (flat(self).map_err(|e| e.to_string())?, flat(now).map_err(|e| e.to_string())?);
-        let keys: std::collections::BTreeSet<&String> = then.keys().chain(now_flat.keys()).collect();
-        let changed = keys.into_iter().filter(|key| then.get(*key) != now_flat.get(*key)).map(|key| Change {
+        let (then, now) = (flat(then)?, flat(self)?);
+        let keys: std::collections::BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+        let changed = keys.into_iter().filter(|key| then.get(*key) != now.get(*key)).map(|key| Change {
             key: key.clone(),
             from: then.get(key).cloned(),
-            to: now_flat.get(key).cloned(),
+            to: now.get(key).cloned(),
         });
-        let changed: Vec<Change> = changed.collect();
+        Ok(changed.collect())
+    }
+
+    /// What `now`, with which a run of this recipe is to go on, has changed.
+    ///
+    /// # Errors
+    /// In words, a change that would make another run of it.
+    pub fn changes(&self, now: &Self) -> std::result::Result<Vec<Change>, String> {
+        let changed = now.differences(self).map_err(|e| e.to_string())?;
         let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "not there".into());
         if let Some(Change { key, from, to }) = changed.iter().find(|change| !is_free(&change.key)) {
             return Err(format!(

@@ -1,7 +1,7 @@
 //! Combinations that cannot work, with the reason: one table, from which recipes are refused and the documentation is made.
 
 use super::{Arithmetic, Checked, Discriminator, Recipe, Stages};
-use crate::net::dcgan::Conditioning;
+use crate::net::dcgan::{self, Conditioning};
 use crate::objective::{Criterion, Kind, Loss};
 
 /// A combination of settings that is refused.
@@ -19,20 +19,21 @@ pub struct Wrong {
 }
 
 /// All of them.
-pub const WRONG: [Wrong; 21] = [
+pub const WRONG: [Wrong; 26] = [
     Wrong {
-        what: "a penalty on slopes (r1, r2, wgan-gp, wgan-gp-one-sided, dragan) and discriminator.batch_norm = true",
-        why: "a penalty on gradients needs a discriminator that judges every image by itself: with batch normalisation the \
+        what: "a penalty on slopes (r1, r2, wgan-gp, wgan-gp-one-sided, dragan, adversarial, scaled) and \
+               discriminator.batch_norm = true or discriminator.minibatch",
+        why: "a penalty on gradients needs a discriminator that judges every image by itself: with either the \
               samples of a batch see each other, so the slope at one image would be a mixture of all of them",
-        instead: "discriminator.batch_norm = false",
+        instead: ALONE,
         example: &[("discriminator.batch_norm", "true"), ("objective.penalties", R1)],
         is: |r| mixes(r) && has(r, |kind| kind.rule().needs_slopes()),
     },
     Wrong {
-        what: "training.stages = \"one\" and discriminator.batch_norm = true",
+        what: "training.stages = \"one\" and discriminator.batch_norm = true or discriminator.minibatch",
         why: "both networks learn from one pass, which needs a discriminator that judges every image by itself",
-        instead: "training.stages = \"two\", or discriminator.batch_norm = false",
-        example: &[("training.stages", "'one'"), ("discriminator.batch_norm", "true")],
+        instead: "training.stages = \"two\", or discriminator.batch_norm = false without discriminator.minibatch",
+        example: &[("training.stages", "'one'"), ("discriminator.minibatch", "'deviation'")],
         is: |r| one_stage(r) && mixes(r),
     },
     Wrong {
@@ -52,7 +53,7 @@ pub const WRONG: [Wrong; 21] = [
             ("conditional", "true"),
             ("discriminator.conditioning", "'classifier'"),
         ],
-        is: |r| one_stage(r) && r.conditional && conditioning(r) == Conditioning::Classifier,
+        is: |r| one_stage(r) && r.conditional && judge(r).conditioning == Conditioning::Classifier,
     },
     Wrong {
         what: "training.stages = \"one\" and training.precision = \"f16\"",
@@ -70,11 +71,14 @@ pub const WRONG: [Wrong; 21] = [
         is: |r| one_stage(r) && r.training.generator_steps > 1,
     },
     Wrong {
-        what: "training.stages = \"one\" and the penalties lecam or consistency",
+        what: "training.stages = \"one\" and the penalties lecam, consistency, adversarial or scaled",
         why: "they add to the discriminator's slope at generated images, from which the generator's is made",
         instead: "training.stages = \"two\"",
         example: &[("training.stages", "'one'"), ("objective.penalties", LECAM)],
-        is: |r| one_stage(r) && has(r, |kind| !kind.rule().needs_slopes()),
+        is: |r| {
+            one_stage(r)
+                && has(r, |kind| matches!(kind, Kind::Lecam | Kind::Consistency | Kind::Adversarial | Kind::Scaled))
+        },
     },
     Wrong {
         what: "training.stages = \"one\" and remedies.label_smoothing or remedies.top_k",
@@ -86,11 +90,12 @@ pub const WRONG: [Wrong; 21] = [
     Wrong {
         what: "objective.loss = \"wasserstein\" without a bound on the critic's slope",
         why: "the loss has no bottom: a critic lowers it for ever by growing",
-        instead: "objective.penalties = [{ kind = \"wgan-gp\", weight = 10.0 }] (or another penalty on slopes), or \
-                  remedies.weight_clip = 0.01",
+        instead: "objective.penalties = [{ kind = \"wgan-gp\", weight = 10.0 }] (or another penalty on slopes), \
+                  remedies.weight_clip = 0.01, or discriminator.spectral_norm = true",
         example: &[("objective.loss", "'wasserstein'")],
         is: |r| {
-            let bounded = r.remedies.weight_clip.is_some() || has(r, |kind| kind.rule().needs_slopes());
+            let normalised = judge(r).spectral_norm || r.remedies.weight_clip.is_some();
+            let bounded = normalised || has(r, |kind| kind.rule().needs_slopes());
             r.objective.loss == Loss::Wasserstein && !bounded
         },
     },
@@ -133,25 +138,32 @@ pub const WRONG: [Wrong; 21] = [
         why: "the loss is of one number for each image",
         instead: "discriminator.outputs = 1, or an mmd loss",
         example: &[("discriminator.outputs", "16")],
-        is: |r| outputs(r) > 1 && !vectors(r),
+        is: |r| judge(r).outputs > 1 && !vectors(r),
     },
     Wrong {
-        what: "discriminator.outputs above 1 and a penalty on slopes, or lecam",
-        why: "both are of one number for each image: of several, the slope of the sum would be penalised",
-        instead: "discriminator.outputs = 1, or remedies.weight_clip",
+        what: "objective.loss = \"mmd-repulsive\" and a penalty on slopes",
+        why: "the penalty is on the slope of the witness of a discrepancy, and the repulsive critic does not maximise one",
+        instead: "objective.loss = \"mmd-rational-quadratic\" or \"mmd-rbf\", or remedies.weight_clip",
+        example: &[("objective.loss", "'mmd-repulsive'"), ("objective.penalties", R1)],
+        is: |r| r.objective.loss == Loss::MmdRepulsive && has(r, |kind| kind.rule().needs_slopes()),
+    },
+    Wrong {
+        what: "discriminator.outputs above 1 and the penalties lecam or scaled",
+        why: "they are of one number for each image",
+        instead: "discriminator.outputs = 1",
         example: &[
             ("discriminator.outputs", "16"),
             ("objective.loss", "'mmd-rational-quadratic'"),
-            ("objective.penalties", R1),
+            ("objective.penalties", LECAM),
         ],
-        is: |r| outputs(r) > 1 && has(r, |kind| kind.rule().needs_slopes() || kind.rule().needs_averages()),
+        is: |r| judge(r).outputs > 1 && has(r, |kind| matches!(kind, Kind::Lecam | Kind::Scaled)),
     },
     Wrong {
         what: "discriminator.outputs above 1, conditional = true and discriminator.conditioning = \"projection\"",
         why: "the embedding of a class is compared with features to give one logit",
         instead: "discriminator.outputs = 1, conditional = false, or discriminator.conditioning = \"classifier\"",
         example: &[("discriminator.outputs", "16"), ("objective.loss", "'mmd-rbf'"), ("conditional", "true")],
-        is: |r| outputs(r) > 1 && r.conditional && conditioning(r) == Conditioning::Projection,
+        is: |r| judge(r).outputs > 1 && r.conditional && judge(r).conditioning == Conditioning::Projection,
     },
     Wrong {
         what: "remedies.packing and conditional = true",
@@ -189,32 +201,63 @@ pub const WRONG: [Wrong; 21] = [
         },
     },
     Wrong {
+        what: "the penalty scaled with every above 1",
+        why: "it divides the loss of a step, and in the steps between nothing would be divided",
+        instead: "every = 1",
+        example: &[("objective.penalties", "[{ kind = 'scaled', weight = 1.0, every = 4 }]")],
+        is: |r| r.objective.penalties.iter().any(|penalty| penalty.kind == Kind::Scaled && penalty.every > 1),
+    },
+    Wrong {
         what: "remedies.weight_clip and discriminator.batch_norm = true",
         why: "batch normalisation divides by what clipping has made small, and the slope is bounded no more",
         instead: "discriminator.batch_norm = false",
         example: &[("remedies.weight_clip", "0.01"), ("discriminator.batch_norm", "true")],
-        is: |r| r.remedies.weight_clip.is_some() && mixes(r),
+        is: |r| r.remedies.weight_clip.is_some() && judge(r).batch_norm,
+    },
+    Wrong {
+        what: "remedies.weight_clip and discriminator.spectral_norm = true",
+        why: "spectral normalisation divides by the size of a weight, and clipping changes nothing but its direction",
+        instead: "one of the two",
+        example: &[("remedies.weight_clip", "0.01"), ("discriminator.spectral_norm", "true")],
+        is: |r| r.remedies.weight_clip.is_some() && judge(r).spectral_norm,
+    },
+    Wrong {
+        what: "discriminator.minibatch = \"deviation\" and parts of a batch that are no multiple of 4 packs of images",
+        why: "deviations are those of whole groups of 4",
+        instead: "a training.batch that is a multiple of 4, times training.micro_batches and remedies.packing",
+        example: &[("discriminator.minibatch", "'deviation'"), ("training.batch", "30")],
+        is: |r| {
+            let seen = r.training.batch / r.training.micro_batches / r.remedies.packing.0;
+            r.discriminator.group().is_some_and(|group| seen % group.min(seen.max(1)) != 0)
+        },
+    },
+    Wrong {
+        what: "generator.norm = \"virtual\" and training.precision = \"f16\" or \"bf16\"",
+        why: "the latents of the reference batch are kept in single precision",
+        instead: "training.precision = \"f32\" or \"tf32\"",
+        example: &[("generator.norm", "'virtual'"), ("training.precision", "'bf16'")],
+        is: |r| {
+            let half = matches!(r.training.precision, Arithmetic::F16 | Arithmetic::Bf16);
+            r.generator.keeps_references() && half
+        },
     },
 ];
+
+/// A discriminator that judges every image by itself.
+const ALONE: &str = "discriminator.batch_norm = false without discriminator.minibatch";
 
 const R1: &str = "[{ kind = 'r1', weight = 1.0 }]";
 const GP: &str = "[{ kind = 'wgan-gp', weight = 10.0 }]";
 const LECAM: &str = "[{ kind = 'lecam', weight = 0.3 }]";
 
+fn judge(recipe: &Recipe) -> &dcgan::Discriminator {
+    let Discriminator::Dcgan(discriminator) = &recipe.discriminator;
+    discriminator
+}
+
 /// Whether samples see each other in the discriminator.
 fn mixes(recipe: &Recipe) -> bool {
-    let Discriminator::Dcgan(discriminator) = &recipe.discriminator;
-    discriminator.batch_norm
-}
-
-fn outputs(recipe: &Recipe) -> usize {
-    let Discriminator::Dcgan(discriminator) = &recipe.discriminator;
-    discriminator.outputs
-}
-
-fn conditioning(recipe: &Recipe) -> Conditioning {
-    let Discriminator::Dcgan(discriminator) = &recipe.discriminator;
-    discriminator.conditioning
+    judge(recipe).batch_norm || judge(recipe).minibatch.is_some()
 }
 
 fn one_stage(recipe: &Recipe) -> bool {

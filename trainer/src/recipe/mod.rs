@@ -301,4 +301,35 @@ mod tests {
         assert!(error(&[("seed.x", 1.into())]).contains("seed is a single value"));
         assert!(Recipe::load("nothing", &[]).expect_err("no such").to_string().contains("digits, fashion, pictures"));
     }
+
+    #[test]
+    fn virtual_batch_normalisation_is_in_single_precision_and_without_classes() -> Result<()> {
+        let virtual_norm = ("generator.norm", toml::Value::from("virtual"));
+        assert!(error(&[virtual_norm.clone(), ("training.precision", "bf16".into())]).contains("\"f32\" or \"tf32\""));
+        let overrides = [(virtual_norm.0.to_owned(), virtual_norm.1)];
+        let image = ImageShape { channels: 1, height: 28, width: 28 };
+        let recipe = Recipe::load("digits", &overrides)?;
+        assert!(recipe.networks(image)?.0.graph().mixes_samples().is_none());
+        let refused = recipe.networks(Subject { image, classes: 10 }).expect_err("classes").to_string();
+        assert!(refused.contains("generator.norm") && refused.contains("conditional = false"), "{refused}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_deviation_is_that_of_whole_groups() {
+        let of = |batch: i64, parts: i64| {
+            let overrides = [
+                ("discriminator.minibatch".to_owned(), "deviation".into()),
+                ("training.batch".to_owned(), batch.into()),
+                ("training.micro_batches".to_owned(), parts.into()),
+            ];
+            Recipe::load("digits", &overrides).map(drop).map_err(|e| e.to_string())
+        };
+        for (batch, parts) in [(64, 1), (64, 16), (6, 2), (4, 1), (2, 1)] {
+            assert_eq!(of(batch, parts), Ok(()), "{batch} in {parts}");
+        }
+        for (batch, parts) in [(30, 1), (60, 6)] {
+            assert!(of(batch, parts).is_err_and(|what| what.contains("multiple of 4")), "{batch} in {parts}");
+        }
+    }
 }

@@ -35,6 +35,11 @@ impl Generator {
         }
     }
 
+    /// Whether it keeps a batch of latents beside its weights.
+    pub(super) fn keeps_references(&self) -> bool {
+        matches!(self, Self::Dcgan(g) if g.norm == dcgan::Norm::Virtual)
+    }
+
     /// Elements of the latent.
     pub fn latent(&self) -> usize {
         match self {
@@ -60,6 +65,12 @@ impl Discriminator {
         let Self::Dcgan(d) = self;
         within("discriminator.width", d.width, 1, 1024)?;
         within("discriminator.outputs", d.outputs, 1, 1024)
+    }
+
+    /// How many samples of a batch it compares with each other, if it compares groups.
+    pub(super) fn group(&self) -> Option<usize> {
+        let Self::Dcgan(d) = self;
+        d.minibatch.filter(|minibatch| *minibatch == dcgan::Minibatch::Deviation).map(|_| dcgan::GROUP)
     }
 
     /// With its initial weights.

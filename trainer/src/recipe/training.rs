@@ -2,6 +2,7 @@
 
 use super::{Checked, Images, within};
 use crate::optim::Schedule;
+use crate::watch::OnAlarm;
 use candle_core::DType;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,9 @@ pub struct Training {
     /// How many checkpoints are kept, beside the best one.
     #[serde(default = "two", skip_serializing_if = "is_two")]
     pub keep: usize,
+    /// What happens when the figures show that the game goes wrong.
+    #[serde(default, skip_serializing_if = "OnAlarm::is_default")]
+    pub on_alarm: OnAlarm,
     /// Between two evaluations, each at the tick that follows, and another one at the end; without it, there are none. The
     /// best checkpoint by them is kept beside the last ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]

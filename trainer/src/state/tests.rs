@@ -64,11 +64,11 @@ pub fn figure(figures: &[(String, f32)], name: &str) -> f32 {
 #[test]
 fn the_discriminator_learns_to_tell_and_the_generator_follows() -> Result<()> {
     let data = mnist()?;
-    for stages in [Stages::Two, Stages::One] {
+    for (stages, spectral_norm) in [(Stages::Two, false), (Stages::One, false), (Stages::One, true)] {
         let mut recipe = small("learns");
         recipe.training.stages = stages;
         let crate::recipe::Discriminator::Dcgan(discriminator) = &mut recipe.discriminator;
-        discriminator.batch_norm = stages == Stages::Two;
+        (discriminator.batch_norm, discriminator.spectral_norm) = (stages == Stages::Two, spectral_norm);
         let mut state = State::new(recipe, &data, &crate::ops::testing::device())?;
         let mut batches = batches(&state, &data);
         let mut all = Vec::new();
@@ -79,7 +79,9 @@ fn the_discriminator_learns_to_tell_and_the_generator_follows() -> Result<()> {
         let mean = |range: std::ops::Range<usize>, name: &str| {
             all[range.clone()].iter().map(|step| figure(step, name)).sum::<f32>() / range.len() as f32
         };
-        assert!(mean(0..5, "discriminator_loss") > 1., "{stages:?}: it begins with guessing: 2 ln 2");
+        if !spectral_norm {
+            assert!(mean(0..5, "discriminator_loss") > 1., "{stages:?}: it begins with guessing: 2 ln 2");
+        }
         let told = mean(50..60, "real_logit") - mean(50..60, "fake_logit");
         assert!(told > 0.5, "{stages:?}: real images are told from others by {told}");
         assert_eq!(state.clock, Clock { images: 480, latents: 480, steps: 60 });
@@ -310,7 +312,8 @@ fn micro_batches_and_critic_steps_are_counted() -> Result<()> {
     let (whole, figures) = run(1, 1)?;
     let (parts, of_parts) = run(4, 1)?;
     assert_eq!(whole.clock, parts.clock);
-    for (name, value) in &figures {
+    // The spread within a part is not that of the whole.
+    for (name, value) in figures.iter().filter(|(name, _)| !name.ends_with("_spread")) {
         let found = figure(&of_parts, name);
         assert!((found - value).abs() < 1e-3 * value.abs().max(0.1), "{name}: {found} {value}");
     }

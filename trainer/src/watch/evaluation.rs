@@ -58,6 +58,11 @@ impl Hook for Evaluate {
         let samples = Samples { count: self.samples, seed: SEED };
         let found = metrics::evaluate(&mut live, samples, scene.data, &self.reference)?;
         tick.set("frechet_distance", found.frechet_distance);
+        for (name, part) in [("precision", found.precision), ("recall", found.recall)] {
+            if let Some(part) = part {
+                tick.set(name, part);
+            }
+        }
         tick.set("class_kl", found.class_kl);
         if let Some(accuracy) = found.class_accuracy {
             tick.set("class_accuracy", accuracy);
@@ -80,7 +85,7 @@ impl Hook for Evaluate {
 }
 
 /// The generator of a state, as it would be exported but for the rounding of its weights.
-struct Live {
+pub(crate) struct Live {
     network: Network,
     device: Device,
     latent: usize,
@@ -89,7 +94,7 @@ struct Live {
 }
 
 impl Live {
-    fn new(state: &State) -> Result<Self> {
+    pub(crate) fn new(state: &State) -> Result<Self> {
         let network = state.sampler(STATISTICS_LATENTS)?.with_straight_alpha()?;
         let &[height, width, channels] = network.output_shape() else {
             return Err(Error::Evaluation(format!("samples of {:?} are no images", network.output_shape())));

@@ -3,6 +3,7 @@
 //! A hook is a file here and a line in [`Hooks::new`]. What one of them cannot do (a disk is full, say) is told and tried
 //! again at the next tick: pictures and figures are not worth a run.
 
+mod alarm;
 mod diversity;
 mod evaluation;
 mod events;
@@ -13,7 +14,9 @@ mod progress;
 pub mod tensorboard;
 mod tick;
 
+pub use alarm::{OnAlarm, Trouble};
 pub use diversity::mean_distance;
+pub(crate) use evaluation::Live;
 pub use progress::Progress;
 pub use tick::Tick;
 
@@ -114,6 +117,7 @@ impl Hooks {
         if let Some(every) = recipe.training.evaluate_kimg {
             all.push(Box::new(evaluation::Evaluate::new(every, recipe.training.evaluate_samples, data)?));
         }
+        all.push(Box::<alarm::Alarm>::default());
         all.push(Box::new(grids::Grids));
         all.push(Box::<log::Log>::default());
         all.push(Box::<events::Events>::default());

@@ -1,5 +1,6 @@
 //! What the steps between two looks have come to.
 
+use super::Trouble;
 use crate::state::Evaluated;
 use serde::{Serialize, Serializer};
 
@@ -11,6 +12,9 @@ pub struct Tick {
     /// Whether the run was stopped before the tick was full: a resumed run goes on with it, and drops the line.
     #[serde(skip_serializing_if = "is_false")]
     pub partial: bool,
+    /// The alarm that was raised at this tick.
+    #[serde(skip)]
+    pub alarm: Option<Trouble>,
     /// What an evaluation at this tick has found.
     #[serde(skip)]
     pub evaluated: Option<Evaluated>,

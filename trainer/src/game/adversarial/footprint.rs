@@ -2,6 +2,7 @@
 
 use super::Adversarial;
 use crate::graph::{Graph, Value, Wanted};
+use crate::objective::{Kind, Penalty};
 use crate::recipe::Stages;
 
 /// Batches that are made ahead: those that wait, and one in the making.
@@ -13,7 +14,9 @@ impl Adversarial {
     pub fn step_bytes(&self, [generator, discriminator]: [&Graph; 2], batch: usize) -> u64 {
         let of = |elements: u64, copies: u64| elements.saturating_mul(copies);
         let sum = |all: &[u64]| all.iter().copied().fold(0, u64::saturating_add);
-        let images = discriminator.elements(Value::Input(0), batch);
+        // Packed images are fewer, and larger.
+        let seen = batch / self.remedies.packing.0;
+        let images = discriminator.elements(Value::Input(0), seen);
         let latents = generator.elements(Value::Input(0), batch);
         let parts = self.micro_batches as u64;
         // The gradients of the batches before this one.
@@ -24,17 +27,19 @@ impl Adversarial {
         let of_discriminator = discriminator.parameter_elements();
         let one_stage = self.stages == Stages::One;
         let wanted = if one_stage { Wanted::ALL } else { Wanted::PARAMETERS };
-        let back = discriminator.backward_elements(2 * batch, wanted);
+        let back = discriminator.backward_elements(2 * seen, wanted);
         let penalty = match self.penalties.len() as u64 {
             0 => 0,
             // Every value has a gradient and a tangent; images, a slope and a direction.
-            _ => sum(&[of(discriminator.trace_elements(batch), 2), of(images, 3), of_discriminator]),
+            _ => sum(&[of(discriminator.trace_elements(seen), 2), of(images, 3), of_discriminator]),
         };
         // Penalties are in single precision, whatever the layers compute in.
         let (size, single) = (self.dtype.size_in_bytes() as u64, size_of::<f32>() as u64);
-        let own_trace = if size < single { discriminator.trace_elements(batch) } else { 0 };
+        // They are taken of the trace at hand, or of images of their own, of both kinds at most.
+        let of_trace = |penalty: &Penalty| matches!(penalty.kind, Kind::R1 | Kind::R2) && size == single;
+        let own_trace = if self.penalties.iter().all(of_trace) { 0 } else { discriminator.trace_elements(2 * seen) };
         let penalised =
-            sum(&[of(discriminator.trace_elements(2 * batch), size), of(penalty.saturating_add(own_trace), single)]);
+            sum(&[of(discriminator.trace_elements(2 * seen), size), of(penalty.saturating_add(own_trace), single)]);
         let judged = sum(&[
             of(back, size).max(penalised),
             of(of(of_discriminator, self.penalties.len() as u64), single),
@@ -50,7 +55,10 @@ impl Adversarial {
         // The generator's: through the discriminator to its images, and on.
         let through = match one_stage {
             true => 0,
-            false => of_generator.saturating_add(discriminator.backward_elements(batch, Wanted::INPUTS)),
+            false => {
+                let real = if self.generator_has_own() { discriminator.forward_elements(seen) } else { 0 };
+                sum(&[of_generator, discriminator.backward_elements(seen, Wanted::INPUTS), real])
+            }
         };
         let on = images.saturating_add(generator.backward_elements(batch, Wanted::PARAMETERS));
         let learning = of(sum(&[gradients, through.max(on)]), size);

@@ -82,7 +82,7 @@ impl Adversarial {
         let outputs = traced.outputs()?;
         let outputs = outputs.each_ref();
         let how = How { weights: both.weight.as_ref(), scale, smoothing: self.remedies.label_smoothing };
-        let (Verdict { loss, mut slopes, logits }, ratios) = match (self.stages, criterion) {
+        let (verdict, ratios) = match (self.stages, criterion) {
             (Stages::One, Criterion::Alone(terms)) => {
                 let groups = [(outputs[0], terms.real), (outputs[1], terms.generated)];
                 let found = both_losses(groups, terms.generator, how.weights)?;
@@ -90,14 +90,14 @@ impl Adversarial {
             }
             _ => (criterion.discriminator(outputs, how)?, None),
         };
-        watch(clock, "discriminator loss", &loss)?;
-        figures.add(["discriminator_loss"], &loss)?;
+        watch(clock, "discriminator loss", &verdict.loss)?;
+        figures.add(["discriminator_loss"], &verdict.loss)?;
         if let Some(found) = &ratios {
             watch(clock, "generator loss", &found.generator_loss()?)?;
             figures.add(["generator_loss"], &found.generator_loss()?)?;
         }
-        figures.add(LOGITS, &logits)?;
-        self.remember(&logits.narrow(0, 0, 2)?, clock)?;
+        figures.add(LOGITS, &verdict.logits)?;
+        self.remember(&verdict.logits.narrow(0, 0, 2)?, clock)?;
 
         let told = match &traced {
             Traced::Together(trace, _) => vec![self.tell(trace, &both, 1., scale)?],
@@ -110,7 +110,7 @@ impl Adversarial {
             self.report_classes(told.as_ref(), clock, "discriminator_class_loss", figures)?;
         }
 
-        let mut of_penalties = Vec::new();
+        let (mut of_penalties, mut slopes) = (Vec::new(), verdict.slopes.clone());
         for penalty in due {
             let trace = match &traced {
                 Traced::Together(trace, _) if self.dtype == DType::F32 => Some(trace),
@@ -121,6 +121,8 @@ impl Adversarial {
                 trace,
                 images: seen,
                 class: batch.class_for(network),
+                criterion,
+                verdict: &verdict,
                 outputs,
                 averages: self.averages.as_ref(),
                 seed: self.seed,

@@ -12,7 +12,7 @@ use runtime::ImageShape;
 const IMAGE: ImageShape = ImageShape { channels: 1, height: 12, width: 12 };
 
 fn network(scale: f64) -> candle_core::Result<Network> {
-    let recipe = dcgan::Discriminator { width: 8, batch_norm: false, outputs: 1, conditioning: Default::default() };
+    let recipe = dcgan::Discriminator::new(8);
     dcgan::discriminator(&recipe, IMAGE, &mut Init::new(1))?.map(|_, t| t.to_device(&device())? * scale)
 }
 
@@ -132,7 +132,7 @@ fn the_discriminator_learns_the_gradient_of_what_it_reports() -> Result<()> {
         ..plain.clone()
     };
     let of_classes = |conditioning, batch_norm| -> candle_core::Result<Network> {
-        let recipe = dcgan::Discriminator { width: 8, batch_norm, outputs: 1, conditioning };
+        let recipe = dcgan::Discriminator { batch_norm, conditioning, ..dcgan::Discriminator::new(8) };
         let subject = Subject { image: IMAGE, classes: 3 };
         dcgan::discriminator(&recipe, subject, &mut Init::new(1))?.map(|_, t| t.to_device(&device())? * 6.)
     };
@@ -199,7 +199,7 @@ fn the_generator_learns_the_gradient_of_what_it_reports() -> Result<()> {
         if remedies.top_k.is_some() && loss.criterion().terms().is_none() {
             continue;
         }
-        let recipe = dcgan::Discriminator { width: 8, batch_norm: false, outputs, conditioning: Default::default() };
+        let recipe = dcgan::Discriminator { outputs, ..dcgan::Discriminator::new(8) };
         let subject = ImageShape { channels: remedies.packing.0, ..IMAGE };
         let network = dcgan::discriminator(&recipe, subject, &mut Init::new(1))?;
         let network = network.map(|_, t| t.to_device(&device())? * 6.)?;
@@ -259,7 +259,7 @@ fn gradients_that_underflow_survive_with_a_scale() -> Result<()> {
 /// Samples that see each other are traced apart, and refused where they must not.
 #[test]
 fn samples_that_see_each_other_are_judged_apart_or_refused() -> Result<()> {
-    let recipe = dcgan::Discriminator { width: 8, batch_norm: true, outputs: 1, conditioning: Default::default() };
+    let recipe = dcgan::Discriminator { batch_norm: true, ..dcgan::Discriminator::new(8) };
     let network = dcgan::discriminator(&recipe, IMAGE, &mut Init::new(1))?.map(|_, t| t.to_device(&device()))?;
     let mut init = Init::new(2);
     let mut images = |mean| init.normal(&[6, 12, 12, 1], mean, 1.)?.to_device(&device());

@@ -1,12 +1,16 @@
 //! What networks are made of: an operator a file.
 
 mod add;
+mod batch_mean;
 mod batch_norm;
+mod batched;
 mod channel_affine;
+mod channel_shift;
 mod concat;
 mod convolution;
 mod crop;
 mod deviation;
+mod discrimination;
 mod elementwise;
 mod inner_product;
 mod kernel_energy;
@@ -30,12 +34,16 @@ mod transposed_convolution;
 mod window;
 
 pub use add::Add;
+pub use batch_mean::BatchMean;
 pub use batch_norm::BatchNorm;
+pub use batched::Batched;
 pub use channel_affine::ChannelAffine;
+pub use channel_shift::ChannelShift;
 pub use concat::Concat;
 pub use convolution::Convolution;
 pub use crop::Crop;
 pub use deviation::MinibatchDeviation;
+pub use discrimination::MinibatchDiscrimination;
 pub use elementwise::Elementwise;
 pub use inner_product::InnerProduct;
 pub use kernel_energy::KernelEnergy;

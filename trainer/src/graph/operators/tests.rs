@@ -6,6 +6,7 @@ use crate::graph::testing::{Case, Kind};
 use crate::ops::testing::{device, values};
 use crate::ops::{Activation, Function, Geometry};
 use candle_core::{Result, Tensor};
+use std::sync::Arc;
 
 use Kind::{Parameter, Samples};
 
@@ -111,6 +112,10 @@ fn modulation_and_inner_products() -> Result<()> {
         Case::new(SampleShift, &[(Samples, x), (Samples, &[2, 4])])?.check()?;
     }
     Case::new(InnerProduct, &[(Samples, &[3, 4]), (Samples, &[3, 4])])?.check()?;
+    Case::new(ChannelShift, &[(Samples, &[3, 2, 4]), (Parameter, &[4])])?.check()?;
+    Case::new(BatchMean, &[(Parameter, &[3, 2, 4])])?.check()?;
+    let linear = Batched { operator: Arc::new(Linear::default()), batches: vec![true, false, false] };
+    Case::new(linear, &[(Parameter, &[5, 4]), (Parameter, &[3, 4]), (Parameter, &[3])])?.check()?;
     Case::new(KernelEnergy, &[(Parameter, &[2, 3, 3, 4])])?.check()
 }
 
@@ -168,6 +173,22 @@ fn the_deviation_of_a_minibatch_is_that_of_its_groups() -> Result<()> {
         }
     }
     assert!(MinibatchDeviation { group: 3 }.forward(&[&values(&[4, 2], 1)?]).is_err());
+    Ok(())
+}
+
+/// Two samples that are far from a third: each is close to the other alone.
+#[test]
+fn the_discrimination_of_a_minibatch_is_closeness_to_the_others() -> Result<()> {
+    for (dimensions, batch) in [(1, 4), (3, 5)] {
+        Case::new(MinibatchDiscrimination { dimensions }, &[(Samples, &[batch, 6])])?.check()?;
+    }
+    // Two spaces of two dimensions: (0, 1), (0.5, 1.25) and (90, 90) in the first.
+    let x = Tensor::new(&[[0., 7., 1., 7.], [0.5, 7., 1.25, 7.], [90., 7., 90., 7.]], &device())?;
+    let (y, _) = MinibatchDiscrimination { dimensions: 2 }.forward(&[&x])?;
+    let near = (-0.75f64).exp();
+    let far =
+        (y - Tensor::new(&[[near, 2.], [near, 2.], [0., 2.]], &device())?)?.abs()?.max_all()?.to_scalar::<f64>()?;
+    assert!(far < 1e-12, "{far}");
     Ok(())
 }
 
@@ -234,6 +255,12 @@ fn shapes_that_do_not_fit_are_refused_with_what_is_taken() {
     refused(&Reshape::to(&[5]), &[&[2, 3]]);
     refused(&Normalisation { normalised: Normalised::Groups(3), eps: 1e-5 }, &[&[2, 4]]);
     refused(&SpectralNorm, &[&[3, 2], &[2]]);
+    refused(&ChannelShift, &[&[3, 2], &[3]]);
+    refused(&BatchMean, &[&[3]]);
+    let add = || -> Arc<dyn Operator> { Arc::new(Add) };
+    refused(&Batched { operator: add(), batches: vec![true, true] }, &[&[3, 2], &[4, 2]]);
+    refused(&Batched { operator: add(), batches: vec![false, false] }, &[&[3, 2], &[3, 2]]);
+    refused(&MinibatchDiscrimination { dimensions: 5 }, &[&[12]]);
 }
 
 /// Colours times alpha become colours, but for those that cannot be seen.

@@ -147,7 +147,7 @@ struct Folded {
     bias: (String, Tensor),
 }
 
-fn batch_norm(operator: &dyn Operator) -> Option<&BatchNorm> {
+pub(super) fn batch_norm(operator: &dyn Operator) -> Option<&BatchNorm> {
     (operator as &dyn Any).downcast_ref()
 }
 

@@ -4,16 +4,19 @@
 //! - [`Network::evaluated`]: what depends on parameters alone, such as a spectral norm, worked out.
 //! - [`Network::with_straight_alpha`]: colours that are not multiplied by alpha, as image files have them.
 //! - [`Network::turned`]: vectors that are images list their elements as the file does.
+//! - [`Network::with_virtual_norm`]: batch normalisation of each sample by itself, beside a batch that is kept.
 //!
 //! [`Network::frozen`]: super::Network::frozen
 //! [`Network::evaluated`]: super::Network::evaluated
 //! [`Network::with_straight_alpha`]: super::Network::with_straight_alpha
 //! [`Network::turned`]: super::Network::turned
+//! [`Network::with_virtual_norm`]: super::Network::with_virtual_norm
 
 mod evaluate;
 mod freeze;
 mod straight;
 mod turn;
+mod virtual_norm;
 
 use super::{Builder, Network, Operator, Value};
 use candle_core::{Result, Tensor};

@@ -6,12 +6,18 @@ use candle_core::{D, Result, Tensor, bail};
 use std::fmt::Debug;
 
 /// A kernel as a function of the squared distance.
-pub(super) trait Kernel: Debug + Sync {
+pub trait Kernel: Debug + Sync {
     /// `k(s)` and `k'(s)` for squared distances `s` of any shape.
     ///
     /// # Errors
     /// None but those of the device.
     fn of(&self, squared: &Tensor) -> Result<[Tensor; 2]>;
+
+    /// `k''(s)`.
+    ///
+    /// # Errors
+    /// None but those of the device.
+    fn curvature(&self, squared: &Tensor) -> Result<Tensor>;
 }
 
 /// Which pairs of a cloud with itself are counted.

@@ -5,7 +5,7 @@
 //! auto-encoder and its rank hinge, which keep the critic injective, are not a part of this.
 
 use super::mmd::{Kernel, Pairs, squared};
-use super::{Compared, Criterion, Together};
+use super::{Compared, Criterion, Together, Witness};
 use candle_core::{Result, Tensor};
 
 /// See the module.
@@ -30,6 +30,13 @@ impl Kernel for Rbf {
         }
         Ok([k, slope])
     }
+
+    fn curvature(&self, squared: &Tensor) -> Result<Tensor> {
+        SIGMAS.iter().try_fold(squared.zeros_like()?, |sum, sigma| {
+            let rate = -0.5 / (sigma * sigma);
+            sum + ((squared * rate)?.exp()? * (rate * rate))?
+        })
+    }
 }
 
 /// The root of the biased discrepancy.
@@ -43,6 +50,10 @@ fn root([real, generated]: [&Tensor; 2]) -> Result<Compared> {
 impl Together for Rbf {
     fn takes_vectors(&self) -> bool {
         true
+    }
+
+    fn witness<'a>(&'a self, clouds: [&'a Tensor; 2]) -> Option<Witness<'a>> {
+        Some(Witness { kernel: self, clouds })
     }
 
     fn discriminator(&self, real: &Tensor, generated: &Tensor) -> Result<Compared> {

@@ -29,6 +29,11 @@ impl Kernel for Bounded {
         let slope = ((&k * within)? * -0.5)?;
         Ok([k, slope])
     }
+
+    fn curvature(&self, squared: &Tensor) -> Result<Tensor> {
+        let [_, slope] = self.of(squared)?;
+        slope * -0.5
+    }
 }
 
 #[derive(Debug)]

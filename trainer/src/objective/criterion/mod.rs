@@ -7,6 +7,9 @@ mod logistic;
 pub mod mmd;
 #[cfg(test)]
 mod tests;
+mod witness;
+
+pub use witness::{Turned, Witness};
 
 use crate::ops::{MeanLoss, Term, weighted_loss};
 use candle_core::{DType, Result, Tensor, bail};
@@ -67,6 +70,12 @@ pub trait Together: Debug + Sync {
     /// Whether it compares vectors; else outputs are single logits, k = 1.
     fn takes_vectors(&self) -> bool {
         false
+    }
+
+    /// What penalties on slopes are of, where outputs are vectors, with these outputs for real and for generated images; none
+    /// where they have no meaning.
+    fn witness<'a>(&'a self, _: [&'a Tensor; 2]) -> Option<Witness<'a>> {
+        None
     }
 
     /// What the generator's part is a function of.
@@ -149,6 +158,14 @@ impl Criterion {
         match self {
             Self::Alone(terms) => Some(terms),
             Self::Together(_) => None,
+        }
+    }
+
+    /// What penalties on slopes are of, if they are not of a logit ([`Together::witness`]).
+    pub fn witness<'a>(&'a self, outputs: [&'a Tensor; 2]) -> Option<Witness<'a>> {
+        match self {
+            Self::Alone(_) => None,
+            Self::Together(criterion) => criterion.witness(outputs),
         }
     }
 

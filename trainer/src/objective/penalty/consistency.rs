@@ -4,7 +4,6 @@
 //! and repeats its edge; it does not mirror it, which would make mirrored letters as good as others.
 
 use super::{Found, Rule, Scene};
-use crate::graph::Wanted;
 use crate::random;
 use candle_core::{Result, Tensor, bail};
 
@@ -20,22 +19,8 @@ struct Consistency;
 impl Rule for Consistency {
     fn take(&self, scene: &Scene<'_>) -> Result<Found> {
         let [real, generated] = scene.exact()?;
-        let n = real.dim(0)?;
         let images = Tensor::cat(&[&real, &generated], 0)?;
-        let moved = moved(&images, scene.seed_of("consistency"), scene.first)?;
-        let class = scene.class.map(|class| Tensor::cat(&[class, class], 0)).transpose()?;
-        let inputs: Vec<&Tensor> = [&moved].into_iter().chain(&class).collect();
-        let trace = scene.network.trace(&inputs)?;
-        let outputs = Tensor::cat(&scene.outputs, 0)?.to_dtype(trace.output().dtype())?;
-        let apart = (outputs - trace.output())?;
-        let mut slopes = (&apart * (2. * scene.weight / n as f64))?;
-        if let Some(scale) = scene.scale {
-            slopes = slopes.broadcast_mul(scale)?;
-        }
-        let gradients = trace.backward(&slopes.neg()?, Wanted::PARAMETERS)?;
-        let of = [slopes.narrow(0, 0, n)?, slopes.narrow(0, n, slopes.dim(0)? - n)?];
-        let value = (apart.sqr()?.sum_all()? * (scene.weight / n as f64))?;
-        Ok(Found { value, gradients: Some(gradients), slopes: Some(of) })
+        scene.stays_for(&moved(&images, scene.seed_of("consistency"), scene.first)?)
     }
 }
 

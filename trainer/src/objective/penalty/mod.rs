@@ -7,7 +7,9 @@ mod tests;
 
 pub use slopes::{OfSlopes, Points, refusal};
 
-use crate::graph::{Gradients, Network, Trace};
+use super::Criterion;
+use super::criterion::Verdict;
+use crate::graph::{Gradients, Network, Trace, Wanted};
 use crate::optim::Schedule;
 use crate::random;
 use candle_core::{DType, Result, Tensor};
@@ -26,6 +28,10 @@ pub struct Scene<'a> {
     pub images: [&'a Tensor; 2],
     /// Their classes, if the discriminator is given them.
     pub class: Option<&'a Tensor>,
+    /// What it minimises of its outputs.
+    pub criterion: &'a Criterion,
+    /// What that has come to.
+    pub verdict: &'a Verdict,
     /// Its outputs for them, [n, k] each.
     pub outputs: [&'a Tensor; 2],
     /// The moving averages of the mean logits of real and of generated images, `[2]`, where somebody asks for them.
@@ -112,6 +118,8 @@ penalties! {
     dragan: Dragan,
     lecam: Lecam,
     consistency: Consistency,
+    adversarial: Adversarial,
+    scaled: Scaled,
 }
 
 /// A penalty in a recipe.
@@ -153,6 +161,28 @@ impl Scene<'_> {
             _ => Ok(images.clone()),
         });
         Ok([real?, generated?])
+    }
+
+    /// The squared difference of the outputs for all images and for `others`, which stand for them, [2 n, H, W, C]: the mean
+    /// over real images and that over generated ones.
+    ///
+    /// # Errors
+    /// Images of another shape or number.
+    fn stays_for(&self, others: &Tensor) -> Result<Found> {
+        let n = self.images[0].dim(0)?;
+        let class = self.class.map(|class| Tensor::cat(&[class, class], 0)).transpose()?;
+        let inputs: Vec<&Tensor> = [others].into_iter().chain(&class).collect();
+        let trace = self.network.trace(&inputs)?;
+        let outputs = Tensor::cat(&self.outputs, 0)?.to_dtype(trace.output().dtype())?;
+        let apart = (outputs - trace.output())?;
+        let mut slopes = (&apart * (2. * self.weight / n as f64))?;
+        if let Some(scale) = self.scale {
+            slopes = slopes.broadcast_mul(scale)?;
+        }
+        let gradients = trace.backward(&slopes.neg()?, Wanted::PARAMETERS)?;
+        let of = [slopes.narrow(0, 0, n)?, slopes.narrow(0, n, slopes.dim(0)? - n)?];
+        let value = (apart.sqr()?.sum_all()? * (self.weight / n as f64))?;
+        Ok(Found { value, gradients: Some(gradients), slopes: Some(of) })
     }
 
     /// The seed of one kind of draws.

@@ -2,7 +2,8 @@
 //! image's logit with respect to the image.
 
 use super::{Found, Rule, Scene};
-use crate::graph::{Network, Trace};
+use crate::graph::{Network, Slopes, Trace};
+use crate::objective::criterion::Turned;
 use crate::ops;
 use crate::random;
 use candle_core::{Result, Tensor};
@@ -36,28 +37,59 @@ impl Rule for OfSlopes {
     }
 
     fn take(&self, scene: &Scene<'_>) -> Result<Found> {
-        let n = scene.images[0].dim(0)?;
-        let points = match (self.points, scene.trace) {
-            (Points::Real, Some(trace)) => trace.rows(0, n)?,
-            (Points::Generated, Some(trace)) => trace.rows(n, scene.images[1].dim(0)?)?,
-            (points, _) => {
-                let points = drawn(points, scene)?;
-                return self.at(scene.network.trace(&scene.inputs(&points))?, scene.weight, scene.scale);
-            }
-        };
-        self.at(points, scene.weight, scene.scale)
+        self.at(self.points(scene)?, scene)
     }
 }
 
 impl OfSlopes {
-    /// The penalty for the images that a discriminator was traced with, times `weight`; gradients are multiplied by `scale`,
-    /// `[1]`, where there is one.
+    /// What the discriminator makes of the points.
+    fn points<'a>(&self, scene: &Scene<'a>) -> Result<Trace<'a>> {
+        let n = scene.images[0].dim(0)?;
+        match (self.points, scene.trace) {
+            (Points::Real, Some(trace)) => trace.rows(0, n),
+            (Points::Generated, Some(trace)) => trace.rows(n, scene.images[1].dim(0)?),
+            (points, _) => scene.network.trace(&scene.inputs(&drawn(points, scene)?)),
+        }
+    }
+
+    /// The squared lengths [n, 1] of the slopes of logits at the points, and the slopes.
+    pub(super) fn slopes<'a>(&self, scene: &Scene<'a>) -> Result<(Tensor, Slopes<'a>)> {
+        let slopes = self.points(scene)?.slopes()?;
+        let g = slopes.of_input();
+        let rows = g.reshape((g.dim(0)?, (), 1))?;
+        Ok((ops::sample_dot(&rows, &rows)?, slopes))
+    }
+
+    /// The penalty for the images that a discriminator was traced with.
+    fn at(&self, trace: Trace<'_>, scene: &Scene<'_>) -> Result<Found> {
+        let Some(witness) = scene.criterion.witness(scene.outputs) else {
+            return self.of_logits(trace, scene.weight, scene.scale);
+        };
+        let start = witness.gradient(trace.output())?;
+        let slopes = trace.slopes_of(&start)?;
+        let (value, along) = self.along(slopes.of_input(), scene.weight, scene.scale)?;
+        // The witness depends on the outputs for all images, and bends at the points.
+        let mut of_clouds = None;
+        let gradients = slopes.gradients_with(&along, |points, tangent| {
+            let Turned { points, clouds } = witness.turned(points, tangent)?;
+            of_clouds = Some(clouds);
+            Ok(Some(points))
+        })?;
+        Ok(Found { value, gradients: Some(gradients), slopes: of_clouds })
+    }
+
+    /// The penalty on the slopes of logits, times `weight`; gradients are multiplied by `scale`, `[1]`, where there is one.
     ///
     /// # Errors
     /// A discriminator in which samples see each other.
-    pub fn at(&self, trace: Trace<'_>, weight: f64, scale: Option<&Tensor>) -> Result<Found> {
+    pub fn of_logits(&self, trace: Trace<'_>, weight: f64, scale: Option<&Tensor>) -> Result<Found> {
         let slopes = trace.slopes()?;
-        let g = slopes.of_input();
+        let (value, along) = self.along(slopes.of_input(), weight, scale)?;
+        Ok(Found { value, gradients: Some(slopes.gradients_along(&along)?), slopes: None })
+    }
+
+    /// The penalty, a scalar, of slopes `g` [n, H, W, C], and its gradient with respect to them.
+    pub(super) fn along(&self, g: &Tensor, weight: f64, scale: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
         let n = g.dim(0)?;
         // Samples of one channel: what belongs to a sample is added up, or multiplied by one number.
         let rows = g.reshape((n, (), 1))?;
@@ -67,8 +99,7 @@ impl OfSlopes {
             factors = factors.broadcast_mul(scale)?;
         }
         let along = ops::sample_scale(&rows, &factors)?.reshape(g.shape())?;
-        let value = (penalties.mean_all()? * weight)?;
-        Ok(Found { value, gradients: Some(slopes.gradients_along(&along)?), slopes: None })
+        Ok(((penalties.mean_all()? * weight)?, along))
     }
 }
 

@@ -2,15 +2,17 @@ use super::slopes::drawn;
 use super::*;
 use crate::graph::Wanted;
 use crate::net::{Init, dcgan};
+use crate::objective::Loss;
+use crate::objective::criterion::How;
 use crate::ops::testing::{device, values};
 use runtime::ImageShape;
 
 const IMAGE: ImageShape = ImageShape { channels: 2, height: 12, width: 9 };
 const WEIGHT: f64 = 3.;
 
-/// A discriminator in `f64` with weights large enough to bend.
-fn network() -> Result<Network> {
-    let recipe = dcgan::Discriminator { width: 3, batch_norm: false, outputs: 1, conditioning: Default::default() };
+/// A discriminator of so many outputs in `f64`, with weights large enough to bend.
+fn network(outputs: usize) -> Result<Network> {
+    let recipe = dcgan::Discriminator { outputs, ..dcgan::Discriminator::new(3) };
     let network = dcgan::discriminator(&recipe, IMAGE, &mut Init::new(1))?;
     network.map(|_, t| (t.to_dtype(DType::F64)? * 8.)?.to_device(&device()))
 }
@@ -33,7 +35,7 @@ fn images() -> Result<[Tensor; 2]> {
 }
 
 /// The penalty of a network, and its gradients with respect to the parameters, those through its outputs among them.
-fn taken(kind: Kind, network: &Network, traced: bool) -> Result<(f64, Vec<Option<Tensor>>)> {
+fn taken(kind: Kind, loss: Loss, network: &Network, traced: bool) -> Result<(f64, Vec<Option<Tensor>>)> {
     let [real, generated] = images()?;
     let trace = network.trace(&[&Tensor::cat(&[&real, &generated], 0)?])?;
     let outputs = [trace.output().narrow(0, 0, 3)?, trace.output().narrow(0, 3, 3)?];
@@ -43,6 +45,8 @@ fn taken(kind: Kind, network: &Network, traced: bool) -> Result<(f64, Vec<Option
         trace: traced.then_some(&trace),
         images: [&real, &generated],
         class: None,
+        criterion: loss.criterion(),
+        verdict: &loss.criterion().discriminator(outputs.each_ref(), How::default())?,
         outputs: outputs.each_ref(),
         averages: Some(&averages),
         seed: 4,
@@ -71,18 +75,25 @@ fn taken(kind: Kind, network: &Network, traced: bool) -> Result<(f64, Vec<Option
 #[test]
 fn gradients_are_those_of_the_penalty() -> Result<()> {
     const STEP: f64 = 1e-6;
-    let network = network()?;
-    for &kind in Kind::ALL {
-        let (value, gradients) = taken(kind, &network, true)?;
-        let (again, _) = taken(kind, &network, false)?;
-        assert!((again / value - 1.).abs() < 1e-12 && value > 1e-3, "{kind:?}: {value} {again}");
+    let vectors = [Loss::MmdRbf, Loss::MmdRationalQuadratic];
+    // The direction of adversarial samples is a constant, which finite differences do not know.
+    let kinds = || Kind::ALL.iter().copied().filter(|&kind| kind != Kind::Adversarial);
+    let all = kinds().map(|kind| (kind, Loss::NonSaturating));
+    let of_witnesses = kinds().flat_map(|kind| vectors.map(|loss| (kind, loss)));
+    // The slope of these witnesses is below 1: nothing is one-sided about it.
+    let with_witness = |kind: Kind| !kind.rule().needs_averages() && kind != Kind::WganGpOneSided;
+    for (kind, loss) in all.chain(of_witnesses.filter(|(kind, _)| with_witness(*kind))) {
+        let network = network(if vectors.contains(&loss) { 3 } else { 1 })?;
+        let (value, gradients) = taken(kind, loss, &network, true)?;
+        let (again, _) = taken(kind, loss, &network, false)?;
+        assert!((again / value - 1.).abs() < 1e-12 && value.abs() > 1e-3, "{kind:?}, {loss:?}: {value} {again}");
         for (i, gradient) in gradients.iter().enumerate() {
             let name = &network.graph().parameters()[i].name;
             let along = values(network.tensors()[i].dims(), 40 + i as u64)?;
             let at = |step: f64| -> Result<f64> {
                 let mut tensors = network.tensors().to_vec();
                 tensors[i] = (&tensors[i] + (&along * step)?)?;
-                Ok(taken(kind, &network.with(tensors)?, true)?.0)
+                Ok(taken(kind, loss, &network.with(tensors)?, true)?.0)
             };
             let expected = (at(STEP)? - at(-STEP)?) / (2. * STEP);
             let found = match gradient {
@@ -90,7 +101,10 @@ fn gradients_are_those_of_the_penalty() -> Result<()> {
                 None => 0.,
             };
             let far = (found - expected).abs();
-            assert!(far <= 1e-6 * expected.abs() + 1e-7 * value, "{kind:?}, {name}: {found}, {expected}");
+            assert!(
+                far <= 1e-6 * expected.abs() + 1e-7 * value.abs(),
+                "{kind:?}, {loss:?}, {name}: {found}, {expected}"
+            );
         }
     }
     Ok(())
@@ -121,11 +135,30 @@ fn penalties_are_those_of_their_papers() -> Result<()> {
                 Kind::WganGpOneSided => (length - 1.).max(0.).powi(2),
                 Kind::Lecam => apart(&real, of_generated)? + apart(&generated, of_real)?,
                 Kind::Consistency => stays(&real, 0)? + stays(&generated, 3)?,
+                Kind::Scaled => {
+                    let softplus = |l: &f64| l.exp().ln_1p();
+                    let of_real = mean(logits(&real)?.iter().map(|l| softplus(&-l)).collect());
+                    let loss = of_real + mean(logits(&generated)?.iter().map(softplus).collect());
+                    loss * (1. / (1. + WEIGHT * length * length) - 1.) / WEIGHT
+                }
+                Kind::Adversarial => 2. * (adversarial::STEP * 216f64.sqrt() * length).powi(2),
             };
-            let (found, _) = taken(kind, &network, true)?;
-            assert!((found - WEIGHT * expected).abs() < 1e-9 * (1. + found), "{kind:?}: {found} {expected}");
+            let (found, _) = taken(kind, Loss::NonSaturating, &network, true)?;
+            assert!((found - WEIGHT * expected).abs() < 1e-9 * (1. + found.abs()), "{kind:?}: {found} {expected}");
         }
     }
+    Ok(())
+}
+
+/// Of a linear logit `<w, x>` the worst step is `v = c w / |w|`, and the penalty `2 <w, v>^2` has the gradient `4 c |w| v`.
+#[test]
+fn adversarial_samples_are_learned_along_a_constant_step() -> Result<()> {
+    let (network, w) = linear(1.5)?;
+    let (_, gradients) = taken(Kind::Adversarial, Loss::NonSaturating, &network, true)?;
+    let step = adversarial::STEP * 216f64.sqrt();
+    let expected = (&w * (WEIGHT * 4. * step * step))?;
+    let found = gradients[0].as_ref().expect("a gradient");
+    assert!((found - expected)?.abs()?.max_all()?.to_scalar::<f64>()? < 1e-9);
     Ok(())
 }
 
@@ -133,11 +166,15 @@ fn penalties_are_those_of_their_papers() -> Result<()> {
 fn points_are_between_and_around() -> Result<()> {
     let (network, _) = linear(1.)?;
     let [real, generated] = images()?;
+    let nothing = Tensor::zeros(1, DType::F64, &device())?;
+    let verdict = Verdict { loss: nothing.clone(), slopes: [nothing.clone(), nothing.clone()], logits: nothing };
     let scene = |first| Scene {
         network: &network,
         trace: None,
         images: [&real, &generated],
         class: None,
+        criterion: Loss::NonSaturating.criterion(),
+        verdict: &verdict,
         outputs: [&real, &generated],
         averages: None,
         seed: 4,

@@ -1,0 +1,89 @@
+//! Games that go wrong are told in words, and stop where that is asked for.
+
+use tests::runs::{log, resume, tiny};
+use tests::{fail, folder, read, succeed, trainer};
+
+/// A discriminator that stands still drives a fast generator into one image.
+const COLLAPSE: [&str; 6] = [
+    "--set",
+    "optimizer.generator.lr=1.0",
+    "--set",
+    "optimizer.generator.beta1=0.9",
+    "--set",
+    "optimizer.discriminator.lr=1e-9",
+];
+
+#[test]
+fn a_collapse_is_told_once_and_stands_in_the_log() {
+    let folder = folder();
+    let here = folder.path();
+    let said = succeed(tiny(here, "run", 200).args(COLLAPSE));
+    assert_eq!(said.matches("nearly the same image").count(), 1, "{said}");
+    assert!(said.contains("alarm at") && said.contains("diversity 0.") && said.contains("r1"), "{said}");
+    let log = log(&here.join("run"));
+    let alarmed = log.iter().filter(|line| line["alarm_collapse"].as_f64() == Some(1.)).count();
+    assert!(alarmed > 1 && alarmed < log.len(), "{alarmed} of {}", log.len());
+}
+
+#[test]
+fn a_run_stops_at_an_alarm_where_it_is_asked_to_and_can_go_on() {
+    let folder = folder();
+    let here = folder.path();
+    let said = fail(tiny(here, "run", 200).args(COLLAPSE).args(["--on-alarm", "stop"]), 1);
+    assert!(said.contains("nearly the same image") && said.contains("--resume"), "{said}");
+    let last = log(&here.join("run")).pop().expect("a line");
+    assert!(last["images"].as_u64() < Some(800), "{last}");
+    // It is told again only if it is better first.
+    let said = succeed(resume(here, "run").args(["--on-alarm", "warn"]));
+    assert!(!said.contains("nearly the same image"), "{said}");
+}
+
+/// Remedies race, the evidence is written down, and the run ends with a generator that makes different images.
+#[test]
+fn a_run_that_is_to_heal_ends_well() {
+    let folder = folder();
+    let here = folder.path();
+    let said = succeed(tiny(here, "run", 300).args(COLLAPSE).args(["--on-alarm", "heal"]));
+    assert!(said.contains("healing: going on with"), "{said}");
+    let run = here.join("run");
+    let evidence = String::from_utf8(read(run.join("healing.jsonl"))).expect("text");
+    let races: Vec<serde_json::Value> =
+        evidence.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let (race, entries) = (&races[0], races[0]["entries"].as_array().expect("entries"));
+    assert!(race["trouble"] == "collapse" && entries.len() >= 2, "{race}");
+    let distance = |entry: &serde_json::Value| entry["distance"].as_f64();
+    let winner = entries.iter().find(|entry| entry["remedy"] == race["winner"]).expect("the winner");
+    assert!(entries.iter().filter_map(distance).all(|other| Some(other) >= distance(winner)), "{race}");
+    assert!(String::from_utf8(read(run.join("changes.jsonl"))).expect("text").contains("optimizer"));
+    let last = log(&run).pop().expect("a line");
+    assert!(last["images"].as_u64() == Some(1200) && last["diversity"].as_f64() > Some(5.), "{last}");
+    // It is a run like others: it can be made longer.
+    succeed(resume(here, "run").args(["--steps", "310"]));
+}
+
+#[test]
+fn a_run_that_rolls_back_halves_its_rates() {
+    let folder = folder();
+    let here = folder.path();
+    let said = succeed(tiny(here, "run", 200).args(COLLAPSE).args(["--on-alarm", "rollback"]));
+    assert!(said.contains("rolled back to") && said.contains("with half the rates"), "{said}");
+    let recipe = String::from_utf8(read(here.join("run/recipe.toml"))).expect("text");
+    assert!(recipe.contains("lr = 0.5") || recipe.contains("lr = 0.25") || recipe.contains("lr = 0.125"), "{recipe}");
+}
+
+#[test]
+fn a_discriminator_that_has_won_is_told() {
+    let folder = folder();
+    let mut run = tiny(folder.path(), "run", 400);
+    run.args(["--set", "optimizer.generator.lr=1e-9", "--set", "optimizer.discriminator.lr=5e-3"]);
+    let said = succeed(&mut run);
+    assert!(said.contains("the discriminator knows all images") && said.contains("real_sign"), "{said}");
+}
+
+#[test]
+fn the_guide_to_objectives_is_printed() {
+    let said = succeed(trainer(folder().path()).arg("objectives"));
+    for words in ["`relativistic-pairing`", "`wgan-gp`", "`instance_noise`", "What the numbers in the log should do"] {
+        assert!(said.contains(words), "{words}");
+    }
+}

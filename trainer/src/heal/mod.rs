@@ -1,0 +1,159 @@
+//! Healing: when an alarm is raised, remedies race from the last good checkpoint, and the run goes on with the winner.
+//!
+//! A resumed run is exactly the one that was not interrupted, so the race is fair: each remedy begins with the same state, or
+//! anew, and learns from as many images. What wins is measured, not believed: the Fréchet distance of samples to the data, in the
+//! features of a network of random weights, which needs no labels (Naeem et al., "Reliable fidelity and diversity metrics for
+//! generative models", 2020, section 5, use such features). What was tried, and what it came to, is written down.
+
+mod judge;
+mod remedies;
+
+pub use remedies::{REMEDIES, Remedy};
+
+use crate::data::{Batches, Dataset, Splits};
+use crate::error::{Error, Result};
+use crate::keep;
+use crate::recipe::Recipe;
+use crate::report::{Bar, say};
+use crate::run::Run;
+use crate::state::State;
+use crate::stop::Stop;
+use crate::watch::Trouble;
+use candle_core::Device;
+use judge::Judge;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// How many times something is done about an alarm of a run; from then on it is only told.
+pub const MOST: usize = 3;
+
+/// A remedy in a race, and what it came to.
+#[derive(Debug, Serialize)]
+struct Entry {
+    remedy: &'static str,
+    /// Images at which it ended, if it came so far.
+    images: Option<u64>,
+    /// The distance of its samples.
+    distance: Option<f64>,
+    /// Why there is none.
+    failed: Option<String>,
+}
+
+/// What is written down of a race.
+#[derive(Debug, Serialize)]
+struct Evidence<'a> {
+    /// Images at which the alarm was raised.
+    images: u64,
+    trouble: &'static str,
+    /// Images of the checkpoint from which the remedies began, but for those that begin anew.
+    from: u64,
+    entries: &'a [Entry],
+    winner: Option<&'static str>,
+}
+
+/// Races the remedies for a trouble of a run, which is at `state`, and gives the state that the run is to go on with: that of
+/// the winner, and the changes of its recipe. `None` where none of them makes samples at all, or `stop` was asked.
+///
+/// # Errors
+/// What the system says; that no remedy helps is none.
+pub fn heal(
+    trouble: Trouble,
+    (state, data): (&State, &Splits),
+    run: &Run,
+    device: &Device,
+    stop: &Stop,
+) -> Result<Option<State>> {
+    let (recipe, at) = (&state.recipe, state.clock.images);
+    let judge = Judge::new(&data.train)?;
+    let good = || keep::before(run, recipe, &data.train, device, trouble.since);
+    let from = good()?.clock.images;
+    let left = recipe.images().saturating_sub(from);
+    let length = (recipe.images() / 10).max(2 * recipe.training.tick_kimg.0).min(left);
+    say!("healing: {} remedies race from {from} images, {length} images each", remedies::of(trouble.name).count());
+    let (mut entries, mut best) = (Vec::new(), None::<(f64, State, &'static str)>);
+    for remedy in remedies::of(trouble.name) {
+        if stop.asked() {
+            return Ok(None);
+        }
+        let begun = remedy.applied(recipe).and_then(|recipe| match remedy.anew {
+            true => State::new(recipe, &data.train, device),
+            false => keep::before(run, &recipe, &data.train, device, trouble.since),
+        });
+        let raced = begun.and_then(|state| race(state, &data.train, length, (remedy.name, stop)));
+        let measured = raced.and_then(|state| Ok((judge.distance(&state)?, state)));
+        let mut entry = Entry { remedy: remedy.name, images: None, distance: None, failed: None };
+        match measured {
+            Ok((distance, state)) => {
+                say!("healing: {} has distance {distance:.3} after {} images", remedy.name, state.clock.images);
+                (entry.images, entry.distance) = (Some(state.clock.images), Some(distance));
+                if best.as_ref().is_none_or(|(least, ..)| distance < *least) {
+                    best = Some((distance, state, remedy.name));
+                }
+            }
+            Err(error @ (Error::Diverged { .. } | Error::Recipe { .. } | Error::Evaluation(_))) => {
+                say!("healing: {}: {error}", remedy.name);
+                entry.failed = Some(error.to_string());
+            }
+            Err(error) => return Err(error),
+        }
+        entries.push(entry);
+    }
+    if stop.asked() {
+        return Ok(None);
+    }
+    let winner = best.as_ref().map(|(.., name)| *name);
+    run.log_healing(&Evidence { images: at, trouble: trouble.name, from, entries: &entries, winner })?;
+    let Some((_, healed, name)) = best else { return Ok(None) };
+    say!("healing: going on with {name}, at {} images", healed.clock.images);
+    keep::forget(run, healed.clock.images)?;
+    keep::keep(&healed, &data.train, run)?;
+    run.set_recipe(&healed.recipe)?;
+    Ok(Some(healed))
+}
+
+/// Learns from so many images, with nobody looking.
+fn race(mut state: State, data: &Dataset, length: u64, (name, stop): (&str, &Stop)) -> Result<State> {
+    let until = state.clock.images + length;
+    let mut batches = Batches::new(Arc::new(data.clone()), &state.device, &state.recipe, state.clock.latents)?;
+    let (first, mut bar) = (state.clock.images, Bar::new(0, length));
+    let mut unread = Vec::new();
+    while state.clock.images < until && !stop.asked() {
+        unread.push(state.step(&mut || batches.next_batch())?);
+        let tick = state.clock.images / state.recipe.training.tick_kimg.0;
+        let before = (state.clock.images - state.recipe.training.images_a_step()) / state.recipe.training.tick_kimg.0;
+        if state.device.is_cpu() || tick != before {
+            for figures in state.read(&unread)? {
+                state.tick.add(figures);
+            }
+            unread.clear();
+        }
+        let done = state.clock.images - first;
+        bar.update(done, || format!("{name}  {done}/{length} images"));
+    }
+    for figures in state.read(&unread)? {
+        state.tick.add(figures);
+    }
+    bar.end();
+    Ok(state)
+}
+
+/// Goes back to the last good checkpoint, with both rates halved.
+///
+/// # Errors
+/// What the system says.
+pub fn roll_back(trouble: Trouble, (state, data): (&State, &Splits), run: &Run, device: &Device) -> Result<State> {
+    let recipe = halved(&state.recipe);
+    let back = keep::before(run, &recipe, &data.train, device, trouble.since)?;
+    say!("rolled back to {} images, with half the rates", back.clock.images);
+    keep::forget(run, back.clock.images)?;
+    keep::keep(&back, &data.train, run)?;
+    run.set_recipe(&back.recipe)?;
+    Ok(back)
+}
+
+fn halved(recipe: &Recipe) -> Recipe {
+    let mut recipe = recipe.clone();
+    recipe.optimizer.generator.scale_rate(0.5);
+    recipe.optimizer.discriminator.scale_rate(0.5);
+    recipe
+}

@@ -1,0 +1,362 @@
+//! The alarm: tells from figures that are there anyway that a game goes wrong, in words, with the figures and what to do.
+//!
+//! Every rule looks at the last ticks, those of the log where a run was resumed, and must see the same in several in a row. What
+//! is told stands in the log, too: `alarm_collapse` and so on are 1 at ticks at which the rule sees its trouble.
+
+use super::{Hook, Scene, Tick};
+use crate::error::Result;
+use crate::objective::Loss;
+use crate::report::say;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What happens when an alarm is raised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnAlarm {
+    /// It is told, and training goes on.
+    #[default]
+    Warn,
+    /// It is told, and training stops with a checkpoint.
+    Stop,
+    /// It is told, and training goes on from the last good checkpoint with half the rates.
+    Rollback,
+    /// It is told, and remedies race from the last good checkpoint: training goes on with the winner ([`crate::heal`]).
+    Heal,
+}
+
+/// What an alarm has told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What the log calls it.
+    pub name: &'static str,
+    /// Images at the last tick at which it was not seen.
+    pub since: u64,
+}
+
+impl Trouble {
+    /// Numbers that are none, after so many images.
+    pub fn divergence(since: u64) -> Self {
+        Self { name: "divergence", since }
+    }
+}
+
+impl OnAlarm {
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The figures of a tick.
+type Figures = BTreeMap<String, f64>;
+
+/// What a rule sees.
+struct Sight<'a> {
+    /// The figures of all ticks so far, or of the last of them; the newest last, of which there is one.
+    ticks: &'a [Figures],
+    /// The discriminator's loss where it knows nothing; none where that is no certain number.
+    ignorance: Option<f64>,
+    /// How many images there are to learn from.
+    images: u64,
+}
+
+/// A trouble, and how it is seen.
+struct Rule {
+    /// What the log calls it.
+    name: &'static str,
+    /// What is told.
+    words: &'static str,
+    remedy: &'static str,
+    /// In how many ticks in a row it must be seen.
+    ticks: usize,
+    /// What shows it at the newest tick: names and numbers.
+    sees: fn(&Sight<'_>) -> Option<Vec<(&'static str, f64)>>,
+}
+
+const RULES: [Rule; 6] = [
+    Rule {
+        name: "collapse",
+        words: "the generator makes nearly the same image of every latent",
+        remedy: "go back to an earlier checkpoint with lower rates (--set optimizer.generator.lr=...), with a penalty (--set \
+                 'objective.penalties=[{kind=\"r1\",weight=1.0}]'), or begin again with objective.loss = \
+                 \"relativistic-pairing\" or remedies.packing = 2",
+        ticks: 2,
+        sees: |sight| {
+            let (own, data) = (sight.now("diversity")?, sight.now("data_diversity")?);
+            // A generator begins grey: what was never different has not collapsed.
+            let before = sight.ticks.iter().filter_map(|tick| tick.get("diversity")).fold(0., |a: f64, &b| a.max(b));
+            let begun = before > 0.4 * data || sight.ticks.len() >= 6;
+            (begun && own < 0.2 * data).then(|| vec![("diversity", own), ("data_diversity", data)])
+        },
+    },
+    Rule {
+        name: "discriminator_won",
+        words: "the discriminator knows all images, and the generator learns little from it",
+        remedy: "bound it: --set 'objective.penalties=[{kind=\"r1\",weight=1.0}]', --set remedies.instance_noise=0.1; or lower \
+                 optimizer.discriminator.lr",
+        ticks: 3,
+        sees: |sight| {
+            let loss = sight.now("discriminator_loss")?;
+            (loss < 0.03 * sight.ignorance?).then(|| {
+                let figures = ["real_sign", "fake_sign"].into_iter().filter_map(|name| Some((name, sight.now(name)?)));
+                [("discriminator_loss", loss)].into_iter().chain(figures).collect()
+            })
+        },
+    },
+    Rule {
+        name: "discriminator_gave_up",
+        words: "the discriminator does not tell generated images from real ones at all",
+        remedy: "raise optimizer.discriminator.lr or discriminator.width, lower the weight of penalties, or begin again",
+        ticks: 3,
+        sees: |sight| {
+            let apart = sight.now("real_logit")? - sight.now("fake_logit")?;
+            let spread = sight.now("real_spread")? + sight.now("fake_spread")?;
+            (apart.abs() <= 0.01 * spread)
+                .then(|| vec![("real_logit - fake_logit", apart), ("real_spread + fake_spread", spread)])
+        },
+    },
+    Rule {
+        name: "divergence",
+        words: "losses or gradients grow out of all proportion",
+        remedy: "go back to an earlier checkpoint with lower rates, or limit gradients: --set \
+                 optimizer.generator_clip.norm=1.0 --set optimizer.discriminator_clip.norm=1.0",
+        ticks: 1,
+        sees: |sight| {
+            let grown = |name: &'static str| {
+                let now = sight.now(name)?;
+                let usual = sight.usual(name)?;
+                (now > 50. * usual).then_some((name, now))
+            };
+            let lost = || {
+                let loss = sight.now("discriminator_loss")?;
+                (loss > 20. * sight.ignorance?).then_some(("discriminator_loss", loss))
+            };
+            let found =
+                grown("generator_gradient_norm").or_else(|| grown("discriminator_gradient_norm")).or_else(lost)?;
+            Some(vec![found])
+        },
+    },
+    Rule {
+        name: "oscillation",
+        words: "the players chase each other: the generator's loss swings to and fro",
+        remedy: "lower both rates, or damp: --set remedies.historical_averaging=0.1 (from the beginning), --set \
+                 'objective.penalties=[{kind=\"r1\",weight=1.0}]'",
+        ticks: 1,
+        sees: |sight| {
+            let losses: Vec<f64> = sight.ticks.iter().filter_map(|tick| tick.get("generator_loss").copied()).collect();
+            let last = losses.get(losses.len().checked_sub(8)?..)?;
+            let moves: Vec<f64> = last.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            let turns = moves.windows(2).filter(|pair| pair[0] * pair[1] < 0.).count();
+            let (mean, swing) = (last.iter().sum::<f64>() / 8., moves.iter().map(|m| m.abs()).sum::<f64>() / 7.);
+            (turns >= 5 && swing > 0.5 * mean.abs().max(0.5)).then(|| vec![("mean change of generator_loss", swing)])
+        },
+    },
+    Rule {
+        name: "memorisation",
+        words: "the discriminator knows the few images by heart: what the generator learns now is no longer of the data's kind",
+        remedy: "export an earlier checkpoint (--set training.evaluate_kimg=... keeps the best), add --set \
+                 'objective.penalties=[{kind=\"lecam\",weight=0.1}]' or instance noise, or give it more images (data.flip doubles \
+                 them)",
+        ticks: 3,
+        sees: |sight| {
+            let (real, fake) = (sight.now("real_sign")?, sight.now("fake_sign")?);
+            let epochs = sight.now("images")? / sight.images.max(1) as f64;
+            let known = sight.images <= 50_000 && epochs >= 10. && real > 0.97 && fake < -0.97;
+            known.then(|| vec![("epochs", epochs), ("real_sign", real), ("fake_sign", fake)])
+        },
+    },
+];
+
+impl Sight<'_> {
+    fn now(&self, name: &str) -> Option<f64> {
+        self.ticks.last()?.get(name).copied()
+    }
+
+    /// The median of the ticks before, of which there must be three.
+    fn usual(&self, name: &str) -> Option<f64> {
+        let (_, before) = self.ticks.split_last()?;
+        let mut values: Vec<f64> = before.iter().filter_map(|tick| tick.get(name).copied()).collect();
+        values.sort_unstable_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().filter(|_| values.len() >= 3)
+    }
+}
+
+/// The discriminator's loss where all logits are the same, as far as that is a certain number.
+fn ignorance(loss: Loss) -> Option<f64> {
+    let ln2 = std::f64::consts::LN_2;
+    match loss {
+        Loss::NonSaturating | Loss::Minimax | Loss::FeatureMatching | Loss::RelativisticAverage => Some(2. * ln2),
+        Loss::RelativisticPairing => Some(ln2),
+        Loss::LeastSquares => Some(0.25),
+        Loss::Hinge | Loss::RelativisticAverageHinge => Some(2.),
+        Loss::Wasserstein | Loss::MmdRbf | Loss::MmdRationalQuadratic | Loss::MmdRepulsive => None,
+    }
+}
+
+/// A trouble at a tick.
+struct Raised {
+    rule: &'static Rule,
+    /// The figures that show it.
+    evidence: Vec<(&'static str, f64)>,
+    /// Whether it was not so at the tick before.
+    first: bool,
+}
+
+/// The hook.
+#[derive(Debug, Default)]
+pub struct Alarm {
+    ticks: Vec<Figures>,
+    /// How many ticks in a row each rule has seen its trouble.
+    seen: [usize; RULES.len()],
+}
+
+impl Hook for Alarm {
+    fn name(&self) -> &'static str {
+        "the alarm"
+    }
+
+    fn begin(&mut self, scene: &Scene<'_>) -> Result<()> {
+        let log = std::fs::read_to_string(scene.run.stats_path()).unwrap_or_default();
+        for line in log.lines() {
+            let Ok(tick) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(line) else { continue };
+            let partial = tick.get("partial").is_some_and(|partial| partial == &true);
+            let figures: Figures = tick.into_iter().filter_map(|(name, value)| Some((name, value.as_f64()?))).collect();
+            let before = figures.get("images").is_some_and(|&images| images <= scene.state.clock.images as f64);
+            // A tick that was not full is seen again.
+            if before && !partial {
+                self.look(figures, scene);
+            }
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, scene: &Scene<'_>, tick: &mut Tick) -> Result<()> {
+        let mut figures: Figures = tick.figures().map(|(name, value)| (name.to_owned(), value)).collect();
+        figures.insert("images".to_owned(), tick.images as f64);
+        for Raised { rule, evidence, first } in self.look(figures, scene) {
+            tick.set(&format!("alarm_{}", rule.name), 1.);
+            if first {
+                tick.alarm = tick.alarm.or(Some(Trouble { name: rule.name, since: self.before(rule.ticks) }));
+                let evidence: Vec<String> = evidence.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
+                say!("alarm at {} images: {} ({}); {}", tick.images, rule.words, evidence.join(", "), rule.remedy);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Alarm {
+    /// Images at the tick before the last `ticks`.
+    fn before(&self, ticks: usize) -> u64 {
+        let tick = self.ticks.len().checked_sub(ticks + 1).map(|place| &self.ticks[place]);
+        tick.and_then(|tick| tick.get("images")).map_or(0, |&images| images as u64)
+    }
+
+    /// What all rules see at one more tick.
+    fn look(&mut self, figures: Figures, scene: &Scene<'_>) -> Vec<Raised> {
+        let loss = scene.state.recipe.objective.loss;
+        self.see(figures, ignorance(loss), scene.data.train.len() as u64)
+    }
+
+    fn see(&mut self, figures: Figures, ignorance: Option<f64>, images: u64) -> Vec<Raised> {
+        self.ticks.push(figures);
+        let sight = Sight { ticks: &self.ticks, ignorance, images };
+        let mut raised = Vec::new();
+        for (rule, seen) in RULES.iter().zip(&mut self.seen) {
+            match (rule.sees)(&sight) {
+                Some(evidence) => {
+                    *seen += 1;
+                    if *seen >= rule.ticks {
+                        raised.push(Raised { rule, evidence, first: *seen == rule.ticks });
+                    }
+                }
+                None => *seen = 0,
+            }
+        }
+        raised
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names of what is raised at each of these ticks; all figures are healthy but those that are given.
+    fn raised(ticks: &[&[(&str, f64)]], loss: Loss, images: u64) -> Vec<Vec<&'static str>> {
+        let mut alarm = Alarm::default();
+        let healthy = [
+            ("diversity", 40.),
+            ("data_diversity", 44.),
+            ("discriminator_loss", 0.6 * ignorance(loss).unwrap_or(1.)),
+            ("generator_loss", 1.5),
+            ("real_logit", 1.),
+            ("fake_logit", -1.),
+            ("real_spread", 1.),
+            ("fake_spread", 1.),
+            ("real_sign", 0.6),
+            ("fake_sign", -0.6),
+            ("generator_gradient_norm", 1.),
+            ("discriminator_gradient_norm", 2.),
+        ];
+        let each = ticks.iter().enumerate().map(|(i, given)| {
+            let mut figures: Figures = healthy.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
+            figures.extend(given.iter().map(|&(name, value)| (name.to_owned(), value)));
+            figures.insert("images".to_owned(), 20_000. * (i + 1) as f64);
+            alarm.see(figures, ignorance(loss), images).into_iter().map(|raised| raised.rule.name).collect()
+        });
+        each.collect()
+    }
+
+    #[test]
+    fn each_trouble_is_told_when_it_lasts_and_no_other() {
+        let ok: &[(&str, f64)] = &[];
+        let none: Vec<Vec<&str>> = vec![vec![]; 12];
+        assert_eq!(raised(&[ok; 12], Loss::NonSaturating, 60_000), none);
+
+        let same: &[(&str, f64)] = &[("diversity", 3.)];
+        assert_eq!(
+            raised(&[ok, same, ok, same, same, same], Loss::Hinge, 60_000)[3..],
+            [vec![], vec!["collapse"], vec!["collapse"]]
+        );
+        // It begins grey, and must become different some time.
+        assert_eq!(raised(&[same, same, same], Loss::Hinge, 60_000), none[..3]);
+        assert_eq!(raised(&[same; 7], Loss::Hinge, 60_000)[6], ["collapse"]);
+
+        let won: &[(&str, f64)] = &[("discriminator_loss", 0.01), ("real_sign", 1.), ("fake_sign", -1.)];
+        assert_eq!(
+            raised(&[ok, won, won, won], Loss::NonSaturating, 60_000),
+            [vec![], vec![], vec![], vec!["discriminator_won"]]
+        );
+        assert_eq!(
+            raised(&[ok, won, won, won], Loss::Wasserstein, 60_000),
+            none[..4],
+            "a score is not a loss of labels"
+        );
+
+        let blind: &[(&str, f64)] = &[("real_logit", 0.5), ("fake_logit", 0.5)];
+        assert_eq!(raised(&[blind; 3], Loss::NonSaturating, 60_000)[2], ["discriminator_gave_up"]);
+
+        let torn: &[(&str, f64)] = &[("generator_gradient_norm", 60.)];
+        assert_eq!(raised(&[ok, ok, ok, torn], Loss::NonSaturating, 60_000)[3], ["divergence"]);
+        assert_eq!(raised(&[ok, torn], Loss::NonSaturating, 60_000), none[..2], "nobody knows yet what is usual");
+
+        let (up, down): (&[(&str, f64)], &[(&str, f64)]) = (&[("generator_loss", 3.)], &[("generator_loss", 0.4)]);
+        assert_eq!(raised(&[up, down, up, down, up, down, up, down], Loss::Hinge, 60_000)[7], ["oscillation"]);
+        let drift: Vec<[(&str, f64); 1]> = (0..8).map(|i| [("generator_loss", f64::from(i))]).collect();
+        let drift: Vec<&[(&str, f64)]> = drift.iter().map(|tick| &tick[..]).collect();
+        assert_eq!(raised(&drift, Loss::Hinge, 60_000)[7], none[0]);
+
+        let known: &[(&str, f64)] = &[("real_sign", 0.99), ("fake_sign", -0.99)];
+        assert_eq!(raised(&[known; 3], Loss::NonSaturating, 1_000)[2], ["memorisation"]);
+        assert_eq!(raised(&[known; 3], Loss::NonSaturating, 60_000)[2], none[0], "many images are not known by heart");
+    }
+
+    /// Without a figure nothing is seen, whatever a log holds.
+    #[test]
+    fn figures_that_are_not_there_raise_nothing() {
+        let mut alarm = Alarm::default();
+        for _ in 0..12 {
+            assert!(alarm.see(Figures::new(), Some(1.), 10).is_empty());
+        }
+    }
+}
