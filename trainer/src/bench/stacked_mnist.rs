@@ -64,6 +64,10 @@ impl Protocol for StackedMnist {
         128_000
     }
 
+    fn deviation(&self) -> f64 {
+        1.
+    }
+
     fn judges_quality(&self) -> bool {
         false
     }
@@ -73,7 +77,7 @@ impl Protocol for StackedMnist {
     }
 
     fn networks(&self, batch_norm: bool, init: &mut Init) -> Result<[Network; 2]> {
-        let generator = dcgan::Generator { latent: LATENT, width: WIDTH };
+        let generator = dcgan::Generator::new(LATENT, WIDTH);
         let discriminator = dcgan::Discriminator { batch_norm, ..dcgan::Discriminator::new(WIDTH) };
         Ok([dcgan::generator(&generator, IMAGE, init)?, dcgan::discriminator(&discriminator, IMAGE, init)?])
     }
