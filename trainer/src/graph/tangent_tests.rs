@@ -111,7 +111,7 @@ fn penalties_have_the_gradients_of_double_backward() {
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
-/// The three discriminators in candle's own operators, whose double backward is exact: every element of every gradient to
+/// The discriminators in candle's own operators, whose double backward is exact: every element of every gradient to
 /// 1e-9 of the largest.
 #[test]
 #[ignore = "run by the test before, with the environment that it needs"]
@@ -171,6 +171,14 @@ fn in_candle(name: &str) -> Forward {
             let h = leaky(&(y + skip)?)?.sum(2)?.sum(1)?;
             let logit = h.matmul(&w[9].t()?)?.broadcast_add(&w[10])?;
             logit + (w[11].index_select(&class[0], 0)? * h)?.sum_keepdim(1)?
+        },
+        "maxout" => |x, _, w| {
+            let layer = |x: &Tensor, i: usize| -> Result<Tensor> {
+                let pieces = x.matmul(&w[i].t()?)?.broadcast_add(&w[i + 1])?.reshape((x.dim(0)?, (), 3))?;
+                let largest = pieces.detach().broadcast_eq(&pieces.detach().max_keepdim(2)?)?;
+                (pieces * largest.to_dtype(DType::F64)?)?.sum(2)
+            };
+            layer(&layer(x, 0)?, 2)?.matmul(&w[4].t()?)?.broadcast_add(&w[5])
         },
         _ => |x, _, w| {
             let silu = |x: &Tensor| x / (x.neg()?.exp()? + 1.)?;
