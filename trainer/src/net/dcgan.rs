@@ -343,6 +343,33 @@ mod tests {
         Ok(())
     }
 
+    #[test]
+    fn every_layer_has_its_spectral_norm() -> Result<()> {
+        let image = ImageShape { channels: 1, height: 12, width: 12 };
+        let subject = Subject { image, classes: 3 };
+        let of = |network: &Network| -> Vec<String> {
+            let all = network.parameters().map(|(parameter, _)| parameter.name.clone());
+            let weights = all.filter_map(|name| name.strip_suffix(".weight").map(str::to_owned)).collect::<Vec<_>>();
+            let (with, without): (Vec<String>, Vec<String>) = weights.into_iter().partition(|name| {
+                network.graph().parameters().iter().any(|parameter| parameter.name == format!("{name}.u"))
+            });
+            let role = |name: &str| network.graph().parameters().iter().find(|p| p.name == name).map(|p| p.role);
+            assert!(with.iter().all(|name| role(&format!("{name}.u")) == Some(Role::Buffer)));
+            [with, vec!["but".to_owned()], without].concat()
+        };
+        let g = Generator { spectral_norm: true, ..SMALL };
+        let scales = ["norm1.scale", "norm1.shift", "norm2.scale", "norm2.shift"];
+        let expected = [&["project", "up1", "up2", "but"][..], &scales].concat();
+        assert_eq!(of(&generator(&g, subject, &mut Init::new(0))?), expected);
+        let mut d = Discriminator { spectral_norm: true, ..Discriminator::new(4) };
+        let expected = ["down1", "down2", "logit", "embedding", "but"];
+        assert_eq!(of(&discriminator(&d, subject, &mut Init::new(0))?), expected);
+        (d.conditioning, d.minibatch) = (Conditioning::Classifier, Some(Minibatch::Discrimination));
+        let expected = ["down1", "down2", "discrimination", "logit", "classes", "but"];
+        assert_eq!(of(&discriminator(&d, subject, &mut Init::new(0))?), expected);
+        Ok(())
+    }
+
     /// What is drawn for one class differs from what the same latent gives for another, and so does the judgement.
     #[test]
     fn classes_are_seen_by_both() -> Result<()> {
