@@ -270,7 +270,7 @@ fn a_generator_is_evaluated_against_the_data_that_is_named() {
     assert!(!said.contains("training a classifier") && again == first, "{said}{again}{first}");
     assert!(evaluate(&["--json", "--seed", "1"]).0 != first);
     let (table, _) = evaluate(&[]);
-    for part in ["Fréchet", "150 samples of seed 0", "of 150 training images are as near to a sample"] {
+    for part in ["Fréchet", "150 samples of seed 0", "of 150 training images lie among samples"] {
         assert!(table.contains(part), "{part} is not in {table}");
     }
 
