@@ -1,7 +1,7 @@
 //! What the command line says.
 
 use crate::pictures::{HEADING, Pictures};
-use crate::{evaluate, pack};
+use crate::{bench_command, evaluate, pack};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use runtime::Precision;
@@ -120,6 +120,7 @@ const RECIPE: &str = "Recipe";
 /// What the program does beside training.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Bench(bench_command::Args),
     Evaluate(evaluate::Args),
     Pack(pack::Args),
     /// Say what losses, penalties and remedies there are, what each number in the log should do, and what does not go together
@@ -136,7 +137,8 @@ Examples:
   trainer --run runs/pictures-1 --export gen.onnx      export what a run has learned
   trainer --print-recipe > mine.toml                   a recipe to begin with; then --recipe mine.toml
   trainer pack photos/ photos.safetensors              read pictures once, into one file: see `trainer pack --help`
-  trainer evaluate gen.onnx --data photos/             how far its samples are from the pictures";
+  trainer evaluate gen.onnx --data photos/             how far its samples are from the pictures
+  trainer bench ring                                   whether training finds all modes of a known distribution";
 
 /// `KEY=VALUE`, the value as TOML; a bare word is a string.
 fn key_value(text: &str) -> Result<Override, String> {

@@ -5,6 +5,7 @@
 //! `runtime` samples from. Everything is seeded: the same recipe, seed and number of threads give the same bytes on the
 //! same machine.
 
+pub mod bench;
 pub mod checkpoint;
 pub mod choose;
 pub mod data;

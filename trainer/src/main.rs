@@ -1,5 +1,6 @@
 //! The program `trainer`: reads the command line, calls the library, reports.
 
+mod bench_command;
 mod cli;
 mod command;
 mod evaluate;
@@ -38,6 +39,11 @@ fn run(args: &Args) -> Result<ExitCode> {
         None => {
             use_threads(args.threads);
             learn::run(args)
+        }
+        Some(Command::Bench(args)) => {
+            use_threads(args.threads);
+            bench_command::run(args)?;
+            Ok(ExitCode::SUCCESS)
         }
         Some(Command::Evaluate(args)) => {
             use_threads(args.threads);

@@ -15,13 +15,16 @@ pub fn permutation(seed: u64, index: u64, count: u32) -> Vec<u32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(index);
     let mut order: Vec<u32> = (0..count).collect();
-    for i in (1..count).rev() {
-        // The high half of a 64-bit product maps 32 random bits to 0..=i; its bias is below 2^-16 for any data set here
-        // and the same on every platform.
-        let j = (u64::from(rng.next_u32()) * u64::from(i + 1)) >> 32;
-        order.swap(i as usize, j as usize);
+    for i in (1..count as usize).rev() {
+        order.swap(i, below(&mut rng, i + 1));
     }
     order
+}
+
+/// A number in `0..count`, uniformly drawn, where `count` is at least 1 and fits in 32 bits.
+pub fn below(rng: &mut ChaCha8Rng, count: usize) -> usize {
+    // The high half of a 64-bit product; its bias is below 2^-16 for any data set here and the same on every platform.
+    ((u64::from(rng.next_u32()) * count as u64) >> 32) as usize
 }
 
 /// Heads or tails, the `index`-th throw of `seed`.

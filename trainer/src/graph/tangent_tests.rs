@@ -4,7 +4,7 @@
 use super::testing::{dot, settled, some_elements};
 use super::*;
 use crate::net::testing::{conditional_discriminator, smooth_discriminator};
-use crate::net::{Init, Subject, dcgan};
+use crate::net::{Init, Subject, dcgan, points};
 use crate::objective::penalty::{Found, r1};
 use crate::ops::testing::{device, values};
 use candle_core::{DType, Result, Tensor, Var};
@@ -18,6 +18,7 @@ fn cases() -> Result<Vec<(&'static str, Network, Vec<Tensor>)>> {
     let x = values(&[3, 12, 16, 2], 2)?;
     let class = Tensor::new(&[1u32, 0, 2], &device())?;
     let plain = dcgan::discriminator(&dcgan::Discriminator::new(3), image, &mut Init::new(1))?;
+    let maxout = points::discriminator(&points::Discriminator { hidden: vec![6, 5], pieces: 3 }, 4, &mut Init::new(1))?;
     let residual = conditional_discriminator(&[12, 16, 2], 3, &mut Init::new(1))?;
     let smooth = smooth_discriminator(&[12, 16, 2], &mut Init::new(1))?;
     let wide = |network: Network, scale: f64| network.map(|_, t| t.to_device(&device())?.to_dtype(DType::F64)? * scale);
@@ -26,6 +27,7 @@ fn cases() -> Result<Vec<(&'static str, Network, Vec<Tensor>)>> {
         ("convolutional", wide(plain, 5.)?, vec![x.clone()]),
         ("residual", residual, vec![x.clone(), class]),
         ("smooth", wide(smooth, 1.)?, vec![x]),
+        ("maxout", wide(maxout, 1.)?, vec![values(&[3, 4], 4)?]),
     ])
 }
 

@@ -12,7 +12,7 @@ mod manifold;
 mod reference;
 mod sampler;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod within;
 
 pub use cache::folder as cache_folder;

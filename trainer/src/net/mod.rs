@@ -4,6 +4,7 @@ pub mod dcgan;
 pub mod dense;
 mod init;
 mod layers;
+pub mod points;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

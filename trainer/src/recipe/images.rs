@@ -15,7 +15,7 @@ impl Images {
     pub const MOST: u64 = 1_000_000_000_000;
 
     /// The count that is the closest to so many thousands.
-    pub(super) fn of_kimg(kimg: f64) -> std::result::Result<Self, String> {
+    pub(crate) fn of_kimg(kimg: f64) -> std::result::Result<Self, String> {
         let images = (kimg * 1000.).round();
         if !(0. ..=Self::MOST as f64).contains(&images) {
             return Err(format!("{kimg} kimg, allowed is up to {} kimg", Self::MOST / 1000));
@@ -31,7 +31,7 @@ impl Images {
         self.0 as f64 / 1000.
     }
 
-    pub(super) fn check(self, key: &str, least: u64) -> Checked {
+    pub(crate) fn check(self, key: &str, least: u64) -> Checked {
         if (least..=Self::MOST).contains(&self.0) {
             Ok(())
         } else {

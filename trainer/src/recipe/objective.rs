@@ -31,7 +31,7 @@ fn is_one(weight: &f64) -> bool {
 }
 
 impl Objective {
-    pub(super) fn check(&self) -> Checked {
+    pub(crate) fn check(&self) -> Checked {
         for (i, penalty) in self.penalties.iter().enumerate() {
             let key = format!("objective.penalties[{i}]");
             penalty.weight.check(&format!("{key}.weight"), 0., 1e6)?;

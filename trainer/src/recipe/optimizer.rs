@@ -21,7 +21,7 @@ pub struct Optimizers {
 }
 
 impl Optimizers {
-    pub(super) fn check(&self) -> Checked {
+    pub(crate) fn check(&self) -> Checked {
         self.generator.check("optimizer.generator")?;
         self.discriminator.check("optimizer.discriminator")?;
         self.generator_clip.map_or(Ok(()), |clip| clip.check("optimizer.generator_clip"))?;

@@ -85,6 +85,17 @@ fn functions_of_each_element() -> Result<()> {
     case.check()
 }
 
+/// The largest by hand, and what does not bend: second derivatives are zero where two pieces are not the same.
+#[test]
+fn a_maxout_picks_the_largest_piece() -> Result<()> {
+    Case::new(Maxout { pieces: 3 }, &[(Samples, &[4, 6])])?.check()?;
+    Case::new(Maxout { pieces: 2 }, &[(Samples, &[2, 2, 3, 4])])?.check()?;
+    let x = Tensor::new(&[[1f64, 5., -2., -7., -3., -4.]], &device())?;
+    let (y, _) = Maxout { pieces: 3 }.forward(&[&x])?;
+    assert_eq!(y.to_vec2::<f64>()?, [[5., -3.]]);
+    Ok(())
+}
+
 #[test]
 fn sums_multiples_and_channels_side_by_side() -> Result<()> {
     Case::new(Add, &[(Samples, &[2, 3, 2]), (Samples, &[2, 3, 2])])?.check()?;
@@ -239,6 +250,8 @@ fn shapes_that_do_not_fit_are_refused_with_what_is_taken() {
     refused(&Crop { sides: vec![3, 4] }, &[&[3, 3, 1]]);
     refused(&Crop { sides: vec![0, 3] }, &[&[3, 3, 1]]);
     refused(&AveragePool { size: 2 }, &[&[3, 2, 1]]);
+    refused(&Maxout { pieces: 3 }, &[&[2, 4]]);
+    refused(&Maxout { pieces: 0 }, &[&[2, 4]]);
     refused(&Reshape::to(&[5]), &[&[2, 3]]);
     refused(&Normalisation { normalised: Normalised::Groups(3), eps: 1e-5 }, &[&[2, 4]]);
     refused(&SpectralNorm, &[&[3, 2], &[2]]);

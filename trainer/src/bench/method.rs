@@ -1,0 +1,159 @@
+//! How networks learn in a benchmark: all that is the same for every benchmark, as TOML.
+
+use super::Protocol;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::game::Adversarial;
+use crate::optim::Schedule;
+use crate::recipe::{Images, Objective, Optimizers, Recipe};
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The method that is measured where no other is named.
+pub const OURS: &str = "ours";
+/// The plain GAN, under the settings of the papers that each benchmark is from.
+pub const PLAIN: &str = "plain";
+
+/// Bytes of the largest file that is read.
+const LONGEST: u64 = 1_000_000;
+
+/// A method. It knows no benchmark: networks, latents and data are the [`Protocol`]'s.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Method {
+    /// Samples that a step of a network learns from, 2 to 4096.
+    pub batch: usize,
+    /// Steps of the discriminator for each of the generator, 1 to 1000.
+    #[serde(default = "one")]
+    pub critic_steps: usize,
+    /// Steps of the generator for these, 1 to 1000.
+    #[serde(default = "one")]
+    pub generator_steps: usize,
+    /// Real samples that the discriminator is shown in all, in thousands.
+    pub kimg: Images,
+    /// Half-life of the average of the generator's weights, in thousands of samples; without it, the generator itself is
+    /// measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema_half_life_kimg: Option<Schedule>,
+    /// Whether a discriminator of images has batch normalisation.
+    #[serde(default)]
+    pub batch_norm: bool,
+    /// What the networks minimise.
+    pub objective: Objective,
+    /// How.
+    pub optimizer: Optimizers,
+}
+
+fn one() -> usize {
+    1
+}
+
+impl Method {
+    /// The method called `name`: [`OURS`], [`PLAIN`] as the papers of `protocol` have it, or a `.toml` file.
+    ///
+    /// # Errors
+    /// No such method or file; unknown keys, wrong types, impossible values.
+    pub fn load(name: &str, protocol: &dyn Protocol) -> Result<Self> {
+        let refused = |what: String| Error::Recipe { origin: name.to_owned(), what };
+        let text = match name {
+            OURS => include_str!("methods/ours.toml").to_owned(),
+            PLAIN => protocol.plain().to_owned(),
+            _ if name.ends_with(".toml") => String::from_utf8(files::read(Path::new(name), LONGEST)?)
+                .map_err(|e| refused(format!("is no text: {e}")))?,
+            _ => {
+                let what = format!("there is no such method; give {OURS}, {PLAIN}, or a file that ends in .toml");
+                return Err(refused(what));
+            }
+        };
+        let method: Self = toml::from_str(&text).map_err(|e| refused(e.to_string().trim_end().to_owned()))?;
+        match method.recipe(0) {
+            Err(Error::Recipe { what, .. }) => Err(refused(what)),
+            checked => checked.map(|_| method),
+        }
+    }
+
+    /// The same with another length, in thousands of samples.
+    ///
+    /// # Errors
+    /// A length that is none, or less than a batch.
+    pub fn with_kimg(self, kimg: f64) -> Result<Self> {
+        let refused = |what: String| Error::Recipe { origin: "--kimg".to_owned(), what };
+        let kimg = Images::of_kimg(kimg).map_err(refused)?;
+        kimg.check("kimg", self.batch as u64).map_err(refused)?;
+        Ok(Self { kimg, ..self })
+    }
+
+    /// The game that is played by it, for this seed.
+    ///
+    /// # Errors
+    /// Values that cannot be run, alone or together: the recipe's rules are a method's.
+    pub(super) fn game(&self, seed: u64) -> Result<Adversarial> {
+        Adversarial::new(&self.recipe(seed)?, &Device::Cpu)
+    }
+
+    /// A recipe of this method.
+    fn recipe(&self, seed: u64) -> Result<Recipe> {
+        let count = |n: usize| toml::Value::from(n as i64);
+        let section = |value: std::result::Result<toml::Value, toml::ser::Error>| {
+            value.map_err(|e| Error::Recipe { origin: "method".to_owned(), what: e.to_string() })
+        };
+        let mut overrides = vec![
+            ("seed".to_owned(), toml::Value::from(seed as i64)),
+            ("training.batch".to_owned(), count(self.batch)),
+            ("training.critic_steps".to_owned(), count(self.critic_steps)),
+            ("training.generator_steps".to_owned(), count(self.generator_steps)),
+            ("training.kimg".to_owned(), self.kimg.kimg().into()),
+            ("discriminator.batch_norm".to_owned(), self.batch_norm.into()),
+            ("objective".to_owned(), section(toml::Value::try_from(&self.objective))?),
+            ("optimizer".to_owned(), section(toml::Value::try_from(self.optimizer))?),
+        ];
+        if let Some(half_life) = self.ema_half_life_kimg {
+            overrides.push(("training.ema_half_life_kimg".to_owned(), section(toml::Value::try_from(half_life))?));
+        }
+        Recipe::load("digits", &overrides)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{grid, ring};
+    use super::*;
+
+    #[test]
+    fn built_in_methods_can_be_run_and_one_of_them_is_the_same_everywhere() -> Result<()> {
+        let of = |name: &str| [Method::load(name, &ring()), Method::load(name, &grid())];
+        for name in [OURS, PLAIN] {
+            let [of_ring, of_grid] = of(name).map(|method| method.expect("is built in"));
+            assert_eq!(of_ring, of_grid, "{name}");
+            let again: Method = toml::from_str(&toml::to_string(&of_ring).expect("writes")).expect("reads");
+            assert_eq!(again, of_ring);
+        }
+        let images: Method = toml::from_str(include_str!("methods/plain-images.toml")).expect("reads");
+        images.recipe(0)?;
+        assert!(images.batch_norm && images.ema_half_life_kimg.is_none() && images.objective.penalties.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_told() {
+        let refused = |name: &str| Method::load(name, &ring()).expect_err("must be refused").to_string();
+        assert!(refused("best").contains("there is no such method; give ours, plain, or a file"));
+        assert!(refused("no/such.toml").contains("no/such.toml"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("mine.toml");
+        let ours = include_str!("methods/ours.toml");
+        for (from, to, words) in [
+            ("batch = 64", "batch = 1", "training.batch is 1, allowed is 2 to 4096"),
+            ("batch = 64", "batch = 64\ncritic_steps = 0", "training.critic_steps is 0, allowed"),
+            ("batch = 64", "batch = 64\nbatch_norm = true", "the samples of a batch see each other"),
+            ("batch = 64", "batches = 64", "unknown field `batches`"),
+            ("kind = \"r1\"", "kind = \"r3\"", "`r1`"),
+            ("beta1 = 0.0", "beta1 = 1.0", "optimizer.generator.beta1 is 1"),
+        ] {
+            std::fs::write(&path, ours.replace(from, to)).expect("writes");
+            let said = refused(path.to_str().expect("a path"));
+            assert!(said.contains(words) && said.contains("mine.toml"), "{said}");
+        }
+    }
+}

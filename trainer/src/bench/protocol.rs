@@ -1,0 +1,53 @@
+//! What a benchmark is: a distribution of which all modes are known, networks that learn it, and an eye for its modes.
+
+use super::Sighting;
+use crate::error::Result;
+use crate::graph::Network;
+use crate::net::Init;
+use candle_core::Tensor;
+
+/// A benchmark of mode coverage. All that is random in it is a function of a seed and a number.
+pub trait Protocol: Send + Sync {
+    /// What it is called on the command line.
+    fn name(&self) -> &'static str;
+
+    /// Modes of the distribution.
+    fn modes(&self) -> usize;
+
+    /// Samples that are measured.
+    fn samples(&self) -> usize;
+
+    /// Samples of the distribution that a run learns from.
+    fn examples(&self) -> usize;
+
+    /// Whether samples can be of low quality.
+    fn judges_quality(&self) -> bool;
+
+    /// The method `plain`: that of the papers, as TOML.
+    fn plain(&self) -> &'static str;
+
+    /// Generator and discriminator with their initial weights; the latter with batch normalisation where that is asked for
+    /// and the paper's networks can have it.
+    ///
+    /// # Errors
+    /// None but those of the device.
+    fn networks(&self, batch_norm: bool, init: &mut Init) -> Result<[Network; 2]>;
+
+    /// Latents number `first` and following of a seed and a purpose, [count, latent].
+    ///
+    /// # Errors
+    /// None but those of the device.
+    fn latents(&self, seed: u64, purpose: &str, first: u64, count: usize) -> Result<Tensor>;
+
+    /// Samples of the distribution, [n, ..], by their numbers, for a seed and a purpose.
+    ///
+    /// # Errors
+    /// None but those of the device.
+    fn real(&self, seed: u64, purpose: &str, numbers: &[usize]) -> Result<Tensor>;
+
+    /// What is seen in samples, [n, ..].
+    ///
+    /// # Errors
+    /// Samples of another shape.
+    fn look(&self, samples: &Tensor) -> Result<Vec<Sighting>>;
+}

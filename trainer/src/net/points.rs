@@ -1,0 +1,85 @@
+//! Networks for points of a few coordinates: dense layers, with which mixtures of normal distributions are learned (Dumoulin
+//! et al., "Adversarially learned inference", 2017, appendix; Lin et al., "PacGAN", 2018, section 4.1).
+
+use super::{Init, Layers};
+use crate::graph::Network;
+use crate::graph::operators::{BatchNorm, Maxout};
+use crate::ops::Activation;
+use candle_core::Result;
+use runtime::INPUT_LATENT;
+
+/// Batch normalisation's.
+const EPS: f64 = 1e-5;
+
+/// The generator: hidden layers with batch normalisation and ReLU, and a linear one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Generator {
+    /// Elements of the latent.
+    pub latent: usize,
+    /// Width of each hidden layer, first to last.
+    pub hidden: Vec<usize>,
+}
+
+/// The discriminator: hidden layers of maxout units, and a linear one. It judges every point by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Discriminator {
+    /// Units of each hidden layer, first to last.
+    pub hidden: Vec<usize>,
+    /// Linear maps of a unit, of which the largest counts.
+    pub pieces: usize,
+}
+
+/// `[latent]` -> `[coordinates]`, any numbers. Weights start as N(0, 2 / in) (He et al., 2015), those of the last layer as
+/// N(0, 1 / in).
+///
+/// # Errors
+/// None but those of the device.
+pub fn generator(recipe: &Generator, coordinates: usize, init: &mut Init) -> Result<Network> {
+    let mut layers = Layers::new(init);
+    let mut x = layers.graph.input(INPUT_LATENT, &[recipe.latent]);
+    for (&width, i) in recipe.hidden.iter().zip(1..) {
+        let deviation = (2. / layers.channels(x) as f32).sqrt();
+        x = layers.linear(&format!("dense{i}"), x, width, deviation, false, Activation::None)?;
+        x = layers.batch_norm(&format!("norm{i}"), x, 0., BatchNorm { eps: EPS, activation: Activation::RELU })?;
+    }
+    let deviation = (1. / layers.channels(x) as f32).sqrt();
+    x = layers.linear("point", x, coordinates, deviation, true, Activation::None)?;
+    layers.graph.finish(&[x])
+}
+
+/// `[coordinates]` -> `[1]`, the logit of "real", and the features that it is made of. Weights start as N(0, 1 / in).
+///
+/// # Errors
+/// A maxout of no pieces.
+pub fn discriminator(recipe: &Discriminator, coordinates: usize, init: &mut Init) -> Result<Network> {
+    let mut layers = Layers::new(init);
+    let mut x = layers.graph.input("point", &[coordinates]);
+    for (&units, i) in recipe.hidden.iter().zip(1..) {
+        let deviation = (1. / layers.channels(x) as f32).sqrt();
+        let name = format!("dense{i}");
+        x = layers.linear(&name, x, units * recipe.pieces, deviation, true, Activation::None)?;
+        x = layers.graph.apply(Maxout { pieces: recipe.pieces }, &[x])?;
+    }
+    let deviation = (1. / layers.channels(x) as f32).sqrt();
+    let logit = layers.linear("logit", x, 1, deviation, true, Activation::None)?;
+    layers.graph.finish(&[logit, x])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_made_and_judged() -> Result<()> {
+        let generator = generator(&Generator { latent: 2, hidden: vec![8, 6] }, 3, &mut Init::new(1))?;
+        let judge = discriminator(&Discriminator { hidden: vec![5, 4], pieces: 3 }, 3, &mut Init::new(1))?;
+        let made = generator.forward(&[&Init::new(2).normal(&[7, 2], 0., 1.)?])?;
+        assert_eq!((made.dims(), judge.forward(&[&made])?.dims()), (&[7, 3][..], &[7, 1][..]));
+        assert!(generator.graph().mixes_samples().is_some() && judge.graph().mixes_samples().is_none());
+        let biases = 2 * (8 + 6) + 3;
+        assert_eq!(generator.tensors().iter().map(|t| t.elem_count()).sum::<usize>(), 2 * 8 + 8 * 6 + 6 * 3 + biases);
+        let judged = 3 * 15 + 15 + 5 * 12 + 12 + 4 + 1;
+        assert_eq!(judge.tensors().iter().map(|t| t.elem_count()).sum::<usize>(), judged);
+        Ok(())
+    }
+}
