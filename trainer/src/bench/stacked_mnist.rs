@@ -73,7 +73,7 @@ impl Protocol for StackedMnist {
     }
 
     fn networks(&self, batch_norm: bool, init: &mut Init) -> Result<[Network; 2]> {
-        let generator = dcgan::Generator { latent: LATENT, width: WIDTH };
+        let generator = dcgan::Generator::new(LATENT, WIDTH);
         let discriminator = dcgan::Discriminator { batch_norm, ..dcgan::Discriminator::new(WIDTH) };
         Ok([dcgan::generator(&generator, IMAGE, init)?, dcgan::discriminator(&discriminator, IMAGE, init)?])
     }
