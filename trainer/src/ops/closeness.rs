@@ -208,7 +208,9 @@ mod tests {
             let x = values(&[samples, dimensions * spaces], 4)?;
             let frame = Frame::of(&x, dimensions)?;
             let forward = |x: &[Tensor]| closeness(&x[0], dimensions);
-            check_backward(&[x.clone()], forward, |x, _, g| Ok(vec![closeness_backward(&x[0], g, dimensions)?]))?;
+            check_backward(std::slice::from_ref(&x), forward, |x, _, g| {
+                Ok(vec![closeness_backward(&x[0], g, dimensions)?])
+            })?;
             check_backward(&[x], forward, |x, _, g| Ok(vec![frame.composed_backward(&x[0], g)?]))?;
         }
         Ok(())
