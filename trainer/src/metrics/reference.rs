@@ -221,7 +221,7 @@ mod tests {
         let rows = |all: &[f32]| all.chunks_exact(classifier.width()).map(|row| row[0].to_bits()).collect::<Vec<_>>();
         let (mut found, mut expected) = (rows(&known.features), rows(&again));
         assert!(found != expected);
-        (found.sort_unstable(), expected.sort_unstable());
+        [&mut found, &mut expected].map(|rows| rows.sort_unstable());
         assert!(found == expected);
         Ok(())
     }

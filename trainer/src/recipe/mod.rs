@@ -136,7 +136,7 @@ impl Recipe {
         }
         let batch = self.training.batch / self.training.micro_batches;
         match self.discriminator.group() {
-            Some(group) if batch % group.min(batch) != 0 => Err(format!(
+            Some(group) if !batch.is_multiple_of(group.min(batch)) => Err(format!(
                 "training.batch is {} in {} parts, allowed with discriminator.minibatch = \"deviation\" are parts that are a \
                  multiple of {group}",
                 self.training.batch, self.training.micro_batches
