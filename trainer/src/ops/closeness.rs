@@ -207,11 +207,10 @@ mod tests {
         for (samples, dimensions, spaces) in [(2, 1, 1), (5, 3, 4), (4, 2, 19)] {
             let x = values(&[samples, dimensions * spaces], 4)?;
             let frame = Frame::of(&x, dimensions)?;
+            let x = std::slice::from_ref(&x);
             let forward = |x: &[Tensor]| closeness(&x[0], dimensions);
-            check_backward(std::slice::from_ref(&x), forward, |x, _, g| {
-                Ok(vec![closeness_backward(&x[0], g, dimensions)?])
-            })?;
-            check_backward(&[x], forward, |x, _, g| Ok(vec![frame.composed_backward(&x[0], g)?]))?;
+            check_backward(x, forward, |x, _, g| Ok(vec![closeness_backward(&x[0], g, dimensions)?]))?;
+            check_backward(x, forward, |x, _, g| Ok(vec![frame.composed_backward(&x[0], g)?]))?;
         }
         Ok(())
     }
