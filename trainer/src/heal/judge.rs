@@ -1,6 +1,6 @@
 //! How far a state's samples are from the data, without labels.
 
-use crate::data::{Dataset, Order};
+use crate::data::{Dataset, Order, classes_like};
 use crate::error::{Error, Result};
 use crate::metrics::{self, Classifier, Moments, Sampler, frechet_distance};
 use crate::state::State;
@@ -34,7 +34,10 @@ impl Judge {
         while first < SAMPLES {
             let count = batch.min(SAMPLES - first);
             let mut pixels = vec![0; count * size];
-            let classes = crate::data::classes_like(&state.class_counts, first as u64, count);
+            let classes = match live.classes() {
+                0 => Vec::new(),
+                _ => classes_like(&state.class_counts, first as u64, count),
+            };
             live.sample(SEED, first as u64, &classes, &mut pixels)?;
             moments.add(&self.features.look(&pixels)?.features);
             first += count;
