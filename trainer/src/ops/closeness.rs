@@ -81,7 +81,7 @@ impl Frame {
         }
     }
 
-    /// [D, N, K] of the samples as [N, D K].
+    /// Of all samples, [N, K] for each dimension.
     fn coordinates(&self, x: &Tensor) -> Result<Vec<Tensor>> {
         let wide = x.to_dtype(if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 })?;
         (0..self.dimensions).map(|d| wide.narrow(1, d * self.spaces, self.spaces)).collect()
