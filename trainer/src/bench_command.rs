@@ -107,7 +107,7 @@ fn one(protocol: &dyn Protocol, method: &Method, seed: u64) -> Result<Run> {
         error => error,
     })?;
     let seconds = start.elapsed().as_secs_f64();
-    let (samples, floor) = (bench::measure(protocol, &generator, seed)?, bench::floor(protocol, seed)?);
+    let (samples, floor) = (bench::measure(protocol, method, &generator, seed)?, bench::floor(protocol, seed)?);
     let quality = if protocol.judges_quality() {
         format!(", {:.2} % of high quality", 100. * samples.high_quality)
     } else {

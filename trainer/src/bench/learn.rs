@@ -13,8 +13,8 @@ use candle_core::DType;
 /// Samples that are looked at together.
 const TOGETHER: usize = 500;
 
-/// Learns the distribution of `protocol` by `method`, and gives the generator to sample from: its averaged weights, with
-/// batch normalisation frozen under them. `watch` is told how many real samples were shown, after each step. The same seed
+/// Learns the distribution of `protocol` by `method`, and gives the generator to [`measure`]: its averaged weights, with batch
+/// normalisation frozen under them. `watch` is told how many real samples were shown, after each step. The same seed
 /// and number of threads give the same generator.
 ///
 /// # Errors
@@ -32,10 +32,11 @@ pub fn learn(protocol: &dyn Protocol, method: &Method, seed: u64, watch: &mut dy
     });
     let mut players = players.into_iter().collect::<Result<Vec<_>>>()?;
     let (mut game, mut clock, mut taken) = (method.game(seed)?, Clock::default(), 0);
+    let unit = method.unit(protocol);
     let mut order = Order::new(protocol.examples(), seed, "order");
     while clock.images < method.kimg.0 {
         game.step(&mut players, &mut clock, &mut || {
-            let real = protocol.real(seed, "examples", &order.take(taken, method.batch))?;
+            let real = (protocol.real(seed, "examples", &order.take(taken, method.batch))? / unit)?;
             let z = protocol.latents(seed, "latents", taken, method.batch)?;
             let batch = Batch { real, z, class: None, weight: None, first: taken };
             taken += method.batch as u64;
@@ -48,12 +49,15 @@ pub fn learn(protocol: &dyn Protocol, method: &Method, seed: u64, watch: &mut dy
     Ok(average.evaluated()?.frozen(&statistics)?)
 }
 
-/// The figures of a generator's samples.
+/// The figures of the samples of a generator that has learned by `method`.
 ///
 /// # Errors
 /// A generator of another benchmark.
-pub fn measure(protocol: &dyn Protocol, generator: &Network, seed: u64) -> Result<Measures> {
-    tally(protocol, |first, count| Ok(generator.forward(&[&protocol.latents(seed, "samples", first, count)?])?))
+pub fn measure(protocol: &dyn Protocol, method: &Method, generator: &Network, seed: u64) -> Result<Measures> {
+    let unit = method.unit(protocol);
+    tally(protocol, |first, count| {
+        Ok((generator.forward(&[&protocol.latents(seed, "samples", first, count)?])? * unit)?)
+    })
 }
 
 /// The figures of as many real samples that nothing was learned from: what is left to chance and to the eye.
@@ -92,7 +96,8 @@ mod tests {
 
     fn sampled(method: &Method, seed: u64) -> Result<Vec<Vec<f32>>> {
         let generator = learn(&ring(), method, seed, &mut |_| ())?;
-        Ok(generator.forward(&[&ring().latents(seed, "samples", 0, 500)?])?.to_vec2()?)
+        let samples = generator.forward(&[&ring().latents(seed, "samples", 0, 500)?])?;
+        Ok((samples * method.unit(&ring()))?.to_vec2()?)
     }
 
     #[test]
@@ -127,7 +132,7 @@ mod tests {
             "point.bias" => Tensor::new(&ring().centres[0], t.device()),
             _ => t.zeros_like(),
         })?;
-        let found = measure(&ring(), &collapsed, 0)?;
+        let found = measure(&ring(), &Method::load(super::super::PLAIN, &ring())?, &collapsed, 0)?;
         assert_eq!((found.modes, found.high_quality), (1., 1.));
         assert!((found.kl - 8f64.ln()).abs() < 1e-9);
         assert!(

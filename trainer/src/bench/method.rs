@@ -36,6 +36,10 @@ pub struct Method {
     /// measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema_half_life_kimg: Option<Schedule>,
+    /// Whether points are learned in units of the standard deviation of a coordinate, so that what depends on units, as the
+    /// weight of a penalty on slopes does, means the same for all of them; images are in [-1, 1] either way.
+    #[serde(default)]
+    pub standardise: bool,
     /// Whether a discriminator of images has batch normalisation.
     #[serde(default)]
     pub batch_norm: bool,
@@ -82,6 +86,11 @@ impl Method {
         let kimg = Images::of_kimg(kimg).map_err(refused)?;
         kimg.check("kimg", self.batch as u64).map_err(refused)?;
         Ok(Self { kimg, ..self })
+    }
+
+    /// What samples of `protocol` are divided by before they are learned from.
+    pub(super) fn unit(&self, protocol: &dyn Protocol) -> f64 {
+        if self.standardise { protocol.deviation() } else { 1. }
     }
 
     /// The game that is played by it, for this seed.

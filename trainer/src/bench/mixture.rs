@@ -43,6 +43,11 @@ impl Protocol for Mixture {
         100_000
     }
 
+    fn deviation(&self) -> f64 {
+        let squares = self.centres.iter().flatten().map(|&c| f64::from(c).powi(2)).sum::<f64>();
+        (squares / (2 * self.centres.len()) as f64 + f64::from(self.deviation).powi(2)).sqrt()
+    }
+
     fn judges_quality(&self) -> bool {
         true
     }
@@ -127,6 +132,13 @@ mod tests {
         assert_ne!(several[0], of(2, "a", &[5])?[0]);
         assert_ne!(several[0], of(1, "b", &[5])?[0]);
         Ok(())
+    }
+
+    /// Of eight centres on a circle half the squared radius; of the grid the mean of 16, 4, 0, 4 and 16.
+    #[test]
+    fn deviations_are_those_of_a_coordinate() {
+        assert!((ring().deviation() - (0.5f64 + 1e-4).sqrt()).abs() < 1e-6);
+        assert!((grid().deviation() - (8f64 + 2.5e-3).sqrt()).abs() < 1e-6);
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub trait Protocol: Send + Sync {
     /// Samples of the distribution that a run learns from.
     fn examples(&self) -> usize;
 
+    /// The standard deviation of a coordinate; 1 where samples are in [-1, 1], as networks for images take them.
+    fn deviation(&self) -> f64;
+
     /// Whether samples can be of low quality.
     fn judges_quality(&self) -> bool;
 

@@ -64,6 +64,10 @@ impl Protocol for StackedMnist {
         128_000
     }
 
+    fn deviation(&self) -> f64 {
+        1.
+    }
+
     fn judges_quality(&self) -> bool {
         false
     }
