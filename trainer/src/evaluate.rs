@@ -128,11 +128,10 @@ fn table(found: &Evaluation, model: &Path) -> String {
     let share = |part: Option<f64>| part.map_or("-".into(), |part| format!("{part:.4}"));
     let of_floor = |part: fn(&Floor) -> Option<f64>| share(found.floor.as_ref().and_then(part));
     for (name, part, at_best, what) in [
-        ("precision", found.precision, of_floor(|floor| floor.precision), "samples are as near to a training image"),
-        ("recall", found.recall, of_floor(|floor| floor.recall), "training images are as near to a sample"),
+        ("precision", found.precision, of_floor(|floor| floor.precision), "samples lie among training images"),
+        ("recall", found.recall, of_floor(|floor| floor.recall), "training images lie among samples"),
     ] {
-        let neighbour = metrics::NEIGHBOURS;
-        let rest = format!("of {compared} {what} as its own neighbour number {neighbour}; floor {at_best}");
+        let rest = format!("of {compared} {what} ({} neighbours); floor {at_best}", metrics::NEIGHBOURS);
         line(name, format!("{:>10}  {rest}", share(part)));
     }
     line("KL", format!("{:>10.4}  classes of the samples from those of the data, in nats", found.class_kl));

@@ -126,6 +126,15 @@ impl Run {
         self.append("changes.jsonl", &lines)
     }
 
+    /// Puts the log aside, under a name with this count of images: a run begins anew, with a log of its own.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn set_log_aside(&self, images: u64) -> Result<()> {
+        let (log, aside) = (self.stats_path(), self.path.join(format!("stats-before-{images:09}.jsonl")));
+        if log.exists() { std::fs::rename(&log, &aside).map_err(Error::io("rename", &log)) } else { Ok(()) }
+    }
+
     /// Writes down what a race of remedies has come to.
     ///
     /// # Errors

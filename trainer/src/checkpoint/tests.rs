@@ -1,6 +1,6 @@
 use super::*;
 use crate::data::Batches;
-use crate::net::dcgan::Conditioning;
+use crate::net::dcgan::{Conditioning, Minibatch, Norm};
 use crate::objective::{Loss, Penalty};
 use crate::ops::testing::device;
 use crate::recipe::{Arithmetic, Discriminator, Generator, Images};
@@ -43,7 +43,8 @@ fn a_restored_state_goes_on_to_the_same_bytes() -> Result<()> {
         else {
             panic!("two DCGANs");
         };
-        (generator.spectral_norm, discriminator.spectral_norm) = (true, true);
+        (generator.spectral_norm, generator.norm) = (true, Norm::Virtual);
+        (discriminator.spectral_norm, discriminator.minibatch) = (true, Some(Minibatch::Discrimination));
     })?;
     // Half precision needs a GPU.
     if device().is_cpu() { Ok(()) } else { resumes(Arithmetic::F16, |_| ()) }

@@ -70,7 +70,7 @@ pub fn heal(
     let left = recipe.images().saturating_sub(from);
     let length = (recipe.images() / 10).max(2 * recipe.training.tick_kimg.0).min(left);
     say!("healing: {} remedies race from {from} images, {length} images each", remedies::of(trouble.name).count());
-    let (mut entries, mut best) = (Vec::new(), None::<(f64, State, &'static str)>);
+    let (mut entries, mut best) = (Vec::new(), None::<(f64, State, &'static Remedy)>);
     for remedy in remedies::of(trouble.name) {
         if stop.asked() {
             return Ok(None);
@@ -87,7 +87,7 @@ pub fn heal(
                 say!("healing: {} has distance {distance:.3} after {} images", remedy.name, state.clock.images);
                 (entry.images, entry.distance) = (Some(state.clock.images), Some(distance));
                 if best.as_ref().is_none_or(|(least, ..)| distance < *least) {
-                    best = Some((distance, state, remedy.name));
+                    best = Some((distance, state, remedy));
                 }
             }
             Err(error @ (Error::Diverged { .. } | Error::Recipe { .. } | Error::Evaluation(_))) => {
@@ -101,10 +101,13 @@ pub fn heal(
     if stop.asked() {
         return Ok(None);
     }
-    let winner = best.as_ref().map(|(.., name)| *name);
+    let winner = best.as_ref().map(|(.., remedy)| remedy.name);
     run.log_healing(&Evidence { images: at, trouble: trouble.name, from, entries: &entries, winner })?;
-    let Some((_, healed, name)) = best else { return Ok(None) };
-    say!("healing: going on with {name}, at {} images", healed.clock.images);
+    let Some((_, healed, remedy)) = best else { return Ok(None) };
+    say!("healing: going on with {}, at {} images", remedy.name, healed.clock.images);
+    if remedy.anew {
+        run.set_log_aside(at)?;
+    }
     keep::forget(run, healed.clock.images)?;
     keep::keep(&healed, &data.train, run)?;
     run.set_recipe(&healed.recipe)?;

@@ -370,6 +370,53 @@ mod tests {
         Ok(())
     }
 
+    #[test]
+    fn every_layer_has_its_spectral_norm() -> Result<()> {
+        let image = ImageShape { channels: 1, height: 12, width: 12 };
+        let subject = Subject { image, classes: 3 };
+        let of = |network: &Network| -> Vec<String> {
+            let all = network.parameters().map(|(parameter, _)| parameter.name.clone());
+            let weights = all.filter_map(|name| name.strip_suffix(".weight").map(str::to_owned)).collect::<Vec<_>>();
+            let (with, without): (Vec<String>, Vec<String>) = weights.into_iter().partition(|name| {
+                network.graph().parameters().iter().any(|parameter| parameter.name == format!("{name}.u"))
+            });
+            let role = |name: &str| network.graph().parameters().iter().find(|p| p.name == name).map(|p| p.role);
+            assert!(with.iter().all(|name| role(&format!("{name}.u")) == Some(Role::Buffer)));
+            [with, vec!["but".to_owned()], without].concat()
+        };
+        let g = Generator { spectral_norm: true, ..SMALL };
+        let scales = ["norm1.scale", "norm1.shift", "norm2.scale", "norm2.shift"];
+        let expected = [&["project", "up1", "up2", "but"][..], &scales].concat();
+        assert_eq!(of(&generator(&g, subject, &mut Init::new(0))?), expected);
+        let mut d = Discriminator { spectral_norm: true, ..Discriminator::new(4) };
+        let expected = ["down1", "down2", "logit", "embedding", "but"];
+        assert_eq!(of(&discriminator(&d, subject, &mut Init::new(0))?), expected);
+        (d.conditioning, d.minibatch) = (Conditioning::Classifier, Some(Minibatch::Discrimination));
+        let expected = ["down1", "down2", "discrimination", "logit", "classes", "but"];
+        assert_eq!(of(&discriminator(&d, subject, &mut Init::new(0))?), expected);
+        Ok(())
+    }
+
+    /// Beside an image's own features the logit sees one number of a deviation, and 100 of a discrimination.
+    #[test]
+    fn a_discriminator_sees_the_others_of_a_batch() -> Result<()> {
+        let image = ImageShape { channels: 1, height: 12, width: 12 };
+        for (minibatch, more) in [(None, 0), (Some(Minibatch::Deviation), 1), (Some(Minibatch::Discrimination), 100)] {
+            let recipe = Discriminator { minibatch, ..Discriminator::new(4) };
+            let d = discriminator(&recipe, image, &mut Init::new(0))?;
+            let shape = |name: &str| d.parameters().find(|(p, _)| p.name == name).map(|(_, t)| t.dims().to_vec());
+            assert_eq!(shape("logit.weight"), Some(vec![1, 3 * 3 * 8 + more]));
+            assert_eq!(shape("discrimination.weight"), (more == 100).then(|| vec![500, 3 * 3 * 8]));
+            // The same image alone among others, and among images like itself.
+            let x = Init::new(1).normal(&[4, 12, 12, 1], 0., 1.)?;
+            let alike = x.narrow(0, 0, 1)?.repeat((4, 1, 1, 1))?;
+            let far =
+                (d.forward(&[&x])?.get(0)? - d.forward(&[&alike])?.get(0)?)?.abs()?.max_all()?.to_scalar::<f32>()?;
+            assert_eq!(far > 1e-6, more > 0, "{minibatch:?}: {far}");
+        }
+        Ok(())
+    }
+
     /// What is drawn for one class differs from what the same latent gives for another, and so does the judgement.
     #[test]
     fn classes_are_seen_by_both() -> Result<()> {

@@ -42,7 +42,8 @@ impl<'a> Layers<'a> {
     }
 
     /// `name.weight` of this shape, drawn from N(0, `deviation`^2), as a parameter; with [`Self::spectral_norm`] divided by its
-    /// spectral norm, for which `name.u`, drawn from N(0, 1), is kept.
+    /// spectral norm, for which `name.u`, drawn from N(0, 1), is kept. Of a transposed convolution that is the norm of the
+    /// convolution whose transpose it is.
     ///
     /// # Errors
     /// A name that is taken.

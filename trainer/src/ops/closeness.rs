@@ -81,7 +81,7 @@ impl Frame {
         }
     }
 
-    /// [D, N, K] of the samples as [N, D K].
+    /// Of all samples, [N, K] for each dimension.
     fn coordinates(&self, x: &Tensor) -> Result<Vec<Tensor>> {
         let wide = x.to_dtype(if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 })?;
         (0..self.dimensions).map(|d| wide.narrow(1, d * self.spaces, self.spaces)).collect()
@@ -207,9 +207,10 @@ mod tests {
         for (samples, dimensions, spaces) in [(2, 1, 1), (5, 3, 4), (4, 2, 19)] {
             let x = values(&[samples, dimensions * spaces], 4)?;
             let frame = Frame::of(&x, dimensions)?;
+            let x = std::slice::from_ref(&x);
             let forward = |x: &[Tensor]| closeness(&x[0], dimensions);
-            check_backward(&[x.clone()], forward, |x, _, g| Ok(vec![closeness_backward(&x[0], g, dimensions)?]))?;
-            check_backward(&[x], forward, |x, _, g| Ok(vec![frame.composed_backward(&x[0], g)?]))?;
+            check_backward(x, forward, |x, _, g| Ok(vec![closeness_backward(&x[0], g, dimensions)?]))?;
+            check_backward(x, forward, |x, _, g| Ok(vec![frame.composed_backward(&x[0], g)?]))?;
         }
         Ok(())
     }

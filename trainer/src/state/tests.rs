@@ -2,7 +2,7 @@ use super::*;
 use crate::data::{self, Batches};
 use crate::game::Figures;
 use crate::graph::Gradients;
-use crate::net::dcgan::Conditioning;
+use crate::net::dcgan::{Conditioning, Minibatch};
 use crate::objective::{Criterion, Kind, Loss, Penalty};
 use crate::optim::{Optimizer, Sgd};
 use crate::recipe::Stages;
@@ -64,11 +64,18 @@ pub fn figure(figures: &[(String, f32)], name: &str) -> f32 {
 #[test]
 fn the_discriminator_learns_to_tell_and_the_generator_follows() -> Result<()> {
     let data = mnist()?;
-    for (stages, spectral_norm) in [(Stages::Two, false), (Stages::One, false), (Stages::One, true)] {
+    for (stages, spectral_norm, minibatch) in [
+        (Stages::Two, false, None),
+        (Stages::One, false, None),
+        (Stages::One, true, None),
+        (Stages::Two, false, Some(Minibatch::Deviation)),
+        (Stages::Two, true, Some(Minibatch::Discrimination)),
+    ] {
         let mut recipe = small("learns");
         recipe.training.stages = stages;
         let crate::recipe::Discriminator::Dcgan(discriminator) = &mut recipe.discriminator;
         (discriminator.batch_norm, discriminator.spectral_norm) = (stages == Stages::Two, spectral_norm);
+        discriminator.minibatch = minibatch;
         let mut state = State::new(recipe, &data, &crate::ops::testing::device())?;
         let mut batches = batches(&state, &data);
         let mut all = Vec::new();

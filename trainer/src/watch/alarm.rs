@@ -50,6 +50,9 @@ impl OnAlarm {
 /// The figures of a tick.
 type Figures = BTreeMap<String, f64>;
 
+/// Names and numbers that show a trouble.
+type Evidence = Vec<(&'static str, f64)>;
+
 /// What a rule sees.
 struct Sight<'a> {
     /// The figures of all ticks so far, or of the last of them; the newest last, of which there is one.
@@ -69,8 +72,8 @@ struct Rule {
     remedy: &'static str,
     /// In how many ticks in a row it must be seen.
     ticks: usize,
-    /// What shows it at the newest tick: names and numbers.
-    sees: fn(&Sight<'_>) -> Option<Vec<(&'static str, f64)>>,
+    /// What shows it at the newest tick.
+    sees: fn(&Sight<'_>) -> Option<Evidence>,
 }
 
 const RULES: [Rule; 6] = [
@@ -197,7 +200,7 @@ fn ignorance(loss: Loss) -> Option<f64> {
 struct Raised {
     rule: &'static Rule,
     /// The figures that show it.
-    evidence: Vec<(&'static str, f64)>,
+    evidence: Evidence,
     /// Whether it was not so at the tick before.
     first: bool,
 }
@@ -219,7 +222,7 @@ impl Hook for Alarm {
         let log = std::fs::read_to_string(scene.run.stats_path()).unwrap_or_default();
         for line in log.lines() {
             let Ok(tick) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(line) else { continue };
-            let partial = tick.get("partial").is_some_and(|partial| partial == &true);
+            let partial = tick.get("partial").is_some_and(|partial| partial.as_bool() == Some(true));
             let figures: Figures = tick.into_iter().filter_map(|(name, value)| Some((name, value.as_f64()?))).collect();
             let before = figures.get("images").is_some_and(|&images| images <= scene.state.clock.images as f64);
             // A tick that was not full is seen again.
@@ -340,7 +343,8 @@ mod tests {
         assert_eq!(raised(&[ok, ok, ok, torn], Loss::NonSaturating, 60_000)[3], ["divergence"]);
         assert_eq!(raised(&[ok, torn], Loss::NonSaturating, 60_000), none[..2], "nobody knows yet what is usual");
 
-        let (up, down): (&[(&str, f64)], &[(&str, f64)]) = (&[("generator_loss", 3.)], &[("generator_loss", 0.4)]);
+        let up: &[(&str, f64)] = &[("generator_loss", 3.)];
+        let down: &[(&str, f64)] = &[("generator_loss", 0.4)];
         assert_eq!(raised(&[up, down, up, down, up, down, up, down], Loss::Hinge, 60_000)[7], ["oscillation"]);
         let drift: Vec<[(&str, f64); 1]> = (0..8).map(|i| [("generator_loss", f64::from(i))]).collect();
         let drift: Vec<&[(&str, f64)]> = drift.iter().map(|tick| &tick[..]).collect();
