@@ -145,7 +145,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--slow-rounds", type=int, default=1, help="rounds of what compiles for long")
-    usual = ["dcgan-64", "dcgan-32", "dcgan-32-r1", "dcgan-32-r1r2", "dcgan-32-gp", "dcgan-64x64-64", "dcgan-64x64-32", "tutorial"]
+    usual = ["dcgan-64", "dcgan-32", "dcgan-32-r1", "dcgan-32-r1r2", "dcgan-32-gp"]
+    usual += ["dcgan-64x64-64", "dcgan-64x64-32", "tutorial"]
     parser.add_argument("--networks", type=common.names, default=usual)
     parser.add_argument("--schedules", type=common.names, default=["two-stage", "one-stage"])
     parser.add_argument("--peers", type=common.names, default=[], help="only those with one of these words in the name")

@@ -12,8 +12,8 @@ noise of 64 x 64 pixels, in a random order and scaled to [-1, 1], latents drawn,
 moving average of the generator's weights, and both losses as numbers of Python. Only the data set is loaded before. f32.
 
 Networks: `dcgan-64`, `dcgan-32` (by width; `-bn`: with batch normalisation in the discriminator, too; `-r1`: with the R1
-penalty on real images, of weight 1, in every step, `-r1r2`: with R2 on generated ones, too; `-gp`: the Wasserstein loss with the
-gradient penalty of WGAN-GP, of weight 10), `dcgan-64x64-64` (in colour) and `dcgan-64x64-32` (grey) for images of
+penalty on real images, of weight 1, in every step; `-r1r2`: with R2 on generated ones, too; `-gp`: the Wasserstein loss
+with the gradient penalty of WGAN-GP, of weight 10), `dcgan-64x64-64` (in colour) and `dcgan-64x64-32` (grey) for images of
 64 x 64, `tutorial` (dense generator). Schedules: `two-stage`, the generator judged by the discriminator's new weights;
 `one-stage`, both gradients from one pass over the generated images.
 """

@@ -4,8 +4,8 @@ usage: check_objectives.py FILE.json
 
 FILE.json comes from the trainer's tests:
   KILN_OBJECTIVES=FILE.json cargo test -p trainer --lib -- criterion::tests::verdicts_of_all
-Each loss is written here as its paper has it and derived by autograd, in double precision; a difference ends with exit code 1.
-Without PyTorch nothing is checked, which is said.
+Each loss is written here as its paper has it and derived by autograd, in double precision; a difference ends with exit
+code 1. Without PyTorch nothing is checked, which is said.
 """
 
 import json
@@ -99,7 +99,8 @@ def main(path):
         if case["loss"] not in LOSSES:
             sys.exit(f"no formula is known for {case['loss']}")
         for player, formula in zip(("discriminator", "generator"), LOSSES[case["loss"]], strict=True):
-            both = {kind: torch.tensor(case[kind], dtype=torch.float64, requires_grad=True) for kind in ("real", "generated")}
+            kinds = ("real", "generated")
+            both = {kind: torch.tensor(case[kind], dtype=torch.float64, requires_grad=True) for kind in kinds}
             loss = formula(both["real"], both["generated"])
             loss.backward()
             found = case[player]

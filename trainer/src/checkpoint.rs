@@ -2,7 +2,8 @@
 //!
 //! Tensors: `generator/…` and `discriminator/…`, each parameter with its two moments (`.moment1`, `.moment2`) and, for
 //! the generator, its moving average (`.average`); with loss scaling, its state (`loss_scale`), with historical averaging the
-//! mean (`history`); `game/…` what the game keeps. Metadata: the recipe, the data's name, hash, shape and count, the hash of its labels where they are looked at, the counts of images and steps, from which with the recipe's seed all randomness
+//! mean (`history`); `game/…` what the game keeps. Metadata: the recipe, the data's name, hash, shape and count, the hash of
+//! its labels where they are looked at, the counts of images and steps, from which with the recipe's seed all randomness
 //! follows, the averages of the tick at hand, what an evaluation of this state has found, the version of the program, the
 //! SHA-256 of every tensor (`sha256/<tensor>`), and of all other metadata (`sha256`): a bit that is not what was written is
 //! noticed, and the tensor named. The bytes depend on the state alone: the same state, the same file.

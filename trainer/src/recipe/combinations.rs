@@ -346,4 +346,25 @@ mod tests {
             assert!(before.contains(&format!("| `{name}` |")), "nothing is said of {name}");
         }
     }
+
+    /// What the documentation shows of recipes can be put into one.
+    #[test]
+    fn examples_can_be_run() {
+        let read = |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).expect(path);
+        for (path, keys) in [("../README.md", 5), ("objectives.md", 3)] {
+            let text = read(path);
+            let (_, rest) = text.split_once("```toml\n").expect("an example");
+            let (example, _) = rest.split_once("```").expect("its end");
+            let sections = example.parse::<toml::Table>().unwrap_or_else(|e| panic!("{path}: {e}"));
+            let flat = sections.into_iter().flat_map(|(section, table)| {
+                let table = table.as_table().cloned().expect("a section");
+                table.into_iter().map(move |(key, value)| (format!("{section}.{key}"), value))
+            });
+            let overrides: Vec<_> = flat.collect();
+            assert!(overrides.len() >= keys, "{path}: {overrides:?}");
+            if let Err(error) = Recipe::load("digits", &overrides) {
+                panic!("{path}: {error}");
+            }
+        }
+    }
 }

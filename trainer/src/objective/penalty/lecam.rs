@@ -22,7 +22,8 @@ impl Rule for Lecam {
 
     fn take(&self, scene: &Scene<'_>) -> Result<Found> {
         let Some(averages) = scene.averages else { bail!("no averages of logits are kept") };
-        let apart = |outputs: &Tensor, other: usize| outputs.broadcast_sub(&averages.get(other)?.to_dtype(outputs.dtype())?);
+        let apart =
+            |outputs: &Tensor, other: usize| outputs.broadcast_sub(&averages.get(other)?.to_dtype(outputs.dtype())?);
         let [real, generated] = [apart(scene.outputs[0], 1)?, apart(scene.outputs[1], 0)?];
         let slopes = |apart: &Tensor| -> Result<Tensor> {
             let slopes = (apart * (2. * scene.weight / apart.dim(0)? as f64))?;
