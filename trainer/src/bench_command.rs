@@ -133,7 +133,7 @@ mod tests {
             (&["bench"][..], "<BENCHMARK>"),
             (&["bench", "torus"], "possible values: ring, grid, stacked-mnist"),
             (&["bench", "ring", "--seeds", "0"], "1..=1000"),
-            (&["bench", "ring", "--seed", "-1"], "--seed"),
+            (&["bench", "ring", "--seed=-1"], "--seed <N>"),
             (&["bench", "ring", "--threads", "0"], "1..=1024"),
         ] {
             let said = Args::try_parse_from(arguments).expect_err("must be refused").to_string();
