@@ -55,6 +55,18 @@ fn a_run_that_is_to_heal_ends_well() {
     let winner = entries.iter().find(|entry| entry["remedy"] == race["winner"]).expect("the winner");
     assert!(entries.iter().filter_map(distance).all(|other| Some(other) >= distance(winner)), "{race}");
     assert!(String::from_utf8(read(run.join("changes.jsonl"))).expect("text").contains("optimizer"));
+    // What was logged of the way that was given up is aside, and no part of the log.
+    let from = if winner["remedy"].as_str().is_some_and(|name| name.contains("beginning")) {
+        Some(0)
+    } else {
+        race["from"].as_u64()
+    };
+    let given_up = |line: &serde_json::Value| {
+        line["images"].as_u64() > from && line["images"].as_u64() <= winner["images"].as_u64()
+    };
+    assert!(!log(&run).iter().any(given_up), "{race}");
+    let aside = std::fs::read_dir(&run).expect("lists").flatten().map(|entry| entry.file_name());
+    assert!(aside.into_iter().any(|name| name.to_string_lossy().starts_with("stats-before-")));
     let last = log(&run).pop().expect("a line");
     assert!(last["images"].as_u64() == Some(1200) && last["diversity"].as_f64() > Some(5.), "{last}");
     // It is a run like others: it can be made longer.

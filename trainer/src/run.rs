@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::recipe::{Change, Override, Recipe};
 use crate::report::say;
+use crate::watch::cut_log;
 use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -126,13 +127,17 @@ impl Run {
         self.append("changes.jsonl", &lines)
     }
 
-    /// Puts the log aside, under a name with this count of images: a run begins anew, with a log of its own.
+    /// Takes what came after `images` images out of the log; all of it stays under a name with the images that were shown,
+    /// `at`.
     ///
     /// # Errors
     /// What the system says.
-    pub fn set_log_aside(&self, images: u64) -> Result<()> {
-        let (log, aside) = (self.stats_path(), self.path.join(format!("stats-before-{images:09}.jsonl")));
-        if log.exists() { std::fs::rename(&log, &aside).map_err(Error::io("rename", &log)) } else { Ok(()) }
+    pub fn cut_log(&self, at: u64, images: u64) -> Result<()> {
+        let (log, aside) = (self.stats_path(), self.path.join(format!("stats-before-{at:09}.jsonl")));
+        if log.exists() {
+            std::fs::copy(&log, &aside).map_err(Error::io("copy", &log))?;
+        }
+        cut_log(&log, images)
     }
 
     /// Writes down what a race of remedies has come to.

@@ -106,7 +106,10 @@ pub fn train(
 }
 
 /// Takes what the steps since the last reading have found into the tick at hand.
-fn read(state: &mut State, unread: &mut Vec<Found>) -> Result<()> {
+///
+/// # Errors
+/// Divergence.
+pub(crate) fn read(state: &mut State, unread: &mut Vec<Found>) -> Result<()> {
     for figures in state.read(unread)? {
         state.tick.add(figures);
     }

@@ -18,6 +18,7 @@ use crate::report::{Bar, say};
 use crate::run::Run;
 use crate::state::State;
 use crate::stop::Stop;
+use crate::train::read;
 use crate::watch::Trouble;
 use candle_core::Device;
 use judge::Judge;
@@ -105,9 +106,8 @@ pub fn heal(
     run.log_healing(&Evidence { images: at, trouble: trouble.name, from, entries: &entries, winner })?;
     let Some((_, healed, remedy)) = best else { return Ok(None) };
     say!("healing: going on with {}, at {} images", remedy.name, healed.clock.images);
-    if remedy.anew {
-        run.set_log_aside(at)?;
-    }
+    // What the log says of the way that was given up is no part of the run any more.
+    run.cut_log(at, if remedy.anew { 0 } else { from })?;
     keep::forget(run, healed.clock.images)?;
     keep::keep(&healed, &data.train, run)?;
     run.set_recipe(&healed.recipe)?;
@@ -121,21 +121,17 @@ fn race(mut state: State, data: &Dataset, length: u64, (name, stop): (&str, &Sto
     let (first, mut bar) = (state.clock.images, Bar::new(0, length));
     let mut unread = Vec::new();
     while state.clock.images < until && !stop.asked() {
+        let before = state.clock.images;
         unread.push(state.step(&mut || batches.next_batch())?);
-        let tick = state.clock.images / state.recipe.training.tick_kimg.0;
-        let before = (state.clock.images - state.recipe.training.images_a_step()) / state.recipe.training.tick_kimg.0;
-        if state.device.is_cpu() || tick != before {
-            for figures in state.read(&unread)? {
-                state.tick.add(figures);
-            }
-            unread.clear();
+        let tick = state.recipe.training.tick_kimg.0;
+        // Reading what a GPU has found waits for it.
+        if state.device.is_cpu() || before / tick != state.clock.images / tick {
+            read(&mut state, &mut unread)?;
         }
         let done = state.clock.images - first;
         bar.update(done, || format!("{name}  {done}/{length} images"));
     }
-    for figures in state.read(&unread)? {
-        state.tick.add(figures);
-    }
+    read(&mut state, &mut unread)?;
     bar.end();
     Ok(state)
 }

@@ -163,7 +163,8 @@ impl Recipe {
         ];
         if let (Some((_, key, without)), None) = (needs.into_iter().find(|(asked, ..)| *asked), classes) {
             let what = format!(
-                "{key} needs a class for each image, and the data `{}` has no labels: give it some (class folders,                  labels.csv, `labels` in a pack), or set it to {without}",
+                "{key} needs a class for each image, and the data `{}` has no labels: give it some (class folders, \
+                 labels.csv, `labels` in a pack), or set it to {without}",
                 data.name()
             );
             return Err(Error::Recipe { origin: self.name.clone(), what });

@@ -70,6 +70,14 @@ impl Hook for Log {
     }
 }
 
+/// Takes what came after `images` images out of the log at `path`, if there is one: a run goes on another way from there.
+///
+/// # Errors
+/// What the system says.
+pub fn cut(path: &Path, images: u64) -> Result<()> {
+    open(path, images).map(drop)
+}
+
 /// Opens the log for appending, without what came after `images` images. Damaged lines are told and set aside.
 fn open(path: &Path, images: u64) -> Result<File> {
     if path.exists() {

@@ -17,6 +17,7 @@ mod tick;
 pub use alarm::{OnAlarm, Trouble};
 pub use diversity::mean_distance;
 pub(crate) use evaluation::Live;
+pub(crate) use log::cut as cut_log;
 pub use progress::Progress;
 pub use tick::Tick;
 

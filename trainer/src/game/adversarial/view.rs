@@ -3,6 +3,7 @@
 use super::Adversarial;
 use crate::random;
 use candle_core::{DType, Result, Tensor, bail};
+use rayon::prelude::*;
 
 /// Which images are shown: what is drawn for each is unrelated to what is drawn for the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +41,8 @@ impl Adversarial {
         if noise > 0. {
             let mut drawn = vec![0f32; n * size];
             let seed = random::derive(seed, "noise");
-            for (image, index) in drawn.chunks_exact_mut(size).zip(first..) {
-                runtime::fill_latent(seed, index, image);
-            }
+            let noise_of = drawn.par_chunks_exact_mut(size).enumerate();
+            noise_of.for_each(|(place, image)| runtime::fill_latent(seed, first + place as u64, image));
             let drawn = (Tensor::from_vec(drawn, dims, device)? * noise)?;
             images = (&images + drawn.to_dtype(images.dtype())?)?;
         }
