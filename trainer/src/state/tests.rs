@@ -138,6 +138,47 @@ fn every_loss_is_learned() -> Result<()> {
     Ok(())
 }
 
+/// Each of them changes what the player learns that it is for, from the same seed and the same batches.
+#[test]
+fn every_remedy_is_a_part_of_the_game() -> Result<()> {
+    let data = mnist()?;
+    let learned = |remedies: &str| -> Result<[Vec<Tensor>; 2]> {
+        let mut recipe = with_loss(small("remedies"), Loss::NonSaturating);
+        recipe.remedies = toml::from_str(remedies).expect("remedies");
+        let mut state = State::new(recipe, &data, &crate::ops::testing::device())?;
+        let mut batches = batches(&state, &data);
+        for _ in 0..3 {
+            step(&mut state, &mut batches)?;
+        }
+        Ok([0, 1].map(|player| state.players[player].learner.network().tensors().to_vec()))
+    };
+    let plain = learned("")?;
+    let differs = |a: &[Tensor], b: &[Tensor]| -> Result<bool> {
+        let far = a.iter().zip(b).map(|(a, b)| (a - b)?.abs()?.max_all()?.to_scalar::<f32>());
+        Ok(far.collect::<candle_core::Result<Vec<_>>>()?.into_iter().any(|far| far > 1e-7))
+    };
+    for (remedy, player) in [
+        ("label_smoothing = 0.2", 1),
+        ("instance_noise = 0.3", 1),
+        ("input_dropout = 0.3", 1),
+        ("weight_clip = 0.01", 1),
+        ("historical_averaging = 5.0", 0),
+        ("historical_averaging = 5.0", 1),
+        ("top_k = 0.5", 0),
+    ] {
+        let with = learned(remedy)?;
+        assert!(differs(&with[player], &plain[player])?, "{remedy}, player {player}");
+        if remedy.starts_with("weight_clip") {
+            for tensor in &with[1] {
+                let largest = tensor.abs()?.max_all()?.to_scalar::<f32>()?;
+                assert!(largest <= 0.01, "{largest}");
+            }
+        }
+    }
+    assert!(!differs(&learned("")?[0], &plain[0])?, "the same seed");
+    Ok(())
+}
+
 #[test]
 fn half_precision_needs_a_gpu_and_learns_alike() -> Result<()> {
     let data = mnist()?;

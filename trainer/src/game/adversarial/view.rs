@@ -153,6 +153,11 @@ mod tests {
         let noise = noisy(0)?;
         let deviation = noise.sqr()?.mean_all()?.sqrt()?.to_scalar::<f32>()?;
         assert!((deviation - 0.3).abs() < 0.01, "{deviation}");
+        // What is drawn for generated images is not what is drawn for real ones.
+        let mut game = game(Loss::NonSaturating, 0., Stages::Two);
+        game.remedies.instance_noise = Some(0.3.into());
+        let others = game.show(&images, Shown::Generated, 0, 0)?.images;
+        assert!((others - &noise)?.abs()?.mean_all()?.to_scalar::<f32>()? > 0.2);
         let again = noisy(3)?.narrow(0, 0, 5)?;
         assert_eq!((again - noise.narrow(0, 3, 5)?)?.abs()?.max_all()?.to_scalar::<f32>()?, 0.);
         Ok(())
