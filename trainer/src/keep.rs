@@ -217,6 +217,20 @@ mod tests {
         names
     }
 
+    /// Where a run turns back to, and what it then forgets.
+    #[test]
+    fn a_run_turns_back_to_the_newest_checkpoint_that_is_not_too_new() -> Result<()> {
+        let (_folder, run, data, state) = run(4)?;
+        let turned =
+            |images: u64| Ok::<u64, Error>(before(&run, &small("run"), &data, &device(), images)?.clock.images);
+        assert_eq!([turned(100)?, turned(32)?, turned(31)?, turned(24)?], [32, 32, 24, 24]);
+        assert_eq!(turned(23)?, 0, "the beginning");
+        forget(&run, 24)?;
+        assert_eq!(names(&run), ["checkpoint-000000024.safetensors"]);
+        assert_eq!(state.clock.images, 32);
+        Ok(())
+    }
+
     #[test]
     fn the_last_ones_are_kept_and_the_best() -> Result<()> {
         let (_folder, run, data, mut state) = run(4)?;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::data::Batches;
 use crate::net::dcgan::{Conditioning, Minibatch, Norm};
-use crate::objective::{Loss, Penalty};
+use crate::objective::{Kind, Loss, Penalty};
 use crate::ops::testing::device;
 use crate::recipe::{Arithmetic, Discriminator, Generator, Images};
 use crate::state::tests::{batches, mnist, small, step, with_loss};
@@ -48,6 +48,31 @@ fn a_restored_state_goes_on_to_the_same_bytes() -> Result<()> {
     })?;
     // Half precision needs a GPU.
     if device().is_cpu() { Ok(()) } else { resumes(Arithmetic::F16, |_| ()) }
+}
+
+/// A penalty for which the game keeps something may come and go on the way of a run.
+#[test]
+fn what_a_game_keeps_begins_and_ends_with_its_penalty() -> Result<()> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, data) = (folder.path().join("checkpoint"), mnist()?);
+    let recipe = |penalised: bool| {
+        let mut recipe = with_loss(small("penalties"), Loss::NonSaturating);
+        let lecam = Penalty { kind: Kind::Lecam, weight: 0.1.into(), every: 1 };
+        recipe.objective.penalties = if penalised { vec![lecam] } else { Vec::new() };
+        recipe
+    };
+    for begins_with in [false, true] {
+        let mut state = State::new(recipe(begins_with), &data, &device())?;
+        let mut of_first = batches(&state, &data);
+        step(&mut state, &mut of_first)?;
+        save(&state, &data, &path)?;
+        let Loaded { mut state, changes } = load(&path, recipe(!begins_with), &data, &device())?;
+        assert_eq!(changes.len(), 1, "{changes:?}");
+        assert_eq!(state.of_game().len(), usize::from(!begins_with));
+        let mut of_second = batches(&state, &data);
+        step(&mut state, &mut of_second)?;
+    }
+    Ok(())
 }
 
 /// The same pixels with other classes are other data, where classes are looked at.

@@ -220,15 +220,8 @@ impl Hook for Alarm {
 
     fn begin(&mut self, scene: &Scene<'_>) -> Result<()> {
         let log = std::fs::read_to_string(scene.run.stats_path()).unwrap_or_default();
-        for line in log.lines() {
-            let Ok(tick) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(line) else { continue };
-            let partial = tick.get("partial").is_some_and(|partial| partial.as_bool() == Some(true));
-            let figures: Figures = tick.into_iter().filter_map(|(name, value)| Some((name, value.as_f64()?))).collect();
-            let before = figures.get("images").is_some_and(|&images| images <= scene.state.clock.images as f64);
-            // A tick that was not full is seen again.
-            if before && !partial {
-                self.look(figures, scene);
-            }
+        for figures in past(&log, scene.state.clock.images) {
+            self.look(figures, scene);
         }
         Ok(())
     }
@@ -246,6 +239,15 @@ impl Hook for Alarm {
         }
         Ok(())
     }
+}
+
+/// The figures of a log's ticks up to `images`; one that was not full is seen again when it is.
+fn past(log: &str, images: u64) -> impl Iterator<Item = Figures> {
+    type Line = serde_json::Map<String, serde_json::Value>;
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    let full = lines.filter(|line| line.get("partial").and_then(serde_json::Value::as_bool) != Some(true));
+    let figures = full.map(|line| line.into_iter().filter_map(|(name, value)| Some((name, value.as_f64()?))).collect());
+    figures.filter(move |figures: &Figures| figures.get("images").is_some_and(|&at| at <= images as f64))
 }
 
 impl Alarm {
@@ -353,6 +355,15 @@ mod tests {
         let known: &[(&str, f64)] = &[("real_sign", 0.99), ("fake_sign", -0.99)];
         assert_eq!(raised(&[known; 3], Loss::NonSaturating, 1_000)[2], ["memorisation"]);
         assert_eq!(raised(&[known; 3], Loss::NonSaturating, 60_000)[2], none[0], "many images are not known by heart");
+    }
+
+    /// Those of a resumed run, damaged lines and half ticks left out.
+    #[test]
+    fn the_past_is_that_of_the_log() {
+        let log = "{\"images\":20,\"r1\":1.5}\n{\"images\":30,\"partial\":true}\nno line\n{\"images\":40,\"r1\":2}\n{\"images\":60}\n";
+        let seen: Vec<Figures> = past(log, 40).collect();
+        assert_eq!(seen.iter().map(|tick| tick["images"]).collect::<Vec<_>>(), [20., 40.]);
+        assert_eq!((seen[0]["r1"], seen[1]["r1"]), (1.5, 2.));
     }
 
     /// Without a figure nothing is seen, whatever a log holds.
