@@ -1,35 +1,35 @@
 """Compares objectives and remedies on MNIST at equal time: what a reader who must choose one wants to know.
 
-usage: techniques.py [--trainer PROGRAM] [--seconds N] [--seeds 1,2,3] [--only NAME,NAME] [--folder DIR]
+usage: techniques.py [--trainer PROGRAM] [--seconds N] [--seeds 1,2,3] [--only NAME;NAME] [--folder DIR] [--jobs N]
 
-Every technique is the recipe `digits` with the settings below, trained for N seconds (100 unless said otherwise) by the
-speed that the trainer measures before it begins, then measured with `trainer evaluate`: distance, precision, recall, the
-classes with fewest and most samples. Prints a table of means over the seeds with their standard deviations, the floor
-above it, and keeps every run's figures in DIR (target/techniques), from which an interrupted comparison goes on.
-Nothing else should run on the machine.
+Every technique is the recipe `digits` with the settings below. How many images a second it learns from is measured
+first, technique by technique, three times in turn, with as many programs at once as later (--jobs, 2), each on one
+thread: for that nothing else should run on the machine. Then each trains on the images of N seconds (100 unless said
+otherwise), and is measured with `trainer evaluate`: distance, precision, recall, the classes with fewest and most
+samples. Prints a table of means over the seeds with their standard deviations, the floor above it, and keeps every
+run's figures in DIR (target/techniques), from which an interrupted comparison goes on.
 """
 
 import argparse
 import json
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 R1 = '{kind="r1",weight=1.0}'
-R1_LAZY = '{kind="r1",weight=1.0,every=4}'
-SLOW = ["optimizer.generator.lr=2e-4", "optimizer.discriminator.lr=2e-4"]
+LAZY = ['{kind="r1",weight=0.3,every=4}', '{kind="r2",weight=0.3,every=4}']
 
 
 def penalties(*all):
     return f"objective.penalties=[{','.join(all)}]"
 
 
-def decay(kimg):
-    """Rates that fall to a tenth. The length is not known before the speed: a constant one serves all."""
-    shape = f'{{shape="cosine",from=2e-3,to=2e-4,kimg={kimg}}}'
-    return [f"optimizer.generator.lr={shape}", f"optimizer.discriminator.lr={shape}"]
-
+# In settings, {kimg} is the length of the run and {half} half of it.
+FALL = '{shape="cosine",from=2e-3,to=2e-4,kimg={kimg}}'
+FALLING = [f"optimizer.generator.lr={FALL}", f"optimizer.discriminator.lr={FALL}"]
 
 TECHNIQUES = {
     "digits": [],
@@ -53,21 +53,28 @@ TECHNIQUES = {
     "WGAN-GP, 1 critic step": ["objective.loss=wasserstein", penalties('{kind="wgan-gp",weight=10.0}')],
     "DRAGAN": [penalties('{kind="dragan",weight=10.0}')],
     "R1": [penalties(R1)],
-    "R1, every 4th step": [penalties(R1_LAZY)],
-    "R1, every 4th step, rates fall": [penalties(R1_LAZY), *decay(320.0)],
+    "R1 of 0.3, every 4th step": [penalties(LAZY[0])],
+    "R1 of 0.3, every 4th step, rates fall": [penalties(LAZY[0]), *FALLING],
     "R1 + R2": [penalties(R1, '{kind="r2",weight=1.0}')],
     "relativistic pairing + R1 + R2": [
         "objective.loss=relativistic-pairing",
         penalties(R1, '{kind="r2",weight=1.0}'),
     ],
+    "relativistic pairing + R1 + R2 of 0.3, every 4th step": [
+        "objective.loss=relativistic-pairing",
+        penalties(*LAZY),
+    ],
     "relativistic average": ["objective.loss=relativistic-average", penalties()],
     "hinge + R1": ["objective.loss=hinge", penalties(R1)],
+    "hinge, spectral norm": ["objective.loss=hinge", penalties(), "discriminator.spectral_norm=true"],
+    "spectral norm": [penalties(), "discriminator.spectral_norm=true"],
+    "minibatch deviation": [penalties(), 'discriminator.minibatch="deviation"'],
     "LeCam": [penalties('{kind="lecam",weight=0.1}')],
     "consistency": [penalties('{kind="consistency",weight=10.0}')],
     "label smoothing": [penalties(), "remedies.label_smoothing=0.1"],
-    "instance noise": [penalties(), 'remedies.instance_noise={shape="linear",from=0.3,to=0.0,kimg=200.0}'],
+    "instance noise": [penalties(), 'remedies.instance_noise={shape="linear",from=0.3,to=0.0,kimg={half}}'],
     "packing 2": [penalties(), "remedies.packing=2"],
-    "top-k": [penalties(), 'remedies.top_k={shape="linear",from=1.0,to=0.5,kimg=200.0}'],
+    "top-k": [penalties(), 'remedies.top_k={shape="linear",from=1.0,to=0.5,kimg={half}}'],
     "feature matching": ["objective.loss=feature-matching", penalties()],
     "MMD, rational quadratic": [
         "objective.loss=mmd-rational-quadratic",
@@ -79,26 +86,52 @@ TECHNIQUES = {
 }
 
 
-def run(program, folder, name, settings, seed, seconds):
-    """The figures of one run, from its file if there is one; None where it failed, with what it said."""
-    stem = folder / f"{name.replace(' ', '-').replace(',', '')}-{seconds}-{seed}"
-    result = stem.with_suffix(".json")
-    if result.exists():
-        return json.loads(result.read_text())
-    model, log = stem.with_suffix(".onnx"), stem.with_suffix(".log")
-    command = [program, "--recipe", "digits", "--seed", str(seed), "--minutes", str(seconds / 60), "--run", str(stem)]
+def train(program, settings, kimg, *options, log):
+    """Trains `digits` with the settings on one thread; whether that ended well."""
+    command = [program, "--recipe", "digits", "--threads", "1", "--kimg", str(kimg), *options]
     for setting in settings:
+        setting = setting.replace("{kimg}", str(float(kimg))).replace("{half}", str(kimg / 2))
         command += ["--set", setting]
     with open(log, "w") as file:
-        ended = subprocess.run([*command, "--export", model, "--force"], stdout=file, stderr=subprocess.STDOUT)
-    if ended.returncode != 0:
-        last = log.read_text().strip().splitlines()[-1:]
-        print(f"{name}, seed {seed}: {' '.join(last)}", file=sys.stderr)
+        return subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode == 0
+
+
+def stem(folder, name, *more):
+    return folder / "-".join([name.replace(" ", "-").replace(",", ""), *map(str, more)])
+
+
+def ticks(run):
+    return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+
+
+def speed(program, folder, name, turn):
+    """Images a second of a technique, by the median of its ticks; None where it does not run."""
+    run = stem(folder, name, "speed", turn)
+    shutil.rmtree(run, ignore_errors=True)
+    log = run.with_suffix(".log")
+    options = ["--run", run, "--set", "training.tick_kimg=1"]
+    if not train(program, TECHNIQUES[name], 8, *options, log=log):
+        print(f"{name}: {log.read_text().strip().splitlines()[-1]}", file=sys.stderr)
+        return None
+    return statistics.median(tick["images_per_second"] for tick in ticks(run))
+
+
+def run(program, folder, name, seed, kimg):
+    """The figures of one run, from its file if there is one; None where it failed, with what it said."""
+    run = stem(folder, name, kimg, seed)
+    result, model, log = (run.with_name(run.name + suffix) for suffix in [".json", ".onnx", ".log"])
+    if result.exists():
+        return json.loads(result.read_text())
+    shutil.rmtree(run, ignore_errors=True)
+    options = ["--seed", str(seed), "--run", run, "--export", model, "--force"]
+    if not train(program, TECHNIQUES[name], kimg, *options, log=log):
+        print(f"{name}, seed {seed}: {log.read_text().strip().splitlines()[-1]}", file=sys.stderr)
         return None
     found = subprocess.run([program, "evaluate", model, "--json"], capture_output=True, text=True, check=True)
     figures = json.loads(found.stdout)
-    figures["images"] = json.loads((stem / "stats.jsonl").read_text().splitlines()[-1])["images"]
+    figures["images"] = ticks(run)[-1]["images"]
     result.write_text(json.dumps(figures))
+    print(f"{name}, seed {seed}: {figures['frechet_distance']:.2f}", file=sys.stderr)
     return figures
 
 
@@ -116,24 +149,32 @@ def main():
     parser.add_argument("--seconds", type=int, default=100)
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--only")
+    parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("target/techniques"))
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    names = args.only.split(",") if args.only else list(TECHNIQUES)
+    names = args.only.split(";") if args.only else list(TECHNIQUES)
     for name in names:
         if name not in TECHNIQUES:
-            sys.exit(f"no technique {name!r}; there are: {', '.join(TECHNIQUES)}")
+            sys.exit(f"no technique {name!r}; there are: {'; '.join(TECHNIQUES)}")
     seeds = [int(seed) for seed in args.seeds.split(",")]
-    rows, floor = [], None
+    pool = ThreadPoolExecutor(args.jobs)
+    speeds_file = args.folder / "speeds.json"
+    speeds = json.loads(speeds_file.read_text()) if speeds_file.exists() else {}
+    missing = [name for name in names if name not in speeds]
+    turns = [list(pool.map(lambda name: speed(args.trainer, args.folder, name, turn), missing)) for turn in range(3)]
+    for name, *found in zip(missing, *turns):
+        speeds[name] = None if None in found else statistics.median(found)
+    speeds_file.write_text(json.dumps(speeds, indent=1))
     # Seed by seed, so that what is known after a while is known of all.
+    kimg = {name: max(1, round(speeds[name] * args.seconds / 1000)) for name in names if speeds[name]}
+    jobs = [(name, seed, kimg[name]) for seed in seeds for name in kimg]
+    figures = pool.map(lambda job: run(args.trainer, args.folder, *job), jobs)
+    rows, floor = [], None
     found = {name: [] for name in names}
-    for seed in seeds:
-        for name in names:
-            figures = run(args.trainer, args.folder, name, TECHNIQUES[name], seed, args.seconds)
-            found[name].append(figures)
-            if figures:
-                floor = figures["floor"]
-                print(f"{name}, seed {seed}: {figures['frechet_distance']:.2f}", file=sys.stderr)
+    for (name, *_), each in zip(jobs, figures):
+        found[name].append(each)
+        floor = each["floor"] if each else floor
     for name in names:
         whole = [figures for figures in found[name] if figures]
         shares = [[100 * c / sum(figures["class_counts"]) for c in figures["class_counts"]] for figures in whole]
@@ -146,7 +187,7 @@ def main():
                 cell([min(share) for share in shares], 1),
                 cell([max(share) for share in shares], 1),
                 cell([figures["images"] / 1000 for figures in whole], 0),
-                str(len(found[name]) - len(whole)),
+                str(len(seeds) - len(whole)),
             ]
         )
     if floor:
