@@ -32,7 +32,6 @@ FALL = '{shape="cosine",from=2e-3,to=2e-4,kimg={kimg}}'
 FALLING = [f"optimizer.generator.lr={FALL}", f"optimizer.discriminator.lr={FALL}"]
 
 TECHNIQUES = {
-    "digits": [],
     "non-saturating": [penalties()],
     "minimax": ["objective.loss=minimax", penalties()],
     "least squares": ["objective.loss=least-squares", penalties()],

@@ -1,6 +1,6 @@
 //! How networks learn in a benchmark: all that is the same for every benchmark, as TOML.
 
-use super::Protocol;
+use super::{BatchNorms, Protocol};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::game::Adversarial;
@@ -40,9 +40,12 @@ pub struct Method {
     /// weight of a penalty on slopes does, means the same for all of them; images are in [-1, 1] either way.
     #[serde(default)]
     pub standardise: bool,
-    /// Whether a discriminator of images has batch normalisation.
+    /// Whether the generator has batch normalisation, as the papers' generators have.
+    #[serde(default = "yes")]
+    pub generator_batch_norm: bool,
+    /// Whether a discriminator of images has it.
     #[serde(default)]
-    pub batch_norm: bool,
+    pub discriminator_batch_norm: bool,
     /// What the networks minimise.
     pub objective: Objective,
     /// How.
@@ -51,6 +54,10 @@ pub struct Method {
 
 fn one() -> usize {
     1
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Method {
@@ -88,6 +95,11 @@ impl Method {
         Ok(Self { kimg, ..self })
     }
 
+    /// Which networks have batch normalisation.
+    pub(super) fn norms(&self) -> BatchNorms {
+        BatchNorms { generator: self.generator_batch_norm, discriminator: self.discriminator_batch_norm }
+    }
+
     /// What samples of `protocol` are divided by before they are learned from.
     pub(super) fn unit(&self, protocol: &dyn Protocol) -> f64 {
         if self.standardise { protocol.deviation() } else { 1. }
@@ -113,7 +125,7 @@ impl Method {
             ("training.critic_steps".to_owned(), count(self.critic_steps)),
             ("training.generator_steps".to_owned(), count(self.generator_steps)),
             ("training.kimg".to_owned(), self.kimg.kimg().into()),
-            ("discriminator.batch_norm".to_owned(), self.batch_norm.into()),
+            ("discriminator.batch_norm".to_owned(), self.discriminator_batch_norm.into()),
             ("objective".to_owned(), section(toml::Value::try_from(&self.objective))?),
             ("optimizer".to_owned(), section(toml::Value::try_from(self.optimizer))?),
         ];
@@ -140,7 +152,7 @@ mod tests {
         }
         let images: Method = toml::from_str(include_str!("methods/plain-images.toml")).expect("reads");
         images.recipe(0)?;
-        assert!(images.batch_norm && images.ema_half_life_kimg.is_none() && images.objective.penalties.is_empty());
+        assert!(images.discriminator_batch_norm && images.ema_half_life_kimg.is_none() && images.objective.penalties.is_empty());
         Ok(())
     }
 
@@ -155,7 +167,7 @@ mod tests {
         for (from, to, words) in [
             ("batch = 64", "batch = 1", "training.batch is 1, allowed is 2 to 4096"),
             ("batch = 64", "batch = 64\ncritic_steps = 0", "training.critic_steps is 0, allowed"),
-            ("batch = 64", "batch = 64\nbatch_norm = true", "the samples of a batch see each other"),
+            ("batch = 64", "batch = 64\ndiscriminator_batch_norm = true", "the samples of a batch see each other"),
             ("batch = 64", "batches = 64", "unknown field `batches`"),
             ("kind = \"r1\"", "kind = \"r3\"", "`r1`"),
             ("beta1 = 0.0", "beta1 = 1.0", "optimizer.generator.beta1 is 1"),

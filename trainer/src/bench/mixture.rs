@@ -1,6 +1,6 @@
 //! Mixtures of normal distributions in the plane, all as frequent and as wide.
 
-use super::{Protocol, Sighting};
+use super::{BatchNorms, Protocol, Sighting};
 use crate::data::latents;
 use crate::error::Result;
 use crate::graph::Network;
@@ -56,8 +56,8 @@ impl Protocol for Mixture {
         include_str!("methods/plain-points.toml")
     }
 
-    fn networks(&self, _: bool, init: &mut Init) -> Result<[Network; 2]> {
-        let generator = points::Generator { latent: 2, hidden: vec![400; 4] };
+    fn networks(&self, norms: BatchNorms, init: &mut Init) -> Result<[Network; 2]> {
+        let generator = points::Generator { latent: 2, hidden: vec![400; 4], batch_norm: norms.generator };
         let discriminator = points::Discriminator { hidden: vec![200; 3], pieces: 5 };
         Ok([points::generator(&generator, 2, init)?, points::discriminator(&discriminator, 2, init)?])
     }

@@ -19,7 +19,7 @@ pub use learn::{floor, learn, measure};
 pub use measures::{Estimate, Measures, Sighting, Tally};
 pub use method::{Method, OURS, PLAIN};
 pub use mixture::Mixture;
-pub use protocol::Protocol;
+pub use protocol::{BatchNorms, Protocol};
 pub use report::{Report, Run, Summary};
 pub use ring::ring;
 pub use stacked_mnist::StackedMnist;

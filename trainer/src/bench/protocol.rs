@@ -6,6 +6,15 @@ use crate::graph::Network;
 use crate::net::Init;
 use candle_core::Tensor;
 
+/// Which networks have batch normalisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchNorms {
+    /// The generator.
+    pub generator: bool,
+    /// The discriminator.
+    pub discriminator: bool,
+}
+
 /// A benchmark of mode coverage. All that is random in it is a function of a seed and a number.
 pub trait Protocol: Send + Sync {
     /// What it is called on the command line.
@@ -29,12 +38,12 @@ pub trait Protocol: Send + Sync {
     /// The method `plain`: that of the papers, as TOML.
     fn plain(&self) -> &'static str;
 
-    /// Generator and discriminator with their initial weights; the latter with batch normalisation where that is asked for
-    /// and the paper's networks can have it.
+    /// Generator and discriminator with their initial weights; with batch normalisation where that is asked for and the
+    /// paper's networks can have it.
     ///
     /// # Errors
     /// None but those of the device.
-    fn networks(&self, batch_norm: bool, init: &mut Init) -> Result<[Network; 2]>;
+    fn networks(&self, norms: BatchNorms, init: &mut Init) -> Result<[Network; 2]>;
 
     /// Latents number `first` and following of a seed and a purpose, [count, latent].
     ///

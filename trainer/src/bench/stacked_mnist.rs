@@ -1,7 +1,7 @@
 //! Stacked MNIST: a thousand modes (Metz et al., "Unrolled generative adversarial networks", 2017; Srivastava et al.,
 //! "VEEGAN", 2017, section 5.2).
 
-use super::{Protocol, Sighting};
+use super::{BatchNorms, Protocol, Sighting};
 use crate::data::{self, Dataset, Splits};
 use crate::error::{Error, Result};
 use crate::graph::Network;
@@ -76,9 +76,10 @@ impl Protocol for StackedMnist {
         include_str!("methods/plain-images.toml")
     }
 
-    fn networks(&self, batch_norm: bool, init: &mut Init) -> Result<[Network; 2]> {
-        let generator = dcgan::Generator::new(LATENT, WIDTH);
-        let discriminator = dcgan::Discriminator { batch_norm, ..dcgan::Discriminator::new(WIDTH) };
+    fn networks(&self, norms: BatchNorms, init: &mut Init) -> Result<[Network; 2]> {
+        let norm = if norms.generator { dcgan::Norm::Batch } else { dcgan::Norm::None };
+        let generator = dcgan::Generator { norm, ..dcgan::Generator::new(LATENT, WIDTH) };
+        let discriminator = dcgan::Discriminator { batch_norm: norms.discriminator, ..dcgan::Discriminator::new(WIDTH) };
         Ok([dcgan::generator(&generator, IMAGE, init)?, dcgan::discriminator(&discriminator, IMAGE, init)?])
     }
 

@@ -30,7 +30,8 @@ pub const GROUP: usize = 4;
 /// Spaces in which samples are compared, and their dimensions (Salimans et al., 2016).
 const SPACES: (usize, usize) = (100, 5);
 
-/// The paper's initialisation: N(0, 0.02) for weights, N(1, 0.02) for the scales of batch normalisation.
+/// The paper's initialisation: N(0, 0.02) for weights, N(1, 0.02) for the scales of batch normalisation. Without that the size
+/// of maps would follow from the size of weights: [`Norm::None`].
 const DEVIATION: f32 = 0.02;
 
 /// Recipe of the generator.
@@ -60,6 +61,9 @@ pub enum Norm {
     /// Salimans et al., "Improved techniques for training GANs", 2016, section 3.4). Images then do not see each other, and
     /// every step makes the 64 others, too.
     Virtual,
+    /// Not at all: layers have biases, and their weights start as N(0, 2 / in), by which the size of maps stays what it is
+    /// through ReLU (He et al., "Delving deep into rectifiers", 2015).
+    None,
 }
 
 impl Norm {
@@ -194,19 +198,23 @@ pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Ini
     let mut layers = Layers { spectral_norm: recipe.spectral_norm, ..Layers::new(init) };
     let z = layers.graph.input(INPUT_LATENT, &[recipe.latent]);
     let class = (classes > 0).then(|| (layers.graph.class(INPUT_CLASS, classes), classes));
-    let mut x = layers.linear("project", z, h * w * channels, DEVIATION, false, Activation::None)?;
+    let plain = recipe.norm == Norm::None;
+    let deviation = |inputs: usize| if plain { (2. / inputs as f32).sqrt() } else { DEVIATION };
+    let mut x = layers.linear("project", z, h * w * channels, deviation(recipe.latent), plain, Activation::None)?;
     x = layers.reshape(x, &[h, w, channels])?;
     for stage in 1..=stages {
-        x = normalised(&mut layers, &format!("norm{stage}"), x, class)?;
+        x = normalised(&mut layers, recipe.norm, &format!("norm{stage}"), x, class)?;
         x = cropped(&mut layers, x, sides[stage - 1])?;
         let last = stage == stages;
+        // A stride of 2 on both axes: of the kernel's 16 weights 4 meet in an element.
+        let deviation = deviation(4 * channels);
         channels = if last { image.channels } else { channels / 2 };
         let activation = if last { Activation::Tanh } else { Activation::None };
-        x = layers.transposed(&format!("up{stage}"), x, (channels, &window()), DEVIATION, last, activation)?;
+        x = layers.transposed(&format!("up{stage}"), x, (channels, &window()), deviation, last || plain, activation)?;
     }
     x = cropped(&mut layers, x, sides[stages])?;
     match recipe.norm {
-        Norm::Batch => layers.graph.finish(&[x]),
+        Norm::Batch | Norm::None => layers.graph.finish(&[x]),
         Norm::Virtual => {
             let reference = layers.init.normal(&[REFERENCES, recipe.latent], 0., 1.)?;
             layers.graph.finish(&[x])?.with_virtual_norm(reference)
@@ -273,11 +281,25 @@ fn with_others(layers: &mut Layers<'_>, x: Value, minibatch: Option<Minibatch>) 
     }
 }
 
-/// Batch normalisation and ReLU; between them what belongs to the class, if there are classes.
-fn normalised(layers: &mut Layers<'_>, name: &str, x: Value, class: Option<(Value, usize)>) -> Result<Value> {
-    let Some(class) = class else { return layers.batch_norm(name, x, DEVIATION, norm(Activation::RELU)) };
+/// Batch normalisation, where that is asked for, and ReLU; between them what belongs to the class, if there are classes.
+fn normalised(
+    layers: &mut Layers<'_>,
+    kind: Norm,
+    name: &str,
+    x: Value,
+    class: Option<(Value, usize)>,
+) -> Result<Value> {
+    let Some(class) = class else {
+        return match kind {
+            Norm::None => layers.function(x, Function::RELU),
+            Norm::Batch | Norm::Virtual => layers.batch_norm(name, x, DEVIATION, norm(Activation::RELU)),
+        };
+    };
     let channels = layers.channels(x);
-    let x = layers.batch_norm(name, x, DEVIATION, norm(Activation::None))?;
+    let x = match kind {
+        Norm::None => x,
+        Norm::Batch | Norm::Virtual => layers.batch_norm(name, x, DEVIATION, norm(Activation::None))?,
+    };
     let scale = of_class(layers, &format!("{name}.scale"), class, (channels, 1.))?;
     let x = layers.graph.apply(SampleScale, &[x, scale])?;
     let shift = of_class(layers, &format!("{name}.shift"), class, (channels, 0.))?;

@@ -11,13 +11,15 @@ use runtime::INPUT_LATENT;
 /// Batch normalisation's.
 const EPS: f64 = 1e-5;
 
-/// The generator: hidden layers with batch normalisation and ReLU, and a linear one.
+/// The generator: hidden layers with ReLU, before which there may be batch normalisation, and a linear one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Generator {
     /// Elements of the latent.
     pub latent: usize,
     /// Width of each hidden layer, first to last.
     pub hidden: Vec<usize>,
+    /// Batch normalisation in hidden layers; without it they have biases.
+    pub batch_norm: bool,
 }
 
 /// The discriminator: hidden layers of maxout units, and a linear one. It judges every point by itself.
@@ -39,8 +41,11 @@ pub fn generator(recipe: &Generator, coordinates: usize, init: &mut Init) -> Res
     let mut x = layers.graph.input(INPUT_LATENT, &[recipe.latent]);
     for (&width, i) in recipe.hidden.iter().zip(1..) {
         let deviation = (2. / layers.channels(x) as f32).sqrt();
-        x = layers.linear(&format!("dense{i}"), x, width, deviation, false, Activation::None)?;
-        x = layers.batch_norm(&format!("norm{i}"), x, 0., BatchNorm { eps: EPS, activation: Activation::RELU })?;
+        let activation = if recipe.batch_norm { Activation::None } else { Activation::RELU };
+        x = layers.linear(&format!("dense{i}"), x, width, deviation, !recipe.batch_norm, activation)?;
+        if recipe.batch_norm {
+            x = layers.batch_norm(&format!("norm{i}"), x, 0., BatchNorm { eps: EPS, activation: Activation::RELU })?;
+        }
     }
     let deviation = (1. / layers.channels(x) as f32).sqrt();
     x = layers.linear("point", x, coordinates, deviation, true, Activation::None)?;
@@ -71,15 +76,19 @@ mod tests {
 
     #[test]
     fn points_are_made_and_judged() -> Result<()> {
-        let generator = generator(&Generator { latent: 2, hidden: vec![8, 6] }, 3, &mut Init::new(1))?;
+        let of = |batch_norm| generator(&Generator { latent: 2, hidden: vec![8, 6], batch_norm }, 3, &mut Init::new(1));
+        let (generator, plain) = (of(true)?, of(false)?);
         let judge = discriminator(&Discriminator { hidden: vec![5, 4], pieces: 3 }, 3, &mut Init::new(1))?;
         let made = generator.forward(&[&Init::new(2).normal(&[7, 2], 0., 1.)?])?;
         assert_eq!((made.dims(), judge.forward(&[&made])?.dims()), (&[7, 3][..], &[7, 1][..]));
-        assert!(generator.graph().mixes_samples().is_some() && judge.graph().mixes_samples().is_none());
-        let biases = 2 * (8 + 6) + 3;
-        assert_eq!(generator.tensors().iter().map(|t| t.elem_count()).sum::<usize>(), 2 * 8 + 8 * 6 + 6 * 3 + biases);
+        assert!(generator.graph().mixes_samples().is_some());
+        assert!(judge.graph().mixes_samples().is_none() && plain.graph().mixes_samples().is_none());
+        let numbers = |network: &Network| network.tensors().iter().map(|t| t.elem_count()).sum::<usize>();
+        let weights = 2 * 8 + 8 * 6 + 6 * 3;
+        assert_eq!(numbers(&generator), weights + 2 * (8 + 6) + 3);
+        assert_eq!(numbers(&plain), weights + 8 + 6 + 3);
         let judged = 3 * 15 + 15 + 5 * 12 + 12 + 4 + 1;
-        assert_eq!(judge.tensors().iter().map(|t| t.elem_count()).sum::<usize>(), judged);
+        assert_eq!(numbers(&judge), judged);
         Ok(())
     }
 }

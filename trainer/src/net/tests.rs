@@ -50,6 +50,14 @@ fn generators() -> Vec<(&'static str, Build, Build)> {
             |init| dcgan::discriminator(&dcgan::Discriminator::new(4), ODD.image, init),
         ),
         (
+            "DCGAN of classes whose generator has no norm",
+            |init| {
+                let recipe = dcgan::Generator { norm: dcgan::Norm::None, ..dcgan::Generator::new(6, 4) };
+                dcgan::generator(&recipe, ODD, init)
+            },
+            |init| dcgan::discriminator(&dcgan::Discriminator::new(4), ODD, init),
+        ),
+        (
             "DCGAN of classes with spectral norms",
             |init| {
                 let recipe = dcgan::Generator { spectral_norm: true, ..dcgan::Generator::new(6, 4) };

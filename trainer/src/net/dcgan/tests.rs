@@ -99,6 +99,26 @@ fn a_discriminator_sees_the_others_of_a_batch() -> Result<()> {
     Ok(())
 }
 
+/// Without norms images do not see each other, and their size stays through four stages.
+#[test]
+fn a_generator_without_norms_keeps_the_size_of_its_maps() -> Result<()> {
+    let image = ImageShape { channels: 3, height: 64, width: 64 };
+    for norm in [Norm::Batch, Norm::None] {
+        let g = generator(&Generator { norm, ..Generator::new(64, 16) }, image, &mut Init::new(0))?;
+        assert_eq!(g.graph().mixes_samples().is_some(), norm == Norm::Batch);
+        let biases = g.parameters().filter(|(p, _)| p.name.ends_with(".bias")).map(|(p, _)| p.name.as_str());
+        let expected = ["project.bias", "up1.bias", "up2.bias", "up3.bias", "up4.bias"];
+        assert_eq!(biases.collect::<Vec<_>>(), if norm == Norm::None { &expected } else { &expected[4..] });
+        if norm == Norm::None {
+            let made = g.forward(&[&Init::new(1).normal(&[16, 64], 0., 1.)?])?;
+            // The last layer gives N(0, 2), since ReLU halves the squares of N(0, 2): its tanh has 0.63 of squares.
+            let square = made.sqr()?.mean_all()?.to_scalar::<f32>()?;
+            assert!((0.4..0.75).contains(&square), "{square}");
+        }
+    }
+    Ok(())
+}
+
 /// What is drawn for one class differs from what the same latent gives for another, and so does the judgement.
 #[test]
 fn classes_are_seen_by_both() -> Result<()> {
