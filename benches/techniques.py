@@ -71,6 +71,7 @@ TECHNIQUES = {
     "LeCam": [penalties('{kind="lecam",weight=0.1}')],
     "consistency": [penalties('{kind="consistency",weight=10.0}')],
     "label smoothing": [penalties(), "remedies.label_smoothing=0.1"],
+    "gap-aware rate": [penalties(), "remedies.gap_aware=true"],
     "instance noise": [penalties(), 'remedies.instance_noise={shape="linear",from=0.3,to=0.0,kimg={half}}'],
     "packing 2": [penalties(), "remedies.packing=2"],
     "top-k": [penalties(), 'remedies.top_k={shape="linear",from=1.0,to=0.5,kimg={half}}'],

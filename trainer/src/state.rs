@@ -111,7 +111,7 @@ impl State {
             if remedies.historical_averaging > 0. {
                 learner = learner.with_history(remedies.historical_averaging)?;
             }
-            Ok(Player { role, learner, optimizer, clip, average_kimg, bound })
+            Ok(Player { role, learner, optimizer, clip, average_kimg, pace: 1., bound })
         });
         Ok(Self {
             players: players.into_iter().collect::<Result<_>>()?,

@@ -28,7 +28,7 @@ pub fn learn(protocol: &dyn Protocol, method: &Method, seed: u64, watch: &mut dy
     ];
     let players = settings.map(|(role, network, optimizer, clip, average_kimg)| {
         let learner = Learner::new(&network, optimizer.moments(), average_kimg.is_some(), DType::F32)?;
-        Ok(Player { role, learner, optimizer, clip, average_kimg, bound: None })
+        Ok(Player { role, learner, optimizer, clip, average_kimg, pace: 1., bound: None })
     });
     let mut players = players.into_iter().collect::<Result<Vec<_>>>()?;
     let (mut game, mut clock, mut taken) = (method.game(seed)?, Clock::default(), 0);

@@ -43,6 +43,8 @@ pub struct Adversarial {
     pub seed: u64,
     /// The moving averages of the mean logits of real and of generated images, `[2]`, where a penalty asks for them.
     pub averages: Option<Tensor>,
+    /// The moving average of the discriminator's loss, `[1]`, where its rate follows that; it begins with the ideal.
+    pub loss_average: Option<Tensor>,
 }
 
 /// What a player has found in a batch: new values of buffers, and gradients.
@@ -59,7 +61,8 @@ impl Game for Adversarial {
     }
 
     fn tensors(&self) -> Vec<(String, Tensor)> {
-        self.averages.iter().map(|averages| ("logit_averages".to_owned(), averages.clone())).collect()
+        let kept = [("logit_averages", &self.averages), ("loss_average", &self.loss_average)];
+        kept.into_iter().filter_map(|(name, kept)| Some((name.to_owned(), kept.clone()?))).collect()
     }
 
     fn step(
@@ -103,6 +106,7 @@ impl Adversarial {
     pub fn new(recipe: &Recipe, device: &Device) -> Result<Self> {
         let (objective, training) = (&recipe.objective, &recipe.training);
         let remembers = objective.penalties.iter().any(|penalty| penalty.kind.rule().needs_averages());
+        let paced = objective.loss.ideal().filter(|_| recipe.remedies.gap_aware);
         Ok(Self {
             loss: objective.loss,
             penalties: objective.penalties.clone(),
@@ -115,6 +119,7 @@ impl Adversarial {
             dtype: training.precision.dtype(),
             seed: recipe.seed,
             averages: remembers.then(|| Tensor::zeros(2, DType::F32, device)).transpose()?,
+            loss_average: paced.map(|ideal| Tensor::full(ideal as f32, 1, device)).transpose()?,
         })
     }
 
@@ -314,6 +319,7 @@ fn watch(clock: &Clock, what: &str, loss: &Tensor) -> Result<()> {
 mod classes;
 mod footprint;
 mod judge;
+mod pace;
 #[cfg(test)]
 mod tests;
 mod view;

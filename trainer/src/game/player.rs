@@ -18,6 +18,8 @@ pub struct Player {
     pub clip: Option<Clip>,
     /// Half-life of the moving average of its parameters, in thousands of images; none where it has no average.
     pub average_kimg: Option<Schedule>,
+    /// What its learning rate is multiplied by in the next step.
+    pub pace: f64,
     /// What every parameter is held within after a step, if it is.
     pub bound: Option<f64>,
 }
@@ -33,7 +35,9 @@ impl Player {
         let average = self.average_kimg.map_or(0., |half_life| {
             average::weight(now.images - since.images, now.images, half_life.at(since.images) * 1000.)
         });
-        let constants = self.optimizer.at(since.images);
+        let mut optimizer = self.optimizer;
+        optimizer.scale_rate(self.pace);
+        let constants = optimizer.at(since.images);
         let norm = self.learner.step(Move { constants: &constants, average, clip: self.clip, reduce: &Local })?;
         self.bound.map_or(Ok(()), |most| self.learner.bound(most))?;
         figures.add([format!("{}_gradient_norm", self.role)], &norm)

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// The keys, and beginnings of keys, that may change: how a run learns, how long, and what is kept of it. Anything else would
 /// make another run of it.
-const FREE: [&str; 19] = [
+const FREE: [&str; 20] = [
     "data.source",
     "data.labels",
     "data.bad_files",
@@ -17,6 +17,7 @@ const FREE: [&str; 19] = [
     "remedies.input_dropout",
     "remedies.top_k",
     "remedies.weight_clip",
+    "remedies.gap_aware",
     "optimizer.",
     "training.kimg",
     "training.ema_half_life_kimg",

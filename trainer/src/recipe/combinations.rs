@@ -19,7 +19,7 @@ pub struct Wrong {
 }
 
 /// All of them.
-pub const WRONG: [Wrong; 26] = [
+pub const WRONG: [Wrong; 27] = [
     Wrong {
         what: "a penalty on slopes (r1, r2, wgan-gp, wgan-gp-one-sided, dragan, adversarial, scaled) and \
                discriminator.batch_norm = true or discriminator.minibatch",
@@ -240,6 +240,17 @@ pub const WRONG: [Wrong; 26] = [
             let half = matches!(r.training.precision, Arithmetic::F16 | Arithmetic::Bf16);
             r.generator.keeps_references() && half
         },
+    },
+    Wrong {
+        what: "remedies.gap_aware = true and a loss without a known ideal (wasserstein, mmd-*)",
+        why: "the rate follows the gap between the discriminator's loss and what an ideal generator would leave it",
+        instead: "another loss, or schedules: optimizer.discriminator.lr",
+        example: &[
+            ("remedies.gap_aware", "true"),
+            ("objective.loss", "'wasserstein'"),
+            ("objective.penalties", GP),
+        ],
+        is: |r| r.remedies.gap_aware && r.objective.loss.ideal().is_none(),
     },
 ];
 

@@ -32,6 +32,11 @@ pub struct Remedies {
     /// "Wasserstein GAN", 2017, algorithm 1: 0.01).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_clip: Option<f64>,
+    /// The discriminator's rate follows its loss: a discriminator that knows all is slowed down to a tenth, one that loses
+    /// learns up to twice as fast (after Hazimeh & Ponomareva, "Mind the (optimality) gap: a gap-aware learning rate scheduler
+    /// for adversarial nets", 2023). On a GPU every step then waits for the loss.
+    #[serde(skip_serializing_if = "is_default")]
+    pub gap_aware: bool,
     /// Historical averaging: both networks also minimise this times the squared distance of their parameters from the mean
     /// of all their past values (Salimans et al., 2016, section 3.3).
     #[serde(skip_serializing_if = "is_default")]

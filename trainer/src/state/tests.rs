@@ -164,6 +164,7 @@ fn every_remedy_is_a_part_of_the_game() -> Result<()> {
         ("weight_clip = 0.01", 1),
         ("historical_averaging = 5.0", 0),
         ("historical_averaging = 5.0", 1),
+        ("gap_aware = true", 1),
         ("top_k = 0.5", 0),
     ] {
         let with = learned(remedy)?;

@@ -5,7 +5,6 @@
 
 use super::{Hook, Scene, Tick};
 use crate::error::Result;
-use crate::objective::Loss;
 use crate::report::say;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -57,8 +56,8 @@ type Evidence = Vec<(&'static str, f64)>;
 struct Sight<'a> {
     /// The figures of all ticks so far, or of the last of them; the newest last, of which there is one.
     ticks: &'a [Figures],
-    /// The discriminator's loss where it knows nothing; none where that is no certain number.
-    ignorance: Option<f64>,
+    /// What an ideal generator would leave the discriminator ([`crate::objective::Loss::ideal`]).
+    ideal: Option<f64>,
     /// How many images there are to learn from.
     images: u64,
 }
@@ -100,7 +99,7 @@ const RULES: [Rule; 6] = [
         ticks: 3,
         sees: |sight| {
             let loss = sight.now("discriminator_loss")?;
-            (loss < 0.03 * sight.ignorance?).then(|| {
+            (loss < 0.03 * sight.ideal?).then(|| {
                 let figures = ["real_sign", "fake_sign"].into_iter().filter_map(|name| Some((name, sight.now(name)?)));
                 [("discriminator_loss", loss)].into_iter().chain(figures).collect()
             })
@@ -132,7 +131,7 @@ const RULES: [Rule; 6] = [
             };
             let lost = || {
                 let loss = sight.now("discriminator_loss")?;
-                (loss > 20. * sight.ignorance?).then_some(("discriminator_loss", loss))
+                (loss > 20. * sight.ideal?).then_some(("discriminator_loss", loss))
             };
             let found =
                 grown("generator_gradient_norm").or_else(|| grown("discriminator_gradient_norm")).or_else(lost)?;
@@ -181,18 +180,6 @@ impl Sight<'_> {
         let mut values: Vec<f64> = before.iter().filter_map(|tick| tick.get(name).copied()).collect();
         values.sort_unstable_by(f64::total_cmp);
         values.get(values.len() / 2).copied().filter(|_| values.len() >= 3)
-    }
-}
-
-/// The discriminator's loss where all logits are the same, as far as that is a certain number.
-fn ignorance(loss: Loss) -> Option<f64> {
-    let ln2 = std::f64::consts::LN_2;
-    match loss {
-        Loss::NonSaturating | Loss::Minimax | Loss::FeatureMatching | Loss::RelativisticAverage => Some(2. * ln2),
-        Loss::RelativisticPairing => Some(ln2),
-        Loss::LeastSquares => Some(0.25),
-        Loss::Hinge | Loss::RelativisticAverageHinge => Some(2.),
-        Loss::Wasserstein | Loss::MmdRbf | Loss::MmdRationalQuadratic | Loss::MmdRepulsive => None,
     }
 }
 
@@ -260,12 +247,12 @@ impl Alarm {
     /// What all rules see at one more tick.
     fn look(&mut self, figures: Figures, scene: &Scene<'_>) -> Vec<Raised> {
         let loss = scene.state.recipe.objective.loss;
-        self.see(figures, ignorance(loss), scene.data.train.len() as u64)
+        self.see(figures, loss.ideal(), scene.data.train.len() as u64)
     }
 
-    fn see(&mut self, figures: Figures, ignorance: Option<f64>, images: u64) -> Vec<Raised> {
+    fn see(&mut self, figures: Figures, ideal: Option<f64>, images: u64) -> Vec<Raised> {
         self.ticks.push(figures);
-        let sight = Sight { ticks: &self.ticks, ignorance, images };
+        let sight = Sight { ticks: &self.ticks, ideal, images };
         let mut raised = Vec::new();
         for (rule, seen) in RULES.iter().zip(&mut self.seen) {
             match (rule.sees)(&sight) {
@@ -285,6 +272,7 @@ impl Alarm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::objective::Loss;
 
     /// The names of what is raised at each of these ticks; all figures are healthy but those that are given.
     fn raised(ticks: &[&[(&str, f64)]], loss: Loss, images: u64) -> Vec<Vec<&'static str>> {
@@ -292,7 +280,7 @@ mod tests {
         let healthy = [
             ("diversity", 40.),
             ("data_diversity", 44.),
-            ("discriminator_loss", 0.6 * ignorance(loss).unwrap_or(1.)),
+            ("discriminator_loss", 0.6 * loss.ideal().unwrap_or(1.)),
             ("generator_loss", 1.5),
             ("real_logit", 1.),
             ("fake_logit", -1.),
@@ -307,7 +295,7 @@ mod tests {
             let mut figures: Figures = healthy.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
             figures.extend(given.iter().map(|&(name, value)| (name.to_owned(), value)));
             figures.insert("images".to_owned(), 20_000. * (i + 1) as f64);
-            alarm.see(figures, ignorance(loss), images).into_iter().map(|raised| raised.rule.name).collect()
+            alarm.see(figures, loss.ideal(), images).into_iter().map(|raised| raised.rule.name).collect()
         });
         each.collect()
     }

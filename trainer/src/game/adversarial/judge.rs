@@ -144,6 +144,10 @@ impl Adversarial {
         let of_images = ratios.map(|found| of_generator(&mut all[0].1, &found, &views[1])).transpose()?.flatten();
         all.extend(of_penalties);
         self.learn(player, &all)?;
+        if let Some(pace) = self.pace(&verdict.loss)? {
+            player.pace = pace;
+            figures.add(["discriminator_pace"], &Tensor::new(pace as f32, verdict.loss.device())?)?;
+        }
         Ok(of_images)
     }
 

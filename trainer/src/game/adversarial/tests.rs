@@ -25,7 +25,7 @@ fn with_last_bias(network: &Network, bias: f64) -> candle_core::Result<Network> 
 fn player(network: &Network, role: &'static str, dtype: DType) -> candle_core::Result<Player> {
     let optimizer = Optimizer::Sgd(Sgd { lr: 1.0.into(), momentum: 0.0.into(), ..Sgd::default() });
     let learner = Learner::new(network, optimizer.moments(), false, dtype)?;
-    Ok(Player { role, learner, optimizer, clip: None, average_kimg: None, bound: None })
+    Ok(Player { role, learner, optimizer, clip: None, average_kimg: None, pace: 1., bound: None })
 }
 
 pub(super) fn game(loss: Loss, gamma: f64, stages: Stages) -> Adversarial {
@@ -45,6 +45,7 @@ pub(super) fn game(loss: Loss, gamma: f64, stages: Stages) -> Adversarial {
         dtype: DType::F32,
         seed: 1,
         averages: None,
+        loss_average: None,
     }
 }
 

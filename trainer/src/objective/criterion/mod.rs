@@ -284,6 +284,22 @@ macro_rules! criteria {
         }
     };
 }
+
+impl Loss {
+    /// The discriminator's least loss where it cannot tell generated images from real ones, which is what an ideal generator
+    /// leaves it (Goodfellow et al., 2014, theorem 1). None where that is 0 or depends on more.
+    pub fn ideal(self) -> Option<f64> {
+        let ln2 = std::f64::consts::LN_2;
+        match self {
+            Self::NonSaturating | Self::Minimax | Self::FeatureMatching | Self::RelativisticAverage => Some(2. * ln2),
+            Self::RelativisticPairing => Some(ln2),
+            Self::LeastSquares => Some(0.25),
+            Self::Hinge | Self::RelativisticAverageHinge => Some(2.),
+            Self::Wasserstein | Self::MmdRbf | Self::MmdRationalQuadratic | Self::MmdRepulsive => None,
+        }
+    }
+}
+
 criteria! {
     non_saturating: NonSaturating,
     minimax: Minimax,
