@@ -147,6 +147,7 @@ mod tests {
         for name in [OURS, PLAIN] {
             let [of_ring, of_grid] = of(name).map(|method| method.expect("is built in"));
             assert_eq!(of_ring, of_grid, "{name}");
+            assert_eq!(of_ring.recipe(0)?.objective, of_ring.objective, "{name}");
             let again: Method = toml::from_str(&toml::to_string(&of_ring).expect("writes")).expect("reads");
             assert_eq!(again, of_ring);
         }

@@ -13,7 +13,7 @@ pub struct Wrong {
     pub why: &'static str,
     /// What can be had instead.
     pub instead: &'static str,
-    /// Values that, put into the recipe `digits`, make the combination.
+    /// Values that, put into the recipe `digits` without penalties, make the combination.
     pub example: &'static [(&'static str, &'static str)],
     is: fn(&Recipe) -> bool,
 }
@@ -25,7 +25,7 @@ pub const WRONG: [Wrong; 27] = [
                discriminator.batch_norm = true or discriminator.minibatch",
         why: "a penalty on gradients needs a discriminator that judges every image by itself: with either the \
               samples of a batch see each other, so the slope at one image would be a mixture of all of them",
-        instead: ALONE,
+        instead: "discriminator.batch_norm = false without discriminator.minibatch, or objective.penalties = []",
         example: &[("discriminator.batch_norm", "true"), ("objective.penalties", R1)],
         is: |r| mixes(r) && has(r, |kind| kind.rule().needs_slopes()),
     },
@@ -143,7 +143,8 @@ pub const WRONG: [Wrong; 27] = [
     Wrong {
         what: "objective.loss = \"mmd-repulsive\" and a penalty on slopes",
         why: "the penalty is on the slope of the witness of a discrepancy, and the repulsive critic does not maximise one",
-        instead: "objective.loss = \"mmd-rational-quadratic\" or \"mmd-rbf\", or remedies.weight_clip",
+        instead: "objective.loss = \"mmd-rational-quadratic\" or \"mmd-rbf\", or remedies.weight_clip with \
+                  objective.penalties = []",
         example: &[("objective.loss", "'mmd-repulsive'"), ("objective.penalties", R1)],
         is: |r| r.objective.loss == Loss::MmdRepulsive && has(r, |kind| kind.rule().needs_slopes()),
     },
@@ -254,9 +255,6 @@ pub const WRONG: [Wrong; 27] = [
     },
 ];
 
-/// A discriminator that judges every image by itself.
-const ALONE: &str = "discriminator.batch_norm = false without discriminator.minibatch";
-
 const R1: &str = "[{ kind = 'r1', weight = 1.0 }]";
 const GP: &str = "[{ kind = 'wgan-gp', weight = 10.0 }]";
 const LECAM: &str = "[{ kind = 'lecam', weight = 0.3 }]";
@@ -312,7 +310,9 @@ mod tests {
 
     fn load(example: &[(&str, &str)]) -> crate::Result<Recipe> {
         let value = |text: &str| format!("v = {text}").parse::<toml::Table>().expect("TOML")["v"].clone();
-        let overrides: Vec<_> = example.iter().map(|(key, text)| ((*key).to_owned(), value(text))).collect();
+        let none = ("objective.penalties", "[]");
+        let all = std::iter::once(&none).filter(|none| example.iter().all(|(key, _)| key != &none.0)).chain(example);
+        let overrides: Vec<_> = all.map(|(key, text)| ((*key).to_owned(), value(text))).collect();
         Recipe::load("digits", &overrides)
     }
 

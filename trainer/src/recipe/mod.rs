@@ -320,6 +320,7 @@ mod tests {
     fn a_deviation_is_that_of_whole_groups() {
         let of = |batch: i64, parts: i64| {
             let overrides = [
+                ("objective.penalties".to_owned(), toml::Value::Array(Vec::new())),
                 ("discriminator.minibatch".to_owned(), "deviation".into()),
                 ("training.batch".to_owned(), batch.into()),
                 ("training.micro_batches".to_owned(), parts.into()),
