@@ -139,6 +139,14 @@ impl Variant {
                     ("training.stages", (*stages).into()),
                 ];
                 let mut overrides: Vec<Override> = overrides.map(|(key, value)| (key.to_owned(), value)).into();
+                // As `ADAM` in benches/peers/train_step.py.
+                let adam = match recipe {
+                    "tutorial" => [("lr", 2e-4), ("beta1", 0.5), ("beta2", 0.999)],
+                    _ => [("lr", 1e-3), ("beta1", 0.5), ("beta2", 0.99)],
+                };
+                for network in ["generator", "discriminator"] {
+                    overrides.extend(adam.map(|(key, value)| (format!("optimizer.{network}.{key}"), value.into())));
+                }
                 if recipe == "digits" {
                     overrides.push(("generator.width".to_owned(), width.into()));
                 }
