@@ -40,7 +40,7 @@ pub struct Method {
     /// weight of a penalty on slopes does, means the same for all of them; images are in [-1, 1] either way.
     #[serde(default)]
     pub standardise: bool,
-    /// Whether the generator has batch normalisation, as the papers' generators have.
+    /// Whether a generator of points has batch normalisation, as PacGAN's has. A generator of images has it in any case.
     #[serde(default = "yes")]
     pub generator_batch_norm: bool,
     /// Whether a discriminator of images has it.

@@ -38,8 +38,8 @@ pub trait Protocol: Send + Sync {
     /// The method `plain`: that of the papers, as TOML.
     fn plain(&self) -> &'static str;
 
-    /// Generator and discriminator with their initial weights; with batch normalisation where that is asked for and the
-    /// paper's networks can have it.
+    /// Generator and discriminator with their initial weights. What is asked for of batch normalisation counts for a
+    /// generator of points and a discriminator of images: the others are what they are in the paper.
     ///
     /// # Errors
     /// None but those of the device.

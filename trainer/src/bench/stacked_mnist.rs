@@ -77,8 +77,7 @@ impl Protocol for StackedMnist {
     }
 
     fn networks(&self, norms: BatchNorms, init: &mut Init) -> Result<[Network; 2]> {
-        let norm = if norms.generator { dcgan::Norm::Batch } else { dcgan::Norm::None };
-        let generator = dcgan::Generator { norm, ..dcgan::Generator::new(LATENT, WIDTH) };
+        let generator = dcgan::Generator::new(LATENT, WIDTH);
         let discriminator = dcgan::Discriminator { batch_norm: norms.discriminator, ..dcgan::Discriminator::new(WIDTH) };
         Ok([dcgan::generator(&generator, IMAGE, init)?, dcgan::discriminator(&discriminator, IMAGE, init)?])
     }
