@@ -153,7 +153,11 @@ mod tests {
         }
         let images: Method = toml::from_str(include_str!("methods/plain-images.toml")).expect("reads");
         images.recipe(0)?;
-        assert!(images.discriminator_batch_norm && images.ema_half_life_kimg.is_none() && images.objective.penalties.is_empty());
+        assert!(
+            images.discriminator_batch_norm
+                && images.ema_half_life_kimg.is_none()
+                && images.objective.penalties.is_empty()
+        );
         Ok(())
     }
 

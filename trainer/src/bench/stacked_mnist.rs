@@ -78,7 +78,8 @@ impl Protocol for StackedMnist {
 
     fn networks(&self, norms: BatchNorms, init: &mut Init) -> Result<[Network; 2]> {
         let generator = dcgan::Generator::new(LATENT, WIDTH);
-        let discriminator = dcgan::Discriminator { batch_norm: norms.discriminator, ..dcgan::Discriminator::new(WIDTH) };
+        let discriminator =
+            dcgan::Discriminator { batch_norm: norms.discriminator, ..dcgan::Discriminator::new(WIDTH) };
         Ok([dcgan::generator(&generator, IMAGE, init)?, dcgan::discriminator(&discriminator, IMAGE, init)?])
     }
 

@@ -246,11 +246,7 @@ pub const WRONG: [Wrong; 27] = [
         what: "remedies.gap_aware = true and a loss without a known ideal (wasserstein, mmd-*)",
         why: "the rate follows the gap between the discriminator's loss and what an ideal generator would leave it",
         instead: "another loss, or schedules: optimizer.discriminator.lr",
-        example: &[
-            ("remedies.gap_aware", "true"),
-            ("objective.loss", "'wasserstein'"),
-            ("objective.penalties", GP),
-        ],
+        example: &[("remedies.gap_aware", "true"), ("objective.loss", "'wasserstein'"), ("objective.penalties", GP)],
         is: |r| r.remedies.gap_aware && r.objective.loss.ideal().is_none(),
     },
 ];

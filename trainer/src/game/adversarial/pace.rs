@@ -1,5 +1,5 @@
-//! The discriminator's pace: a learning rate that follows its loss, so that neither player leaves the other behind (after Hazimeh &
-//! Ponomareva, "Mind the (optimality) gap: a gap-aware learning rate scheduler for adversarial nets", 2023).
+//! The discriminator's pace: a learning rate that follows its loss, so that neither player leaves the other behind (after
+//! Hazimeh & Ponomareva, "Mind the (optimality) gap: a gap-aware learning rate scheduler for adversarial nets", 2023).
 //!
 //! Against an ideal generator the discriminator's loss is known ([`crate::objective::Loss::ideal`]). Where it is less, the
 //! discriminator is ahead, and learns more slowly; where it is more, faster.
