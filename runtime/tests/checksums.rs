@@ -152,7 +152,7 @@ fn the_self_test_alone_notices_swapped_channels_and_large_changes() {
 
     let weights = std::fs::read(fixture("../../../models/digits/gen.safetensors")).expect("reads");
     let tensors = safetensors::SafeTensors::deserialize(&weights).expect("a file");
-    let (mut tried, mut noticed) = (0, 0);
+    let (mut tried, mut noticed) = (0, [0, 0]);
     for name in ["project.weight", "up1.weight", "up2.weight"] {
         let tensor = tensors.tensor(name).expect("is there");
         let at = place(&bare, tensor.data());
@@ -163,21 +163,23 @@ fn the_self_test_alone_notices_swapped_channels_and_large_changes() {
             for k in 0..channel {
                 swapped.swap(at + i * channel + k, at + (i + 7) * channel + k);
             }
-            // A sign and the largest exponent bit but one of a weight.
+            // The largest exponent bit of a weight in the middle: of the map, whose corners are black anyway, or of a kernel.
             let mut flipped = bare.clone();
-            flipped[at + i * channel + 21] ^= 0x40;
-            for bytes in [swapped, flipped] {
-                std::fs::write(&path, &bytes).expect("writes");
-                tried += 1;
+            flipped[at + i * channel + channel / 2 + 1] ^= 0x40;
+            tried += 1;
+            for (bytes, noticed) in [swapped, flipped].iter().zip(&mut noticed) {
+                std::fs::write(&path, bytes).expect("writes");
                 if let Err(error) = Generator::open(&path, &Options::default()) {
                     assert!(error.to_string().contains("self-test"), "{error}");
-                    noticed += 1;
+                    *noticed += 1;
                 }
             }
         }
     }
-    println!("{noticed} of {tried} noticed");
-    assert!(noticed * 10 >= tried * 9, "{noticed} of {tried}");
+    println!("{noticed:?} of {tried} noticed");
+    assert_eq!(noticed[0], tried, "swapped channels");
+    // A single weight of a unit that is off in the one image that is looked at cannot be seen.
+    assert!(noticed[1] * 2 >= tried, "{} of {tried} weights", noticed[1]);
 }
 
 /// Weights of the same shapes that another function goes with are no weights of this graph.

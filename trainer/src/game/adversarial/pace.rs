@@ -33,6 +33,9 @@ impl Adversarial {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::objective::Loss;
+    use crate::recipe::Stages;
+    use candle_core::Device;
 
     #[test]
     fn the_pace_follows_the_gap() {
@@ -41,5 +44,20 @@ mod tests {
         {
             assert!((factor(4. * loss, 4.) - expected).abs() < 1e-12, "{loss}");
         }
+    }
+
+    /// One batch moves the average by a twentieth, a second one by a twentieth of what is left.
+    #[test]
+    fn the_pace_is_that_of_the_average() -> Result<()> {
+        let game = super::super::tests::game(Loss::Hinge, 0., Stages::Two);
+        let known = Tensor::zeros((), DType::F32, &Device::Cpu)?;
+        assert_eq!(game.pace(&known)?, None, "it was not asked for");
+        let ideal = Tensor::full(2f32, 1, &Device::Cpu)?;
+        let game = Adversarial { loss_average: Some(ideal), ..game };
+        for expected in [0.95, 0.95 * 0.95] {
+            let pace = game.pace(&known)?.expect("a pace");
+            assert!((pace - factor(expected, 1.)).abs() < 1e-6, "{pace}");
+        }
+        Ok(())
     }
 }
