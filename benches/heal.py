@@ -5,18 +5,16 @@ usage: heal.py [--trainer PROGRAM] [--kimg N] [--seeds 1,2,3] [--only NAME;NAME]
 Of each seed, the recipe as it is, every broken one as it would run without an alarm, and every broken one that heals
 itself, all of the same length (200 kimg unless said otherwise), are trained on one thread each, and measured with
 `trainer evaluate`. A broken recipe counts as rescued where its distance is at most 1.5 times the healthy one's. Prints
-a table, a row for each seed and way, with the alarms that were raised and the remedies that won, and keeps every run's
+a table, a row for each way and seed, with the alarms to which something was done and what won, and keeps every run's
 figures in DIR (target/heal), from which an interrupted comparison goes on.
 """
 
-import argparse
 import json
-import pathlib
-import re
 import shutil
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+
+from variants import arguments, evaluate, stem, train
 
 
 def rates(generator, discriminator):
@@ -38,47 +36,32 @@ BROKEN = {
 
 
 def run(program, folder, name, settings, seed, kimg, on_alarm):
-    """What a run came to, from its file if there is one: distance (none where it failed), alarms, winners."""
-    stem = folder / "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()) for part in [name, on_alarm, str(kimg), str(seed)])
-    result, model, log = (stem.with_name(stem.name + suffix) for suffix in [".json", ".onnx", ".log"])
+    """What a run came to, from its file if there is one: its distance, none where it failed, and what won which race."""
+    run = stem(folder, name, on_alarm, kimg, seed)
+    result, model, log = (run.with_name(run.name + suffix) for suffix in [".json", ".onnx", ".log"])
     if result.exists():
         return json.loads(result.read_text())
-    shutil.rmtree(stem, ignore_errors=True)
+    shutil.rmtree(run, ignore_errors=True)
     model.unlink(missing_ok=True)
-    command = [program, "--recipe", "digits", "--threads", "1", "--kimg", str(kimg), "--seed", str(seed), "--run", stem]
-    command += ["--on-alarm", on_alarm, "--export", model, "--set", "training.tick_kimg=5"]
-    command += ["--set", "training.checkpoint_kimg=10"]
-    for setting in settings:
-        command += ["--set", setting]
-    with open(log, "w") as file:
-        subprocess.run(command, stdout=file, stderr=subprocess.STDOUT)
-    figures = {"distance": None, "alarms": re.findall(r"alarm at (\d+) images: ([a-z ']+)", log.read_text())}
-    healing = stem / "healing.jsonl"
+    options = ["--seed", str(seed), "--run", run, "--on-alarm", on_alarm, "--export", model]
+    options += ["--set", "training.tick_kimg=5", "--set", "training.checkpoint_kimg=10"]
+    train(program, settings, kimg, *options, log=log)
+    found = evaluate(program, model) if model.exists() else None
+    healing = run / "healing.jsonl"
     races = [json.loads(line) for line in healing.read_text().splitlines()] if healing.exists() else []
-    figures["winners"] = [f"{race['trouble']} at {race['images'] // 1000} kimg: {race['winner']}" for race in races]
-    if model.exists():
-        found = subprocess.run([program, "evaluate", model, "--json"], capture_output=True, text=True)
-        figures["distance"] = json.loads(found.stdout)["frechet_distance"] if found.returncode == 0 else None
+    winners = [f"{race['trouble']} at {race['images'] // 1000} kimg: {race['winner']}" for race in races]
+    figures = {"distance": found and found["frechet_distance"], "winners": winners}
     result.write_text(json.dumps(figures))
     print(f"{name}, {on_alarm}, seed {seed}: {figures['distance']}", file=sys.stderr)
     return figures
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trainer", default="target/release/trainer")
-    parser.add_argument("--kimg", type=int, default=200)
-    parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("--only")
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("target/heal"))
-    args = parser.parse_args()
-    args.folder.mkdir(parents=True, exist_ok=True)
-    names = args.only.split(";") if args.only else list(BROKEN)
+    args = arguments(__doc__, BROKEN, "target/heal", kimg=200)
     jobs = []
-    for seed in args.seeds.split(","):
+    for seed in args.seeds:
         jobs.append(("healthy", [], seed, "warn"))
-        jobs += [(name, BROKEN[name], seed, on_alarm) for name in names for on_alarm in ["heal", "warn"]]
+        jobs += [(name, BROKEN[name], seed, on_alarm) for name in args.names for on_alarm in ["heal", "warn"]]
     pool = ThreadPoolExecutor(args.jobs)
 
     def one(job):
@@ -97,9 +80,9 @@ def main():
         good = healed["distance"] is not None and healed["distance"] <= 1.5 * healthy
         rescued += good
         won = "; ".join(healed["winners"]) or "no alarm"
-        row = [name, seed, cell(healthy), cell(broken), cell(healed["distance"]), "yes" if good else "no", won]
+        row = [name, str(seed), cell(healthy), cell(broken), cell(healed["distance"]), "yes" if good else "no", won]
         print("| " + " | ".join(row) + " |")
-    print(f"\n{rescued} of {len(names) * len(args.seeds.split(','))} are rescued.")
+    print(f"\n{rescued} of {len(args.names) * len(args.seeds)} are rescued.")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ samples. Prints a table of means over the seeds with their standard deviations, 
 run's figures in DIR (target/techniques), from which an interrupted comparison goes on.
 """
 
-import argparse
 import json
-import pathlib
 import shutil
 import statistics
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+
+from variants import arguments, evaluate, last_line, stem, train
 
 R1 = '{kind="r1",weight=1.0}'
 LAZY = ['{kind="r1",weight=0.3,every=4}', '{kind="r2",weight=0.3,every=4}']
@@ -86,18 +85,13 @@ TECHNIQUES = {
 }
 
 
-def train(program, settings, kimg, *options, log):
-    """Trains `digits` with the settings on one thread; whether that ended well."""
-    command = [program, "--recipe", "digits", "--threads", "1", "--kimg", str(kimg), *options]
-    for setting in settings:
-        setting = setting.replace("{kimg}", str(float(kimg))).replace("{half}", str(kimg / 2))
-        command += ["--set", setting]
-    with open(log, "w") as file:
-        return subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode == 0
-
-
-def stem(folder, name, *more):
-    return folder / "-".join([name.replace(" ", "-").replace(",", ""), *map(str, more)])
+def settings(name, kimg):
+    """Those of a technique, in a run of this length."""
+    lengths = {"{kimg}": float(kimg), "{half}": kimg / 2}
+    filled = TECHNIQUES[name]
+    for place, length in lengths.items():
+        filled = [setting.replace(place, str(length)) for setting in filled]
+    return filled
 
 
 def ticks(run):
@@ -106,12 +100,12 @@ def ticks(run):
 
 def speed(program, folder, name, turn):
     """Images a second of a technique, by the median of its ticks; None where it does not run."""
-    run = stem(folder, name, "speed", turn)
+    run, kimg = stem(folder, name, "speed", turn), 8
     shutil.rmtree(run, ignore_errors=True)
-    log = run.with_suffix(".log")
+    log = run.with_name(run.name + ".log")
     options = ["--run", run, "--set", "training.tick_kimg=1"]
-    if not train(program, TECHNIQUES[name], 8, *options, log=log):
-        print(f"{name}: {log.read_text().strip().splitlines()[-1]}", file=sys.stderr)
+    if not train(program, settings(name, kimg), kimg, *options, log=log):
+        print(f"{name}: {last_line(log)}", file=sys.stderr)
         return None
     return statistics.median(tick["images_per_second"] for tick in ticks(run))
 
@@ -124,11 +118,10 @@ def run(program, folder, name, seed, kimg):
         return json.loads(result.read_text())
     shutil.rmtree(run, ignore_errors=True)
     options = ["--seed", str(seed), "--run", run, "--export", model, "--force"]
-    if not train(program, TECHNIQUES[name], kimg, *options, log=log):
-        print(f"{name}, seed {seed}: {log.read_text().strip().splitlines()[-1]}", file=sys.stderr)
+    figures = evaluate(program, model) if train(program, settings(name, kimg), kimg, *options, log=log) else None
+    if figures is None:
+        print(f"{name}, seed {seed}: {last_line(log)}", file=sys.stderr)
         return None
-    found = subprocess.run([program, "evaluate", model, "--json"], capture_output=True, text=True, check=True)
-    figures = json.loads(found.stdout)
     figures["images"] = ticks(run)[-1]["images"]
     result.write_text(json.dumps(figures))
     print(f"{name}, seed {seed}: {figures['frechet_distance']:.2f}", file=sys.stderr)
@@ -144,20 +137,8 @@ def cell(values, digits):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trainer", default="target/release/trainer")
-    parser.add_argument("--seconds", type=int, default=100)
-    parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("--only")
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("target/techniques"))
-    args = parser.parse_args()
-    args.folder.mkdir(parents=True, exist_ok=True)
-    names = args.only.split(";") if args.only else list(TECHNIQUES)
-    for name in names:
-        if name not in TECHNIQUES:
-            sys.exit(f"no technique {name!r}; there are: {'; '.join(TECHNIQUES)}")
-    seeds = [int(seed) for seed in args.seeds.split(",")]
+    args = arguments(__doc__, TECHNIQUES, "target/techniques", seconds=100)
+    names, seeds = args.names, args.seeds
     pool = ThreadPoolExecutor(args.jobs)
     speeds_file = args.folder / "speeds.json"
     speeds = json.loads(speeds_file.read_text()) if speeds_file.exists() else {}
