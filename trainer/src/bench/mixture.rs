@@ -141,6 +141,17 @@ mod tests {
         assert!((grid().deviation() - (8f64 + 2.5e-3).sqrt()).abs() < 1e-6);
     }
 
+    /// Samples of a generator see each other where it has batch normalisation; the discriminator's never do.
+    #[test]
+    fn the_generator_has_batch_normalisation_where_it_is_asked_for() -> Result<()> {
+        for generator in [true, false] {
+            let norms = BatchNorms { generator, discriminator: true };
+            let mixes = ring().networks(norms, &mut Init::new(1))?.map(|n| n.graph().mixes_samples().is_some());
+            assert_eq!(mixes, [generator, false]);
+        }
+        Ok(())
+    }
+
     #[test]
     fn what_lies_between_modes_is_of_low_quality() -> Result<()> {
         let points = Tensor::new(&[[2.1f32, 4.1], [2.2, 4.2], [1.2, -0.9], [40., 40.]], &Device::Cpu)?;
