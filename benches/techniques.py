@@ -73,6 +73,7 @@ TECHNIQUES = {
     "gap-aware rate": [penalties(), "remedies.gap_aware=true"],
     "instance noise": [penalties(), 'remedies.instance_noise={shape="linear",from=0.3,to=0.0,kimg={half}}'],
     "packing 2": [penalties(), "remedies.packing=2"],
+    "multi-scale": [penalties(), "remedies.multi_scale=true"],
     "top-k": [penalties(), 'remedies.top_k={shape="linear",from=1.0,to=0.5,kimg={half}}'],
     "feature matching": ["objective.loss=feature-matching", penalties()],
     "MMD, rational quadratic": [

@@ -196,7 +196,7 @@ impl State {
     /// # Errors
     /// None but those of the device.
     pub fn sampler(&self, latents: usize) -> Result<Network> {
-        let average = self.generator().average();
+        let average = self.generator().average().last_output()?;
         let latents = average.graph().samples_within(SAMPLING_BYTES, latents);
         let statistics =
             average.batch_statistics(&self.inputs("statistics", 0, latents)?.iter().collect::<Vec<_>>())?;

@@ -22,7 +22,7 @@ fn a_restored_state_goes_on_to_the_same_bytes() -> Result<()> {
     for (loss, penalties, remedies) in [
         ("relativistic-pairing", "r1 r2", "historical_averaging = 0.1\ninstance_noise = 0.1\ngap_aware = true"),
         ("non-saturating", "lecam consistency", "label_smoothing = 0.1\ninput_dropout = 0.2\ntop_k = 0.5"),
-        ("least-squares", "dragan", "packing = 2"),
+        ("least-squares", "dragan", "packing = 2\nmulti_scale = true"),
         ("wasserstein", "wgan-gp", ""),
         ("mmd-rbf", "", "weight_clip = 0.5"),
         ("feature-matching", "", ""),

@@ -6,6 +6,7 @@
 use super::{Clock, Figures, Found, Game, Player};
 use crate::data::Batch;
 use crate::error::{Error, Result};
+use crate::graph::operators::mipmap;
 use crate::graph::{Gradients, Trace, Wanted};
 use crate::net::Judged;
 use crate::objective::criterion::{Asked, How};
@@ -132,7 +133,8 @@ impl Adversarial {
     fn batches(&self, next: &mut dyn FnMut() -> Result<Batch>) -> Result<Vec<Batch>> {
         let batch = |_| {
             let batch = next()?;
-            Ok(Batch { real: batch.real.to_dtype(self.dtype)?, z: batch.z.to_dtype(self.dtype)?, ..batch })
+            let real = if self.remedies.multi_scale { mipmap(&batch.real)? } else { batch.real.clone() };
+            Ok(Batch { real: real.to_dtype(self.dtype)?, z: batch.z.to_dtype(self.dtype)?, ..batch })
         };
         (0..self.micro_batches).map(batch).collect()
     }

@@ -33,7 +33,7 @@ fn cases() -> Result<Vec<(&'static str, Network, Vec<Tensor>)>> {
 
 /// A discriminator of classes all of whose weights, that of the embedding among them, are divided by their spectral norm.
 fn normalised() -> Result<(&'static str, Network, Vec<Tensor>)> {
-    let subject = Subject { image: ImageShape { channels: 2, height: 12, width: 16 }, classes: 3 };
+    let subject = Subject { classes: 3, ..ImageShape { channels: 2, height: 12, width: 16 }.into() };
     let recipe = dcgan::Discriminator { spectral_norm: true, ..dcgan::Discriminator::new(3) };
     let network = dcgan::discriminator(&recipe, subject, &mut Init::new(1))?;
     let network = network.map(|_, t| t.to_device(&device())?.to_dtype(DType::F64))?;

@@ -9,11 +9,15 @@
 //! 2018). The latent enters before, and is normalised by itself: an embedding of the class beside it, whose share of the first
 //! layer may grow, comes to drown it, and every latent then gives the same image. The discriminator compares its features with
 //! an embedding of the class ([`Conditioning::Projection`]) or tells the class itself ([`Conditioning::Classifier`]).
+//!
+//! Where several sizes are judged (Karnewar & Wang, "MSG-GAN: multi-scale gradients for generative adversarial networks", 2020),
+//! every map of the generator is also made an image, by a 1x1 convolution, and the discriminator finds the image of a map's
+//! size beside the map's channels (the paper's "simple" combination).
 
 use super::{Init, Layers, Subject, Window};
 use crate::graph::operators::{
-    Add, BatchNorm, Concat, Crop, InnerProduct, MinibatchDeviation, MinibatchDiscrimination, SampleScale, SampleShift,
-    SumPositions, TakeRows,
+    Add, BatchNorm, Concat, Crop, InnerProduct, MinibatchDeviation, MinibatchDiscrimination, MipLevel, Mipmap,
+    SampleScale, SampleShift, SumPositions, TakeRows,
 };
 use crate::graph::{Network, Role, Value};
 use crate::ops::{Activation, Function};
@@ -180,18 +184,34 @@ fn stages(image: ImageShape) -> Result<Vec<[usize; 2]>> {
     Ok(sides)
 }
 
-/// `[latent]`, and a class if there are classes -> [H, W, C] in [-1, 1].
+/// The same where every map is half as high and half as wide as the next one.
+fn halves(image: ImageShape) -> Result<Vec<[usize; 2]>> {
+    let sides = stages(image)?;
+    if sides.windows(2).any(|pair| pair[1] != pair[0].map(|side| 2 * side)) {
+        bail!(
+            "dcgan: remedies.multi_scale judges images of {} x {} together with their halves, and {sides:?} (height, width) are \
+             the sides of the maps: allowed are sides that can be halved {} times, such as 32, 48 or 64 (--size), or \
+             remedies.multi_scale = false",
+            image.width,
+            image.height,
+            sides.len() - 1
+        )
+    }
+    Ok(sides)
+}
+
+/// `[latent]`, and a class if there are classes -> [H, W, C] in [-1, 1]; before that its mipmap, where several sizes are judged.
 ///
 /// # Errors
-/// Images that are smaller than 5 x 5; virtual batch normalisation and classes.
+/// Images that are smaller than 5 x 5; virtual batch normalisation and classes; several sizes of an image that has no halves.
 pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Init) -> Result<Network> {
-    let Subject { image, classes } = subject.into();
+    let Subject { image, classes, multi_scale } = subject.into();
     if classes > 0 && recipe.norm == Norm::Virtual {
         bail!(
             "dcgan: generator.norm is \"virtual\", which knows no classes; allowed is \"batch\", or conditional = false"
         )
     }
-    let sides = stages(image)?;
+    let sides = if multi_scale { halves(image)? } else { stages(image)? };
     let stages = sides.len() - 1;
     let [h, w] = sides[0];
     let mut channels = recipe.width << (stages - 1);
@@ -202,9 +222,11 @@ pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Ini
     let deviation = |inputs: usize| if plain { (2. / inputs as f32).sqrt() } else { DEVIATION };
     let mut x = layers.linear("project", z, h * w * channels, deviation(recipe.latent), plain, Activation::None)?;
     x = layers.reshape(x, &[h, w, channels])?;
+    let mut maps = Vec::with_capacity(stages);
     for stage in 1..=stages {
         x = normalised(&mut layers, recipe.norm, &format!("norm{stage}"), x, class)?;
         x = cropped(&mut layers, x, sides[stage - 1])?;
+        maps.push(x);
         let last = stage == stages;
         // A stride of 2 on both axes: of the kernel's 16 weights 4 meet in an element.
         let deviation = deviation(4 * channels);
@@ -213,24 +235,44 @@ pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Ini
         x = layers.transposed(&format!("up{stage}"), x, (channels, &window()), deviation, last || plain, activation)?;
     }
     x = cropped(&mut layers, x, sides[stages])?;
+    let mut outputs = vec![x];
+    if multi_scale {
+        let mut levels = vec![x];
+        for (stage, &map) in maps.iter().enumerate().rev() {
+            let (to, deviation) = ((image.channels, &Window::square(1, 1, 0)), deviation(layers.channels(map)));
+            levels.push(layers.convolution(
+                &format!("level{}", stage + 1),
+                map,
+                to,
+                deviation,
+                true,
+                Activation::Tanh,
+            )?);
+        }
+        outputs.insert(0, layers.graph.apply(Mipmap, &levels)?);
+    }
     match recipe.norm {
-        Norm::Batch | Norm::None => layers.graph.finish(&[x]),
+        Norm::Batch | Norm::None => layers.graph.finish(&outputs),
         Norm::Virtual => {
             let reference = layers.init.normal(&[REFERENCES, recipe.latent], 0., 1.)?;
-            layers.graph.finish(&[x])?.with_virtual_norm(reference)
+            layers.graph.finish(&outputs)?.with_virtual_norm(reference)
         }
     }
 }
 
-/// [H, W, C], and a class if it is given -> what it gives of an image ([`super::Judged`]).
+/// [H, W, C], or its mipmap where several sizes are judged, and a class if it is given -> what it gives of an image
+/// ([`super::Judged`]).
 ///
 /// # Errors
-/// Images that are smaller than 5 x 5; classes that are given to a critic of vectors.
+/// Images that are smaller than 5 x 5; classes that are given to a critic of vectors; several sizes of an image that has no
+/// halves.
 pub fn discriminator(recipe: &Discriminator, subject: impl Into<Subject>, init: &mut Init) -> Result<Network> {
-    let Subject { image, classes } = subject.into();
-    let stages = stages(image)?.len() - 1;
+    let Subject { image, classes, multi_scale } = subject.into();
+    let stages = if multi_scale { halves(image)? } else { stages(image)? }.len() - 1;
     let mut layers = Layers { spectral_norm: recipe.spectral_norm, ..Layers::new(init) };
-    let mut x = layers.graph.input("image", &[image.height, image.width, image.channels]);
+    let height = if multi_scale { image.height / 2 * 3 } else { image.height };
+    let seen = layers.graph.input("image", &[height, image.width, image.channels]);
+    let mut x = if multi_scale { layers.graph.apply(MipLevel { level: 0 }, &[seen])? } else { seen };
     for stage in 1..=stages {
         let outputs = recipe.width << (stage - 1);
         let normalised = recipe.batch_norm && stage > 1;
@@ -238,6 +280,10 @@ pub fn discriminator(recipe: &Discriminator, subject: impl Into<Subject>, init: 
         x = layers.convolution(&format!("down{stage}"), x, (outputs, &window()), DEVIATION, !normalised, activation)?;
         if normalised {
             x = layers.batch_norm(&format!("norm{stage}"), x, DEVIATION, norm(LEAKY))?;
+        }
+        if multi_scale {
+            let small = layers.graph.apply(MipLevel { level: stage }, &[seen])?;
+            x = layers.graph.apply(Concat, &[x, small])?;
         }
     }
     let maps = x;

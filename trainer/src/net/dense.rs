@@ -22,7 +22,7 @@ pub struct Generator {
 /// # Errors
 /// Classes, which it does not know.
 pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Init) -> Result<Network> {
-    let Subject { image, classes } = subject.into();
+    let Subject { image, classes, .. } = subject.into();
     if classes > 0 {
         bail!("dense: this generator has no classes; allowed is architecture dcgan, or conditional = false")
     }

@@ -27,16 +27,22 @@ pub enum Judged {
 }
 
 /// What a generator makes and a discriminator judges.
+///
+/// What is to be judged is a generator's first output, and what is to be sampled its last: the same, unless several sizes are
+/// judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subject {
     /// The shape of an image.
     pub image: ImageShape,
     /// How many classes are told apart; 0 where they are not looked at.
     pub classes: usize,
+    /// Whether images are judged at all sizes that the generator has on its way, as a mipmap
+    /// ([`crate::graph::operators::Mipmap`]).
+    pub multi_scale: bool,
 }
 
 impl From<ImageShape> for Subject {
     fn from(image: ImageShape) -> Self {
-        Self { image, classes: 0 }
+        Self { image, classes: 0, multi_scale: false }
     }
 }

@@ -68,10 +68,18 @@ fn generators() -> Vec<(&'static str, Build, Build)> {
                 dcgan::discriminator(&recipe, ODD, init)
             },
         ),
+        (
+            "DCGAN of all sizes",
+            |init| dcgan::generator(&dcgan::Generator::new(6, 4), ALL_SIZES, init),
+            |init| dcgan::discriminator(&dcgan::Discriminator::new(4), ALL_SIZES, init),
+        ),
     ]
 }
 
-const ODD: Subject = Subject { image: ImageShape { channels: 4, height: 13, width: 9 }, classes: 3 };
+const ODD: Subject =
+    Subject { image: ImageShape { channels: 4, height: 13, width: 9 }, classes: 3, multi_scale: false };
+const ALL_SIZES: Subject =
+    Subject { image: ImageShape { channels: 2, height: 12, width: 20 }, classes: 3, multi_scale: true };
 
 fn compared(minibatch: dcgan::Minibatch, init: &mut Init) -> candle_core::Result<Network> {
     dcgan::discriminator(
@@ -189,7 +197,7 @@ fn every_network_learns_and_is_exported() -> crate::Result<()> {
             }
         }
 
-        let average = g.average();
+        let average = &g.average().last_output()?;
         let statistics = average.batch_statistics(&inputs(average, 32, 9)?.iter().collect::<Vec<_>>())?;
         let sampler = average.evaluated()?.frozen(&statistics)?.map(|_, t| t.to_device(&Device::Cpu))?;
         // As training saw it, the batch's own statistics aside: no more than rounding lies between.

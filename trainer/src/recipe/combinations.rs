@@ -1,6 +1,6 @@
 //! Combinations that cannot work, with the reason: one table, from which recipes are refused and the documentation is made.
 
-use super::{Arithmetic, Checked, Discriminator, Recipe, Stages};
+use super::{Arithmetic, Checked, Discriminator, Generator, Recipe, Stages};
 use crate::net::dcgan::{self, Conditioning};
 use crate::objective::{Criterion, Kind, Loss};
 
@@ -19,7 +19,7 @@ pub struct Wrong {
 }
 
 /// All of them.
-pub const WRONG: [Wrong; 27] = [
+pub const WRONG: [Wrong; 29] = [
     Wrong {
         what: "a penalty on slopes (r1, r2, wgan-gp, wgan-gp-one-sided, dragan, adversarial, scaled) and \
                discriminator.batch_norm = true or discriminator.minibatch",
@@ -243,6 +243,20 @@ pub const WRONG: [Wrong; 27] = [
         },
     },
     Wrong {
+        what: "remedies.multi_scale = true and generator.architecture = \"dense\"",
+        why: "several sizes are judged where the generator makes images larger step by step, and dense layers make them at once",
+        instead: "generator.architecture = \"dcgan\"",
+        example: &[("remedies.multi_scale", "true"), ("generator", DENSE)],
+        is: |r| r.remedies.multi_scale && matches!(r.generator, Generator::Dense(_)),
+    },
+    Wrong {
+        what: "remedies.multi_scale = true and the penalty consistency",
+        why: "it moves what is seen by some pixels, which would be other distances at each size",
+        instead: "another penalty, or remedies.multi_scale = false",
+        example: &[("remedies.multi_scale", "true"), ("objective.penalties", CONSISTENCY)],
+        is: |r| r.remedies.multi_scale && has(r, |kind| kind == Kind::Consistency),
+    },
+    Wrong {
         what: "remedies.gap_aware = true and a loss without a known ideal (wasserstein, mmd-*)",
         why: "the rate follows the gap between the discriminator's loss and what an ideal generator would leave it",
         instead: "another loss, or schedules: optimizer.discriminator.lr",
@@ -253,6 +267,8 @@ pub const WRONG: [Wrong; 27] = [
 
 const R1: &str = "[{ kind = 'r1', weight = 1.0 }]";
 const GP: &str = "[{ kind = 'wgan-gp', weight = 10.0 }]";
+const DENSE: &str = "{ architecture = 'dense', latent = 64, hidden = [128] }";
+const CONSISTENCY: &str = "[{ kind = 'consistency', weight = 10.0 }]";
 const LECAM: &str = "[{ kind = 'lecam', weight = 0.3 }]";
 
 fn judge(recipe: &Recipe) -> &dcgan::Discriminator {

@@ -169,7 +169,11 @@ impl Recipe {
             );
             return Err(Error::Recipe { origin: self.name.clone(), what });
         }
-        Ok(Subject { image: data.shape(), classes: classes.filter(|_| self.conditional).unwrap_or(0) })
+        Ok(Subject {
+            image: data.shape(),
+            classes: classes.filter(|_| self.conditional).unwrap_or(0),
+            multi_scale: self.remedies.multi_scale,
+        })
     }
 
     /// Both networks, with their initial weights: generator, discriminator.
@@ -243,7 +247,7 @@ mod tests {
             assert_eq!(Recipe::parse(&recipe.to_toml()?, name, &[])?, recipe);
             let image = ImageShape { channels: 1, height: 28, width: 28 };
             let classes = if recipe.conditional { 10 } else { 0 };
-            let (g, d) = recipe.networks(Subject { image, classes })?;
+            let (g, d) = recipe.networks(Subject { classes, ..image.into() })?;
             assert_eq!(g.output_shape(), [28, 28, 1]);
             assert_eq!(d.output_shape(), [1]);
         }
@@ -311,7 +315,7 @@ mod tests {
         let image = ImageShape { channels: 1, height: 28, width: 28 };
         let recipe = Recipe::load("digits", &overrides)?;
         assert!(recipe.networks(image)?.0.graph().mixes_samples().is_none());
-        let refused = recipe.networks(Subject { image, classes: 10 }).expect_err("classes").to_string();
+        let refused = recipe.networks(Subject { classes: 10, ..image.into() }).expect_err("classes").to_string();
         assert!(refused.contains("generator.norm") && refused.contains("conditional = false"), "{refused}");
         Ok(())
     }

@@ -24,6 +24,11 @@ pub struct Remedies {
     /// power of two samples in generative adversarial networks", 2018).
     #[serde(skip_serializing_if = "is_default")]
     pub packing: Packing,
+    /// Multi-scale gradients: the discriminator judges an image together with its halves, quarters and so on, which the
+    /// generator makes on its way (Karnewar & Wang, "MSG-GAN: multi-scale gradients for generative adversarial networks",
+    /// 2020). The file has the image alone.
+    #[serde(skip_serializing_if = "is_default")]
+    pub multi_scale: bool,
     /// The part of a batch that the generator learns from: the images with the highest logits (Sinha et al., "Top-k training
     /// of GANs", 2020).
     #[serde(skip_serializing_if = "Option::is_none")]

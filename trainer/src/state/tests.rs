@@ -415,3 +415,5 @@ fn classes_are_learned() -> Result<()> {
     assert!(error.contains("conditional = true") && error.contains("no labels"), "{error}");
     Ok(())
 }
+
+mod any_recipe;

@@ -134,7 +134,7 @@ fn the_discriminator_learns_the_gradient_of_what_it_reports() -> Result<()> {
     };
     let of_classes = |conditioning, batch_norm| -> candle_core::Result<Network> {
         let recipe = dcgan::Discriminator { batch_norm, conditioning, ..dcgan::Discriminator::new(8) };
-        let subject = Subject { image: IMAGE, classes: 3 };
+        let subject = Subject { classes: 3, ..IMAGE.into() };
         dcgan::discriminator(&recipe, subject, &mut Init::new(1))?.map(|_, t| t.to_device(&device())? * 6.)
     };
     for (network, batch, gamma) in [
@@ -191,6 +191,7 @@ fn the_generator_learns_the_gradient_of_what_it_reports() -> Result<()> {
         Remedies { instance_noise: Some(0.3.into()), input_dropout: Some(0.3.into()), ..Remedies::default() },
         Remedies { packing: Packing(2), ..Remedies::default() },
         Remedies { top_k: Some(0.5.into()), ..Remedies::default() },
+        Remedies { multi_scale: true, ..Remedies::default() },
     ];
     for (&loss, remedies) in Loss::ALL.iter().flat_map(|loss| remedies.iter().map(move |remedies| (loss, remedies))) {
         let outputs = match loss.criterion() {
@@ -201,12 +202,17 @@ fn the_generator_learns_the_gradient_of_what_it_reports() -> Result<()> {
             continue;
         }
         let recipe = dcgan::Discriminator { outputs, ..dcgan::Discriminator::new(8) };
-        let subject = ImageShape { channels: remedies.packing.0, ..IMAGE };
+        let image = ImageShape { channels: remedies.packing.0, ..IMAGE };
+        let subject = Subject { multi_scale: remedies.multi_scale, ..image.into() };
         let network = dcgan::discriminator(&recipe, subject, &mut Init::new(1))?;
         let network = network.map(|_, t| t.to_device(&device())? * 6.)?;
         let mut game = game(loss, 0., Stages::Two);
         game.remedies = remedies.clone();
-        let (judge, batch) = (player(&network, "discriminator", DType::F32)?, batch(&real));
+        let judge = player(&network, "discriminator", DType::F32)?;
+        let next = &mut || Ok(batch(&real));
+        let batch = game.batches(next)?.swap_remove(0);
+        // Generated ones need not be each other's halves.
+        let fake = if remedies.multi_scale { (mipmap(&fake)? * 1.5)? } else { fake.clone() };
         let told = |fake: &Tensor| -> Result<(Tensor, f64)> {
             let mut figures = Figures::default();
             let gradient = game.instruct(&judge.learner, &Clock::default(), (&batch, fake), None, &mut figures)?;

@@ -105,6 +105,45 @@ fn sums_multiples_and_channels_side_by_side() -> Result<()> {
     Case::new(SumPositions, &[(Samples, &[2, 3, 2, 4])])?.check()
 }
 
+/// And every size stands where it is looked for; what covers no size is 0.
+#[test]
+fn mipmaps_and_their_levels() -> Result<()> {
+    let shapes = [[2, 8, 12, 2], [2, 4, 6, 2], [2, 2, 3, 2]];
+    Case::new(Mipmap, &shapes.each_ref().map(|shape| (Samples, &shape[..])))?.check()?;
+    for level in 0..3 {
+        Case::new(MipLevel { level }, &[(Samples, &[2, 12, 12, 2])])?.check()?;
+    }
+    let levels = shapes.each_ref().map(|shape| values(shape, 7)).into_iter().collect::<Result<Vec<_>>>()?;
+    let (all, _) = Mipmap.forward(&levels.iter().collect::<Vec<_>>())?;
+    for (level, expected) in levels.iter().enumerate() {
+        let (found, _) = MipLevel { level }.forward(&[&all])?;
+        assert_eq!(found.flatten_all()?.to_vec1::<f64>()?, expected.flatten_all()?.to_vec1::<f64>()?, "{level}");
+    }
+    let sum = |t: &Tensor| t.abs()?.sum_all()?.to_scalar::<f64>();
+    let of_levels = levels.iter().map(sum).sum::<Result<f64>>()?;
+    assert!((sum(&all)? - of_levels).abs() < 1e-9);
+    for (shapes, fits) in [
+        (&[&[8, 12, 2][..], &[4, 6, 2]][..], true),
+        (&[&[8, 12, 2]], false),
+        (&[&[9, 12, 2], &[4, 6, 2]], false),
+        (&[&[8, 12, 2], &[4, 6, 1]], false),
+        (&[&[8, 12, 2], &[4, 6, 2], &[4, 6, 2]], false),
+    ] {
+        assert_eq!(Mipmap.shape(shapes).is_ok(), fits, "{shapes:?}");
+    }
+    Ok(())
+}
+
+/// An image of four equal squares has a half of four pixels, and a quarter of their mean.
+#[test]
+fn a_mipmap_halves_by_means() -> Result<()> {
+    let image = Tensor::from_vec((0..16).map(f64::from).collect(), (1, 4, 4, 1), &device())?;
+    let all = mipmap(&image)?.flatten_all()?.to_vec1::<f64>()?;
+    let expected = [&(0..16).map(f64::from).collect::<Vec<_>>()[..], &[2.5, 4.5, 7.5, 0.], &[10.5, 12.5, 0., 0.]];
+    assert_eq!(all, expected.concat());
+    Ok(())
+}
+
 #[test]
 fn modulation_and_inner_products() -> Result<()> {
     for x in [&[2, 3, 2, 4][..], &[2, 4]] {

@@ -56,7 +56,7 @@ fn maps_are_halved_until_they_are_small() -> Result<()> {
 #[test]
 fn every_layer_has_its_spectral_norm() -> Result<()> {
     let image = ImageShape { channels: 1, height: 12, width: 12 };
-    let subject = Subject { image, classes: 3 };
+    let subject = Subject { classes: 3, ..image.into() };
     let of = |network: &Network| -> Vec<String> {
         let all = network.parameters().map(|(parameter, _)| parameter.name.clone());
         let weights = all.filter_map(|name| name.strip_suffix(".weight").map(str::to_owned)).collect::<Vec<_>>();
@@ -123,7 +123,7 @@ fn a_generator_without_norms_keeps_the_size_of_its_maps() -> Result<()> {
 #[test]
 fn classes_are_seen_by_both() -> Result<()> {
     let image = ImageShape { channels: 1, height: 12, width: 12 };
-    let subject = Subject { image, classes: 3 };
+    let subject = Subject { classes: 3, ..image.into() };
     let g = generator(&SMALL, subject, &mut Init::new(0))?;
     let z = Init::new(1).normal(&[1, 8], 0., 1.)?.repeat((3, 1))?;
     let class = Tensor::new(&[0u32, 1, 2], &Device::Cpu)?;
@@ -139,5 +139,36 @@ fn classes_are_seen_by_both() -> Result<()> {
     let told = d.graph().outputs()[Judged::Classes as usize];
     assert_eq!((d.graph().inputs().len(), d.graph().shape(told)), (1, &[3][..]));
     assert!(d.graph().outputs().iter().all(|output| matches!(output, Value::Node(_))));
+    Ok(())
+}
+
+/// The largest of what is judged is the image that is sampled, the smaller ones are read from the maps; a discriminator looks at
+/// every size, and sides that have no halves are refused.
+#[test]
+fn several_sizes_are_made_and_judged() -> Result<()> {
+    let subject = |height| Subject { multi_scale: true, ..ImageShape { channels: 1, height, width: 20 }.into() };
+    let g = generator(&SMALL, subject(12), &mut Init::new(0))?;
+    let z = Init::new(1).normal(&[3, 8], 0., 1.)?;
+    let made = g.outputs(&[&z], |_, _| ())?;
+    let [all, image] = &made[..] else { panic!("{} outputs", made.len()) };
+    assert_eq!((all.dims(), image.dims()), (&[3, 18, 20, 1][..], &[3, 12, 20, 1][..]));
+    let values = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
+    assert_eq!(values(&all.narrow(1, 0, 12)?)?, values(image)?);
+    let sampler = g.last_output()?;
+    assert_eq!(values(&sampler.forward(&[&z])?)?, values(image)?);
+    assert!(g.parameters().any(|(p, _)| p.name == "level1.weight"));
+    assert!(sampler.parameters().all(|(p, _)| !p.name.starts_with("level")));
+
+    let d = discriminator(&judge(false, Conditioning::default()), subject(12), &mut Init::new(0))?;
+    let logits = |t: &Tensor| values(&d.forward(&[t])?);
+    let before = logits(all)?;
+    // Each size, by a pixel of its own, and a place that belongs to none.
+    for ([row, column], seen) in [([3, 3], true), ([14, 7], true), ([13, 12], true), ([17, 19], false)] {
+        let there = (0..18 * 20).map(|place| if place == row * 20 + column { 0.5f32 } else { 0. }).collect();
+        let moved = all.broadcast_add(&Tensor::from_vec(there, (1, 18, 20, 1), all.device())?)?;
+        assert_eq!(logits(&moved)? != before, seen, "{row}, {column}");
+    }
+    let refused = generator(&SMALL, subject(13), &mut Init::new(0)).expect_err("odd").to_string();
+    assert!(refused.contains("20 x 13") && refused.contains("allowed are sides"), "{refused}");
     Ok(())
 }
