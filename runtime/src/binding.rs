@@ -30,6 +30,13 @@ pub(crate) struct Port<'a> {
 }
 
 impl Port<'_> {
+    /// The samples after the first `count`, of which there are as many.
+    pub(crate) fn after(self, count: usize) -> Self {
+        let elements = self.sample.iter().product::<usize>() * count;
+        let data = self.memory.data.wrapping_byte_add(elements * self.memory.size);
+        Self { memory: Raw { data, len: self.memory.len.saturating_sub(elements), ..self.memory }, ..self }
+    }
+
     /// Bytes of the first `batch` samples.
     ///
     /// # Errors

@@ -68,6 +68,11 @@ impl Control {
         Ok(control)
     }
 
+    /// What to run with.
+    pub(crate) fn options(&self) -> &RunOptions {
+        &self.options
+    }
+
     pub(crate) fn canceller(self: &Arc<Self>) -> Canceller {
         Canceller(self.clone())
     }
@@ -112,9 +117,9 @@ impl Control {
 pub(crate) struct Call(Arc<Control>);
 
 impl Call {
-    /// What to run with.
-    pub(crate) fn options(&self) -> &RunOptions {
-        &self.0.options
+    /// What ends it, and what to run with.
+    pub(crate) fn control(&self) -> &Arc<Control> {
+        &self.0
     }
 
     /// Why it was told to end, if it was.

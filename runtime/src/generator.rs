@@ -1,8 +1,10 @@
 //! A generator: opened once, checked, and sampled from.
 
-use crate::binding::{Bindings, RunOptions};
+use crate::binding::Bindings;
 use crate::buffer::{Buffer, Host};
 use crate::control::{Canceller, Control};
+use crate::cpu::{Joint, Way};
+use crate::crew::Crew;
 use crate::cuda::backend;
 use crate::error::{Error, Result};
 #[cfg(feature = "cuda")]
@@ -16,6 +18,7 @@ use half::f16;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 #[cfg(feature = "cuda")]
 mod record;
@@ -45,6 +48,9 @@ pub enum Values<'a> {
 pub struct Generator {
     // Dropped in this order: bindings refer to the buffers and to the model's session. On a GPU, that has them.
     bindings: Bindings,
+    joint_bindings: Bindings,
+    /// The threads beside the caller's, where batches are divided.
+    crew: Option<Crew>,
     inputs: Inputs,
     image: Buffer,
     model: Arc<Model>,
@@ -146,14 +152,21 @@ impl Generator {
             return Err(Error::Argument(what));
         }
         let (host, run_with): (_, &[_]) = match model.runner() {
-            Runner::Cpu { .. } => (Host::Heap, &[]),
+            Runner::Cpu(_) => (Host::Heap, &[]),
             #[cfg(feature = "cuda")]
             Runner::Cuda(gpu) => (Host::Pinned(gpu.backend().cudart), &[ASYNCHRONOUS]),
         };
         let fail = |what: String| Error::Run { path: model.path().to_owned(), what };
+        let others = model.options().threads.min(n) - 1;
+        let crew = match model.runner() {
+            Runner::Cpu(cpu) if others > 0 && !cpu.alone => Some(Crew::new(others, &model).map_err(fail)?),
+            _ => None,
+        };
         let floats = |len: usize| Buffer::floats(info.precision, n * len, host).map_err(fail);
         Ok(Self {
             bindings: Bindings::default(),
+            joint_bindings: Bindings::default(),
+            crew,
             inputs: Inputs {
                 latent: floats(info.latent_dim)?,
                 class: (info.classes > 0).then(|| Buffer::labels(n, host)).transpose().map_err(fail)?,
@@ -174,7 +187,7 @@ impl Generator {
     /// Where it really runs; never [`Provider::Auto`].
     pub fn provider(&self) -> Provider {
         match self.model.runner() {
-            Runner::Cpu { .. } => Provider::Cpu,
+            Runner::Cpu(_) => Provider::Cpu,
             #[cfg(feature = "cuda")]
             Runner::Cuda(_) => Provider::Cuda,
         }
@@ -189,7 +202,7 @@ impl Generator {
     /// Why [`Provider::Auto`] did not take CUDA; `None` where it did, or was not asked to choose.
     pub fn why_cpu(&self) -> Option<&str> {
         match self.model.runner() {
-            Runner::Cpu { why, .. } => why.as_deref(),
+            Runner::Cpu(cpu) => cpu.why.as_deref(),
             #[cfg(feature = "cuda")]
             Runner::Cuda(_) => None,
         }
@@ -245,7 +258,7 @@ impl Generator {
     /// A number of images out of range, and as [`Self::draw`].
     pub fn values(&mut self, request: &Request<'_>, n: usize) -> Result<Values<'_>> {
         self.check_batch(n)?;
-        self.call(|generator, options| generator.compute(request, n, options))?;
+        self.call(|generator, control| generator.compute(request, n, control))?;
         self.computed(n)
     }
 
@@ -256,16 +269,16 @@ impl Generator {
     }
 
     /// A call that can be ended meanwhile, if somebody could: `work` is given what to run with.
-    fn call(&mut self, work: impl FnOnce(&mut Self, Option<&RunOptions>) -> Result<()>) -> Result<()> {
+    fn call(&mut self, work: impl FnOnce(&mut Self, Option<&Arc<Control>>) -> Result<()>) -> Result<()> {
         let Some(call) = self.control.begin() else { return work(self, None) };
         // What has succeeded all the same is no error.
-        work(self, Some(call.options())).map_err(|error| call.told().map_or(error, |told| self.failed(told)))
+        work(self, Some(call.control())).map_err(|error| call.told().map_or(error, |told| self.failed(told)))
     }
 
     /// Runs the inputs that `request` asks for.
-    fn compute(&mut self, request: &Request<'_>, n: usize, options: Option<&RunOptions>) -> Result<()> {
+    fn compute(&mut self, request: &Request<'_>, n: usize, control: Option<&Arc<Control>>) -> Result<()> {
         request.write(self.model.info(), n, &mut self.inputs, &mut self.scratch)?;
-        self.run(n, options)
+        self.run(n, control)
     }
 
     /// The first `n` images.
@@ -293,7 +306,9 @@ impl Generator {
         Err(Error::Argument(format!("the batch is {n}, allowed is 1 to {}", self.max_batch())))
     }
 
-    /// Runs a batch of this size a few times, so that the first real call finds every buffer in place.
+    /// Runs a batch of this size a few times, so that the first real call finds every buffer in place. With several threads on
+    /// the CPU, it also measures in which way they draw such a batch sooner ([`Options::threads`]), for this generator and all
+    /// on the same weights.
     ///
     /// On a GPU the work of this batch size is also recorded, and from then on replayed as one piece, as a CUDA graph, by
     /// this generator and all that share its session: clones and members of a [`Pool`](crate::Pool). At most
@@ -309,17 +324,41 @@ impl Generator {
         if self.provider() == Provider::Cuda {
             return self.record(batch);
         }
-        self.call(|generator, options| {
-            generator.run(batch, options)?;
-            generator.run(batch, options)
+        let model = self.model.clone();
+        if let Some(joint) = model.joint() {
+            return self.choose(joint, batch);
+        }
+        self.call(|generator, control| {
+            generator.run(batch, control)?;
+            generator.run(batch, control)
         })
+    }
+
+    /// Finds out in which way this batch size is quicker.
+    fn choose(&mut self, joint: &Joint, batch: usize) -> Result<()> {
+        let mut best = [Duration::MAX; 2];
+        // The first time, everything is put in its place.
+        for turn in 0..4 {
+            for (way, best) in [Way::Divided, Way::Joint].into_iter().zip(&mut best) {
+                let start = Instant::now();
+                self.call(|generator, control| generator.run_as(batch, way, control))?;
+                if turn > 0 {
+                    *best = start.elapsed().min(*best);
+                }
+            }
+        }
+        let [divided, together] = best;
+        // Threads of ONNX Runtime's that spin cost processor time: they must be worth it.
+        let way = if together < divided.mul_f64(0.95) { Way::Joint } else { Way::Divided };
+        joint.choose(batch, way);
+        Ok(())
     }
 
     /// Whether batches of this size are replayed as a CUDA graph: after [`Self::warm_up`] on a GPU. Never on the CPU.
     #[cfg_attr(not(feature = "cuda"), expect(unused_variables))]
     pub fn replays(&self, batch: usize) -> bool {
         match self.model.runner() {
-            Runner::Cpu { .. } => false,
+            Runner::Cpu(_) => false,
             #[cfg(feature = "cuda")]
             Runner::Cuda(gpu) => gpu.replays(batch),
         }
@@ -329,7 +368,7 @@ impl Generator {
     #[cfg_attr(not(feature = "cuda"), expect(unused_variables))]
     pub fn why_plain(&self, batch: usize) -> Option<String> {
         match self.model.runner() {
-            Runner::Cpu { .. } => None,
+            Runner::Cpu(_) => None,
             #[cfg(feature = "cuda")]
             Runner::Cuda(gpu) => gpu.why_plain(batch),
         }

@@ -61,6 +61,8 @@ mod classes;
 mod control;
 #[cfg(test)]
 mod counting;
+mod cpu;
+mod crew;
 mod cuda;
 #[cfg(feature = "cuda")]
 mod device;

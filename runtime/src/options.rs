@@ -65,11 +65,15 @@ pub enum Start {
 pub struct Options {
     /// Where it runs. Default: [`Provider::Auto`].
     pub provider: Provider,
-    /// Threads of one call, 1 to [`MAX_THREADS`]. Default: 1, which has the steadiest latency; more pay for large images or
-    /// batches. A generator with layers to which several threads would give other bits than one is computed by one; with
-    /// layers that have other bits in a batch, image by image.
+    /// Threads of one call, 1 to [`MAX_THREADS`], on the CPU. Default: 1, which has the steadiest latency. With more, a batch is
+    /// divided: each thread draws its part of the images alone. One image is drawn by all of them, layer by layer;
+    /// [`Generator::warm_up`](crate::Generator::warm_up) measures which of both ways is quicker for a batch size. A generator
+    /// with layers to which several threads would give other bits than one is never drawn jointly; one with layers that have
+    /// other bits in a batch is drawn image by image, by one thread. Every generator, clones and those of a
+    /// [`Pool`](crate::Pool) too, has threads of its own: where there are several callers, a pool of generators with one thread
+    /// each is the better use of cores.
     pub threads: usize,
-    /// Whether idle threads spin while they wait, which saves microseconds a call and burns a core for tens of
+    /// Whether threads spin between calls while they wait, which saves microseconds a call and burns a core for tens of
     /// milliseconds after the last one; of no effect with one thread. Default: no.
     pub spinning: bool,
     /// Most images a call, 1 to [`MAX_BATCH`]; sizes the buffers. Default: 64.

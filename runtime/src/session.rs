@@ -1,6 +1,7 @@
 //! A model file loaded into ONNX Runtime: its graph, its weights in mapped memory, its description.
 
 use crate::checksums::Checksums;
+use crate::cpu::{Cpu, Joint};
 use crate::engine::{OfProcess, environment};
 use crate::error::{Error, Result};
 #[cfg(feature = "cuda")]
@@ -34,19 +35,13 @@ pub(crate) struct Model {
     path: PathBuf,
     info: ModelInfo,
     options: Options,
+    /// The process that threads belong to.
+    origin: OfProcess<()>,
 }
 
 /// What computes.
 pub(crate) enum Runner {
-    Cpu {
-        // Dropped before the memory that it has weights in.
-        session: OfProcess<Session>,
-        _wide: Option<Wide>,
-        /// Whether samples are computed one by one: in a batch they would have other bits.
-        alone: bool,
-        /// Why not CUDA, if that was tried.
-        why: Option<String>,
-    },
+    Cpu(Cpu),
     #[cfg(feature = "cuda")]
     Cuda(OfProcess<Box<Gpu>>),
 }
@@ -81,7 +76,8 @@ impl Model {
             // SAFETY: both files stay mapped after the session has ended.
             unsafe { runner(graph, &checked, path, options, target) }?
         };
-        Ok(Self { runner, rewritten, file, _tensors: tensors, path: path.to_owned(), info, options: options.clone() })
+        let (path, options, origin) = (path.to_owned(), options.clone(), OfProcess::new(()));
+        Ok(Self { runner, rewritten, file, _tensors: tensors, path, info, options, origin })
     }
 
     /// The same graph with the weights and the description of the safetensors file at `path`, where this one runs.
@@ -103,11 +99,29 @@ impl Model {
             unsafe { runner(graph, &checked, path, &self.options, self.runner.target()) }?
         };
         let (file, path, options) = (self.file.clone(), self.path.clone(), self.options.clone());
-        Ok(Self { runner, rewritten, file, _tensors: Some(tensors), path, info, options })
+        Ok(Self { runner, rewritten, file, _tensors: Some(tensors), path, info, options, origin: OfProcess::new(()) })
     }
 
     pub(crate) fn runner(&self) -> &Runner {
         &self.runner
+    }
+
+    /// The session of one thread on the CPU.
+    pub(crate) fn session(&self) -> Option<&Session> {
+        match &self.runner {
+            Runner::Cpu(cpu) => Some(cpu.session()),
+            #[cfg(feature = "cuda")]
+            Runner::Cuda(_) => None,
+        }
+    }
+
+    /// The session of several threads there, if there is one.
+    pub(crate) fn joint(&self) -> Option<&Joint> {
+        match &self.runner {
+            Runner::Cpu(cpu) => cpu.joint(),
+            #[cfg(feature = "cuda")]
+            Runner::Cuda(_) => None,
+        }
     }
 
     /// Whether this process can draw: a child of `fork` has neither the threads of a call nor the GPU.
@@ -116,8 +130,8 @@ impl Model {
     /// Why it cannot, and what to do.
     pub(crate) fn check_process(&self) -> Result<()> {
         let what = match &self.runner {
-            Runner::Cpu { session, .. } if session.is_ours() || self.options.threads == 1 => return Ok(()),
-            Runner::Cpu { .. } => format!("with {} threads a call", self.options.threads),
+            Runner::Cpu(_) if self.options.threads == 1 || self.origin.is_ours() => return Ok(()),
+            Runner::Cpu(_) => format!("with {} threads a call", self.options.threads),
             #[cfg(feature = "cuda")]
             Runner::Cuda(gpu) if gpu.is_ours() => return Ok(()),
             #[cfg(feature = "cuda")]
@@ -147,7 +161,7 @@ impl Model {
 impl Runner {
     fn target(&self) -> Target {
         match self {
-            Self::Cpu { why, .. } => Target::Cpu { why: why.clone() },
+            Self::Cpu(cpu) => Target::Cpu { why: cpu.why.clone() },
             #[cfg(feature = "cuda")]
             Self::Cuda(gpu) => Target::Cuda(gpu.backend()),
         }
@@ -257,15 +271,18 @@ unsafe fn runner(
                 Start::Steady => (graph, false),
                 Start::Fast => rows::alike(graph, checked),
             };
-            let threads = if alike { if_not } else { if_arranged };
+            let several = if alike { if_not } else { if_arranged };
             // Steadily, weights are arranged otherwise at once, and these let go.
             let wide = (options.start == Start::Fast).then(|| Wide::of(&graph)).flatten();
             let graph = wide.iter().fold(graph, |graph, wide| wide.put(graph));
-            let session = builder(options, threads, !alike)
-                // SAFETY: the caller's promise; what is widened is dropped after the session.
-                .and_then(|builder| unsafe { graph::build::session(&graph, &builder) });
-            let session = session.map_err(|e| fail(format!("is refused by ONNX Runtime: {}", one_line(&e))))?;
-            Runner::Cpu { session: OfProcess::new(session), _wide: wide, alone, why }
+            let session = |threads: usize| {
+                let session = builder(options, threads, !alike)
+                    // SAFETY: the caller's promise; what is widened is dropped after the session.
+                    .and_then(|builder| unsafe { graph::build::session(&graph, &builder) });
+                session.map_err(|e| fail(format!("is refused by ONNX Runtime: {}", one_line(&e))))
+            };
+            let joint = (several > 1).then(|| session(several)).transpose()?;
+            Runner::Cpu(Cpu::new(session(1)?, joint, options.max_batch, wide, alone, why))
         }
         #[cfg(feature = "cuda")]
         Target::Cuda(backend) => {
@@ -296,7 +313,10 @@ fn builder(options: &Options, threads: usize, prepack: bool) -> std::result::Res
         .map_err(text)?
         .with_inter_threads(1)
         .map_err(text)?
-        .with_intra_op_spinning(options.spinning)
+        // While a call runs, threads that spin are at hand for its next layer; after it they must not, unless that is wanted.
+        .with_intra_op_spinning(true)
+        .map_err(text)?
+        .with_config_entry("session.force_spinning_stop", if options.spinning { "0" } else { "1" })
         .map_err(text)?
         .with_prepacking(prepack)
         .map_err(text)

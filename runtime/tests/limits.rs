@@ -97,7 +97,13 @@ fn pools_and_streams_keep_the_limit() {
 
 #[test]
 fn calls_are_cancelled_from_other_threads_and_later_ones_are_not() {
-    let mut generator = open(MODEL, &options(None));
+    for threads in [1, 3] {
+        calls_are_cancelled(threads);
+    }
+}
+
+fn calls_are_cancelled(threads: usize) {
+    let mut generator = open(MODEL, &Options { threads, ..options(None) });
     let expected: Vec<f32> = draw(&mut generator, &Request::seed(5), 1);
     let canceller = generator.canceller();
     let mut images = vec![0f32; LARGE * LEN];

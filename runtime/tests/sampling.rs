@@ -47,6 +47,10 @@ fn independent<T: Pixel + PartialEq>(model: &str, start: Start, rewrite: Option<
                 let same = part == whole[first * len..][..batch * len];
                 assert!(same, "{model}: batch {batch} at {first}, {threads} threads, {start:?}, {rewrite:?}");
             }
+            // Whichever way turns out to be quicker.
+            generator.warm_up(batch).unwrap_or_else(|e| panic!("{e}"));
+            let warm = draw(&mut generator, 30, batch);
+            assert!(warm == whole[30 * len..][..batch * len], "{model}: batch {batch}, {threads} threads, warm");
         }
     }
 }

@@ -56,11 +56,12 @@ pub struct KilnOptions {
     pub provider: u32,
     /// What opening is good for: one of KILN_START_*. Default: KILN_START_STEADY.
     pub start: u32,
-    /// Threads of one call, 1 to 1024. Default: 1.
+    /// Threads of one call on the CPU, 1 to 1024, of this handle alone: a batch is divided among them, one image is drawn by
+    /// all. Default: 1.
     pub threads: u32,
     /// Most images a call, 1 to 4096; sizes the buffers. Default: 64.
     pub max_batch: u32,
-    /// 1: idle threads spin while they wait, which saves microseconds a call and burns a core for a while; of no effect
+    /// 1: threads spin between calls while they wait, which saves microseconds a call and burns a core for a while; of no effect
     /// with one thread. 0: they do not. Default: 0.
     pub spinning: u32,
     /// Milliseconds that a call which draws or warms up may take, and the self-test at opening: one that takes longer is
