@@ -295,6 +295,23 @@ KilnStatus kiln_request_default(struct KilnRequest *out, size_t struct_size);
 // begins with; `out` must be null or writable.
 KilnStatus kiln_open(const char *path, const struct KilnOptions *options, struct KilnGenerator *out);
 
+// Opens a generator that is in memory: the `model_len` bytes of its file at `model` and, where the file names another one as
+// the place of its weights, the `weights_len` bytes of that one at `weights`, else null and 0. Messages say "in memory" for the
+// file. Otherwise as kiln_open.
+//
+// Threads: any.
+// Ownership: the caller closes the handle with kiln_close. Nothing that was given is used after the call: the bytes are copied.
+// Errors: as kiln_open.
+//
+// # Safety
+// `model` and `weights` must be null or point to as many bytes as said; `options` and `out` as for kiln_open.
+KilnStatus kiln_open_memory(const uint8_t *model,
+                            size_t model_len,
+                            const uint8_t *weights,
+                            size_t weights_len,
+                            const struct KilnOptions *options,
+                            struct KilnGenerator *out);
+
 // Says what a generator is: kiln_info(generator, &info, sizeof info).
 //
 // Threads: any, but one call on a handle at a time.
@@ -488,6 +505,23 @@ KilnStatus kiln_stream_close(struct KilnStream stream);
 // `path` must be null or end in NUL (UTF-8 on Windows); `options` must be null or point to a struct of the size that it
 // begins with; `out` must be null or writable.
 KilnStatus kiln_open(const char *path, const struct KilnOptions *options, struct KilnGenerator *out);
+
+// Opens a generator that is in memory: the `model_len` bytes of its file at `model` and, where the file names another one as
+// the place of its weights, the `weights_len` bytes of that one at `weights`, else null and 0. Messages say "in memory" for the
+// file. Otherwise as kiln_open.
+//
+// Threads: any.
+// Ownership: the caller closes the handle with kiln_close. Nothing that was given is used after the call: the bytes are copied.
+// Errors: as kiln_open.
+//
+// # Safety
+// `model` and `weights` must be null or point to as many bytes as said; `options` and `out` as for kiln_open.
+KilnStatus kiln_open_memory(const uint8_t *model,
+                            size_t model_len,
+                            const uint8_t *weights,
+                            size_t weights_len,
+                            const struct KilnOptions *options,
+                            struct KilnGenerator *out);
 
 // Says what a generator is: kiln_info(generator, &info, sizeof info).
 //

@@ -13,8 +13,10 @@ use crate::model::{ModelInfo, Precision};
 use crate::options::{Options, Provider, Start};
 use crate::pixels::Pixel;
 use crate::request::{Inputs, Request};
-use crate::session::{Model, Runner, Target};
+use crate::session::{IN_MEMORY, Model, Runner, Target};
+use crate::weights::Bytes;
 use half::f16;
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -81,9 +83,33 @@ impl Generator {
     /// Options out of range, no ONNX Runtime, a provider that does not work, a file that is no generator or does not
     /// reproduce its self-test, or not within [`Options::time_limit`].
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self> {
-        options.check()?;
         let path = path.as_ref();
-        let on = |target: Target| Self::tested(Model::open(path, options, target)?, path);
+        Self::opened(path, options, |target| Model::open(path, options, target))
+    }
+
+    /// Opens a generator that is in memory, as `include_bytes!` or an archive has it: the bytes of its file and, where the file
+    /// names another one as the place of its weights, those of that safetensors file. Weights are used where they lie if they
+    /// are aligned there, else copied.
+    ///
+    /// # Errors
+    /// As [`Self::open`], whose messages then say "in memory" for the file; weights that are missing, or that the file does not
+    /// ask for.
+    pub fn from_bytes(
+        model: impl Into<Cow<'static, [u8]>>,
+        weights: Option<Cow<'static, [u8]>>,
+        options: &Options,
+    ) -> Result<Self> {
+        let path = Path::new(IN_MEMORY);
+        let bytes = |given| Bytes::given(given).map_err(|what| Error::Model { path: path.to_owned(), what });
+        let (model, weights) = (bytes(model.into())?, weights.map(bytes).transpose()?);
+        let load = |target| Model::of_bytes(model.clone(), weights.clone(), options, target);
+        Self::opened(path, options, load)
+    }
+
+    /// Where the options say, on what `load` loads.
+    fn opened(path: &Path, options: &Options, load: impl Fn(Target) -> Result<Model>) -> Result<Self> {
+        options.check()?;
+        let on = |target: Target| Self::tested(load(target)?, path);
         let on_cuda = || match backend()? {
             #[cfg(feature = "cuda")]
             backend => on(Target::Cuda(backend)),

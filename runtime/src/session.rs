@@ -15,8 +15,7 @@ use crate::options::{Options, Start};
 use crate::rewrite::{self, Form};
 use crate::rows;
 use crate::text::{one_line, shown};
-use crate::weights::{Tensors, beside, map};
-use memmap2::Mmap;
+use crate::weights::{Bytes, Tensors, beside, map};
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use std::path::{Path, PathBuf};
@@ -29,7 +28,7 @@ pub(crate) struct Model {
     /// Whether its transposed convolutions are written as ordinary ones.
     rewritten: bool,
     /// The model file.
-    file: Arc<Mmap>,
+    file: Arc<Bytes>,
     /// The file beside it that has its weights.
     _tensors: Option<Tensors>,
     path: PathBuf,
@@ -38,6 +37,10 @@ pub(crate) struct Model {
     /// The process that threads belong to.
     origin: OfProcess<()>,
 }
+
+/// What messages call files that are given in memory.
+pub(crate) const IN_MEMORY: &str = "in memory";
+const WEIGHTS_IN_MEMORY: &str = "weights in memory";
 
 /// What computes.
 pub(crate) enum Runner {
@@ -60,20 +63,55 @@ pub(crate) enum Target {
 impl Model {
     /// Loads the model at `path`, with the weights that it has or names.
     pub(crate) fn open(path: &Path, options: &Options, target: Target) -> Result<Self> {
+        let file = map(path).map_err(|what| Error::Model { path: path.to_owned(), what })?;
+        Self::load(file, path, options, target, |name| {
+            Tensors::open(&beside(path, name).map_err(|what| Error::Model { path: path.to_owned(), what })?)
+        })
+    }
+
+    /// Loads a model from memory; its weights, where it names a file for them, are `weights`.
+    pub(crate) fn of_bytes(
+        model: Arc<Bytes>,
+        weights: Option<Arc<Bytes>>,
+        options: &Options,
+        target: Target,
+    ) -> Result<Self> {
+        let path = Path::new(IN_MEMORY);
+        let found = Self::load(model, path, options, target, |name| match &weights {
+            Some(weights) => Tensors::of(weights.clone(), Path::new(WEIGHTS_IN_MEMORY)),
+            None => {
+                let what = format!("has its weights in {}, which must be given beside it", shown(name));
+                Err(Error::Model { path: path.to_owned(), what })
+            }
+        })?;
+        if weights.is_some() && found._tensors.is_none() {
+            let what = "has its weights in itself, and others were given: give none, or the file that names them";
+            return Err(Error::Model { path: path.to_owned(), what: what.into() });
+        }
+        Ok(found)
+    }
+
+    /// Loads the model in `file`, which came from `path`; `open` gives the file of this name for its weights.
+    fn load(
+        file: Arc<Bytes>,
+        path: &Path,
+        options: &Options,
+        target: Target,
+        open: impl FnOnce(&str) -> Result<Tensors>,
+    ) -> Result<Self> {
         let fail = |what: String| Error::Model { path: path.to_owned(), what };
-        let file = Arc::new(map(path).map_err(fail)?);
         let model = graph::read(&file).map_err(fail)?;
         let info = ModelInfo::from_metadata(|key| model.metadata(key)).map_err(|e| fail(e.to_string()))?;
         let checked = checked(&model.graph, &info).map_err(fail)?;
         let tensors = match outside(&model.graph).map_err(fail)? {
-            Some(name) => Some(Tensors::open(&beside(path, name).map_err(fail)?)?),
+            Some(name) => Some(open(name)?),
             None => None,
         };
         let (runner, rewritten) = {
             let at = tensors.as_ref().map_or(path, Tensors::path);
             let graph = with_tensors(model.graph, tensors.as_ref(), info.checksums.as_ref())
                 .map_err(|what| Error::Model { path: at.to_owned(), what })?;
-            // SAFETY: both files stay mapped after the session has ended.
+            // SAFETY: both files stay in memory after the session has ended.
             unsafe { runner(graph, &checked, path, options, target) }?
         };
         let (path, options, origin) = (path.to_owned(), options.clone(), OfProcess::new(()));

@@ -1,4 +1,4 @@
-//! Files mapped into memory, and the tensors of a safetensors file.
+//! Files in memory, mapped or given, and the tensors of a safetensors file.
 
 use crate::error::{Error, Result};
 use crate::graph::{Element, MAX_RANK, Weight};
@@ -6,19 +6,52 @@ use crate::text::{sentence, shown};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata};
 use safetensors::{SafeTensorError, SafeTensors};
+use std::borrow::Cow;
 use std::fs::File;
+use std::ops::Deref;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 /// Largest model or weights file.
 pub(crate) const MAX_FILE_BYTES: u64 = 2 << 30;
 /// Longest description of the tensors in a file.
 const MAX_HEADER_BYTES: u64 = 4 << 20;
 
+/// A file in memory: its bytes stay where they are, unchanged.
+pub(crate) enum Bytes {
+    Mapped(Mmap),
+    Given(Cow<'static, [u8]>),
+}
+
+impl Bytes {
+    /// A file that is in memory already.
+    ///
+    /// # Errors
+    /// One that is empty or too large.
+    pub(crate) fn given(bytes: Cow<'static, [u8]>) -> std::result::Result<Arc<Self>, String> {
+        match (1..=MAX_FILE_BYTES).contains(&(bytes.len() as u64)) {
+            true => Ok(Arc::new(Self::Given(bytes))),
+            false => Err(format!("has {} bytes, allowed is a file of 1 to {MAX_FILE_BYTES}", bytes.len())),
+        }
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(file) => file,
+            Self::Given(bytes) => bytes,
+        }
+    }
+}
+
 /// Maps the file at `path`.
 ///
 /// # Errors
 /// What is no file, empty, too large, or cannot be read.
-pub(crate) fn map(path: &Path) -> std::result::Result<Mmap, String> {
+pub(crate) fn map(path: &Path) -> std::result::Result<Arc<Bytes>, String> {
     let fail = |e: std::io::Error| format!("cannot be opened: {e}");
     let is_right = |metadata: std::fs::Metadata| match metadata.is_file()
         && (1..=MAX_FILE_BYTES).contains(&metadata.len())
@@ -32,7 +65,7 @@ pub(crate) fn map(path: &Path) -> std::result::Result<Mmap, String> {
     is_right(file.metadata().map_err(fail)?)?;
     // SAFETY: the mapping is read-only and private. Whoever shortens or rewrites the file while it is open breaks the
     // promise that its bytes stay; the crate's documentation says so, and the trainer replaces files by renaming.
-    unsafe { Mmap::map(&file) }.map_err(fail)
+    unsafe { Mmap::map(&file) }.map(|file| Arc::new(Bytes::Mapped(file))).map_err(fail)
 }
 
 /// Refuses what Git leaves in the place of a large file.
@@ -67,10 +100,10 @@ pub(crate) fn beside(path: &Path, name: &str) -> std::result::Result<PathBuf, St
     }
 }
 
-/// A safetensors file, mapped and checked.
+/// A safetensors file, in memory and checked.
 pub(crate) struct Tensors {
     path: PathBuf,
-    file: Mmap,
+    file: Arc<Bytes>,
     /// Where the first tensor begins.
     start: usize,
     header: Metadata,
@@ -80,10 +113,18 @@ impl Tensors {
     /// Opens the file at `path`.
     ///
     /// # Errors
-    /// A header that is no header, or tensors that overlap, leave holes, or are not as long as their shape says.
+    /// A file that cannot be mapped, and as [`Self::of`].
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        let file = map(path).map_err(|what| Error::Model { path: path.to_owned(), what })?;
+        Self::of(file, path)
+    }
+
+    /// Those of a file in memory; `path` is for messages.
+    ///
+    /// # Errors
+    /// A header that is no header, or tensors that overlap, leave holes, or are not as long as their shape says.
+    pub(crate) fn of(file: Arc<Bytes>, path: &Path) -> Result<Self> {
         let fail = |what: String| Error::Model { path: path.to_owned(), what };
-        let file = map(path).map_err(fail)?;
         check_is_no_pointer(&file).map_err(fail)?;
         let length = file.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         if (MAX_HEADER_BYTES..MAX_FILE_BYTES).contains(&length) {

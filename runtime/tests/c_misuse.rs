@@ -83,6 +83,17 @@ fn wrong_pointers_and_lengths_are_errors() {
         fails(kiln_open(path.as_ptr(), null(), null_mut()), Argument, "out is null");
         fails(kiln_open(path.as_ptr(), null(), odd.cast()), Argument, "out is 0x");
         fails(kiln_open(path.as_ptr(), odd.cast(), &mut handle), Argument, "multiple of 8");
+        let bytes = memory.as_ptr().cast::<u8>();
+        fails(kiln_open_memory(null(), 8, null(), 0, null(), &mut handle), Argument, "model is null");
+        fails(kiln_open_memory(bytes, 8, null(), 8, null(), &mut handle), Argument, "weights is null");
+        fails(
+            kiln_open_memory(bytes, usize::MAX, null(), 0, null(), &mut handle),
+            Argument,
+            "more than there is memory",
+        );
+        fails(kiln_open_memory(bytes, 8, null(), 0, null(), null_mut()), Argument, "out is null");
+        fails(kiln_open_memory(null(), 0, null(), 0, null(), &mut handle), KilnStatus::Model, "has 0 bytes");
+        fails(kiln_open_memory(bytes, 8, null(), 0, null(), &mut handle), KilnStatus::Model, "model in memory");
         fails(kiln_clone(generator, null_mut()), Argument, "out is null");
         fails(kiln_info(generator, null_mut(), size_of::<KilnInfo>()), Argument, "out is null");
         fails(kiln_info(generator, &mut found, 1), Argument, "sizeof(KilnInfo)");

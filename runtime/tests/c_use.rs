@@ -133,6 +133,26 @@ fn classes_images_and_swapped_weights_give_what_the_crate_gives() {
 }
 
 #[test]
+fn generators_in_memory_draw_the_same() {
+    let _turn = turn();
+    let bytes = |name: &CStr| std::fs::read(name.to_str().expect("UTF-8")).expect("reads");
+    let (model, weights) = (bytes(&fixture("pair.onnx")), bytes(&fixture("pair.safetensors")));
+    let (mut copy, mut generator) = (model.clone(), KilnGenerator::default());
+    let (data, beside) = ((copy.as_ptr(), copy.len()), (weights.as_ptr(), weights.len()));
+    // SAFETY: as many bytes as said.
+    ok(unsafe { kiln_open_memory(data.0, data.1, beside.0, beside.1, std::ptr::null(), &mut generator) });
+    // They are no longer used.
+    copy.fill(0);
+    drop(copy);
+    let (file, mut ours, mut theirs) = (opened("pair.onnx"), vec![0u8; LEN], vec![0u8; LEN]);
+    ok(sample(generator, 1, 2, &mut ours));
+    ok(sample(file, 1, 2, &mut theirs));
+    assert_eq!(ours, theirs);
+    ok(kiln_close(generator));
+    ok(kiln_close(file));
+}
+
+#[test]
 fn classes_have_names() {
     let _turn = turn();
     let generator = opened("sprites-f16.onnx");

@@ -35,21 +35,66 @@ pub unsafe extern "C" fn kiln_open(
     out: *mut KilnGenerator,
 ) -> KilnStatus {
     guard(|| {
-        let out = memory::place("out", out)?;
-        // SAFETY: writable, as the caller promises.
-        unsafe { out.write(KilnGenerator::default()) };
         // SAFETY: the caller's promise.
-        let path = unsafe { memory::path("path", path) }?;
-        let options = match options.is_null() {
-            true => Options::default(),
-            // SAFETY: the caller's promise.
-            false => convert::options(&unsafe { versions::read("options", options) }?)?,
-        };
-        let id = GENERATORS.open(|| Ok(Generator::open(path, &options)?))?;
-        // SAFETY: as above.
-        unsafe { out.write(KilnGenerator { id }) };
-        Ok(())
+        unsafe { open(options, out, |options| Ok(Generator::open(memory::path("path", path)?, options)?)) }
     })
+}
+
+/// Opens a generator that is in memory: the `model_len` bytes of its file at `model` and, where the file names another one as
+/// the place of its weights, the `weights_len` bytes of that one at `weights`, else null and 0. Messages say "in memory" for the
+/// file. Otherwise as kiln_open.
+///
+/// Threads: any.
+/// Ownership: the caller closes the handle with kiln_close. Nothing that was given is used after the call: the bytes are copied.
+/// Errors: as kiln_open.
+///
+/// # Safety
+/// `model` and `weights` must be null or point to as many bytes as said; `options` and `out` as for kiln_open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kiln_open_memory(
+    model: *const u8,
+    model_len: usize,
+    weights: *const u8,
+    weights_len: usize,
+    options: *const KilnOptions,
+    out: *mut KilnGenerator,
+) -> KilnStatus {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        unsafe {
+            open(options, out, |options| {
+                let model = memory::read("model", model, model_len)?.to_vec();
+                let weights = match weights.is_null() && weights_len == 0 {
+                    true => None,
+                    false => Some(memory::read("weights", weights, weights_len)?.to_vec().into()),
+                };
+                Ok(Generator::from_bytes(model, weights, options)?)
+            })
+        }
+    })
+}
+
+/// Writes the handle of the generator that `open` opens with the options, or the null handle.
+///
+/// # Safety
+/// `options` must be null or point to a struct of the size that it begins with; `out` must be null or writable.
+unsafe fn open(
+    options: *const KilnOptions,
+    out: *mut KilnGenerator,
+    open: impl FnOnce(&Options) -> Result<Generator, Failure>,
+) -> Result<(), Failure> {
+    let out = memory::place("out", out)?;
+    // SAFETY: writable, as the caller promises.
+    unsafe { out.write(KilnGenerator::default()) };
+    let options = match options.is_null() {
+        true => Options::default(),
+        // SAFETY: the caller's promise.
+        false => convert::options(&unsafe { versions::read("options", options) }?)?,
+    };
+    let id = GENERATORS.open(|| open(&options))?;
+    // SAFETY: as above.
+    unsafe { out.write(KilnGenerator { id }) };
+    Ok(())
 }
 
 /// Says what a generator is: kiln_info(generator, &info, sizeof info).
