@@ -280,6 +280,17 @@ KilnStatus kiln_options_default(struct KilnOptions *out, size_t struct_size);
 // `out` must be null or point to `struct_size` writable bytes.
 KilnStatus kiln_request_default(struct KilnRequest *out, size_t struct_size);
 
+// Loads ONNX Runtime from the library at `path`, wherever others lie, for a program that brings one along and knows where. To be
+// called before any kiln_open: a process has one ONNX Runtime. What is loaded already is loaded once.
+//
+// Threads: any.
+// Ownership: the path is no longer used after the call.
+// Errors: KILN_STATUS_ENGINE if it is no library to use, KILN_STATUS_ARGUMENT also if another one is loaded.
+//
+// # Safety
+// `path` must be null or end in NUL (UTF-8 on Windows).
+KilnStatus kiln_load(const char *path);
+
 // Opens the generator file at `path` and gives its handle. The first call in a process loads ONNX Runtime.
 //
 // Of `options`, null means the defaults.
@@ -490,6 +501,17 @@ KilnStatus kiln_stream_missed(struct KilnStream stream, uint64_t *out);
 // Threads: any; while another thread uses the handle, nothing is closed.
 // Errors: KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
 KilnStatus kiln_stream_close(struct KilnStream stream);
+
+// Loads ONNX Runtime from the library at `path`, wherever others lie, for a program that brings one along and knows where. To be
+// called before any kiln_open: a process has one ONNX Runtime. What is loaded already is loaded once.
+//
+// Threads: any.
+// Ownership: the path is no longer used after the call.
+// Errors: KILN_STATUS_ENGINE if it is no library to use, KILN_STATUS_ARGUMENT also if another one is loaded.
+//
+// # Safety
+// `path` must be null or end in NUL (UTF-8 on Windows).
+KilnStatus kiln_load(const char *path);
 
 // Opens the generator file at `path` and gives its handle. The first call in a process loads ONNX Runtime.
 //

@@ -97,7 +97,7 @@ pub use classes::MAX_CLASS_NAME;
 pub use classes::listed;
 pub use control::Canceller;
 pub use cuda::{MAX_GRAPHS, cuda};
-pub use engine::{EngineInfo, engine_info, environment};
+pub use engine::{EngineInfo, engine_info, environment, load};
 pub use error::{Error, Result};
 pub use generator::{Generator, MAX_BUFFER_BYTES, Values};
 pub use latent::{Element, fill_latent, walk};

@@ -1,6 +1,8 @@
 //! The programs of examples/c, compiled with the system's compilers against both kinds of library, draw what the crate
 //! draws.
 
+#![allow(clippy::print_stderr, reason = "said to whoever runs the tests")]
+
 #[path = "common/c_programs.rs"]
 mod c_programs;
 
@@ -65,4 +67,35 @@ fn the_cpp_program_shows_the_frames_of_a_walk() {
         refused(&program, &[], 2, "usage");
         refused(&program, &["nothing.onnx"], 1, "nothing.onnx: cannot be opened");
     }
+}
+
+/// As a plug-in brings it along: beside the shared library that Kiln is a part of, where no program looks.
+#[test]
+#[cfg(target_os = "linux")]
+fn onnx_runtime_is_found_beside_the_library_that_holds_kiln() {
+    let Some(compiler) = compiler("CC", "cc") else { return };
+    let engine = &runtime::engine_info().unwrap_or_else(|e| panic!("{e}")).path;
+    let [programs, plug_in] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+    let program = compile(&compiler, "-std=c99", "examples/c/sample.c", Kind::Shared, programs.path());
+    let copy = |from: &Path, name: &str| {
+        std::fs::copy(from, plug_in.path().join(name)).expect("copies");
+    };
+    copy(&c_programs::libraries().join("libruntime.so"), "libruntime.so");
+    let draw = || {
+        let mut command = Command::new(&program);
+        // No library of the user's is found.
+        command.env_clear().env("LD_LIBRARY_PATH", plug_in.path()).args([MODEL, "a.ppm"]);
+        command.current_dir(programs.path()).output().expect("starts")
+    };
+    let without = said(&draw());
+    if !without.contains("no usable ONNX Runtime library") {
+        eprintln!("not tested: where a plug-in's library is looked for, as the system has one");
+        return;
+    }
+    let place =
+        format!("next to the library that holds Kiln, {}", plug_in.path().canonicalize().expect("is there").display());
+    assert!(without.contains(&place), "{without} lacks {place}");
+    copy(engine, "libonnxruntime.so");
+    let output = draw();
+    assert!(output.status.success(), "{}", said(&output));
 }

@@ -84,6 +84,8 @@ fn wrong_pointers_and_lengths_are_errors() {
         fails(kiln_open(path.as_ptr(), null(), odd.cast()), Argument, "out is 0x");
         fails(kiln_open(path.as_ptr(), odd.cast(), &mut handle), Argument, "multiple of 8");
         let bytes = memory.as_ptr().cast::<u8>();
+        fails(kiln_load(null()), Argument, "path is null");
+        fails(kiln_load(c"/nowhere.so".as_ptr()), Argument, "is loaded already");
         fails(kiln_open_memory(null(), 8, null(), 0, null(), &mut handle), Argument, "model is null");
         fails(kiln_open_memory(bytes, 8, null(), 8, null(), &mut handle), Argument, "weights is null");
         fails(

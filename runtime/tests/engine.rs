@@ -122,6 +122,32 @@ fn the_log_of_onnx_runtime_is_not_printed() {
     assert!(output.status.success() && !said.contains("onnxruntime") && !said.contains("idx=50"), "{said}");
 }
 
+/// Whatever the environment says, once, and no other after it.
+#[test]
+fn an_application_names_its_library() {
+    const CHILD: &str = "KILN_TEST_LOAD";
+    if let Some(path) = std::env::var_os(CHILD).map(PathBuf::from) {
+        let refused = path.with_file_name("text.so");
+        std::fs::write(&refused, b"libonnxruntime").expect("writes");
+        let error = runtime::load(&refused).expect_err("is no library").to_string();
+        assert!(error.contains("  asked for: ") && error.contains("text.so is no library"), "{error}");
+        for _ in 0..2 {
+            assert_eq!(runtime::load(&path).unwrap_or_else(|e| panic!("{e}")).path, path, "tried again, and again");
+        }
+        assert_eq!(library(), path);
+        let error = runtime::load(&refused).expect_err("another one").to_string();
+        assert!(error.contains("is loaded already") && error.contains("call this first"), "{error}");
+        return;
+    }
+    let folder = folder();
+    let path = folder.path().join("own-name.so");
+    std::fs::copy(library(), &path).expect("copies");
+    let mut command = Command::new(std::env::current_exe().expect("a path"));
+    command.args(["an_application_names_its_library", "--exact", "--nocapture"]);
+    let output = command.env(CHILD, &path).env("ORT_DYLIB_PATH", "/nowhere.so").output().expect("starts");
+    assert!(output.status.success(), "{}", said(&output));
+}
+
 /// Who loads ONNX Runtime by Python has nobody else to silence it.
 #[test]
 fn scripts_that_load_onnx_runtime_silence_it() {

@@ -15,6 +15,24 @@ use half::f16;
 use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_void};
 
+/// Loads ONNX Runtime from the library at `path`, wherever others lie, for a program that brings one along and knows where. To be
+/// called before any kiln_open: a process has one ONNX Runtime. What is loaded already is loaded once.
+///
+/// Threads: any.
+/// Ownership: the path is no longer used after the call.
+/// Errors: KILN_STATUS_ENGINE if it is no library to use, KILN_STATUS_ARGUMENT also if another one is loaded.
+///
+/// # Safety
+/// `path` must be null or end in NUL (UTF-8 on Windows).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kiln_load(path: *const c_char) -> KilnStatus {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        crate::load(unsafe { memory::path("path", path) }?)?;
+        Ok(())
+    })
+}
+
 /// Opens the generator file at `path` and gives its handle. The first call in a process loads ONNX Runtime.
 ///
 /// Of `options`, null means the defaults.

@@ -14,7 +14,7 @@ mod structs;
 mod versions;
 
 pub use generator::{
-    kiln_cancel, kiln_class_name, kiln_class_named, kiln_clone, kiln_close, kiln_draw, kiln_info, kiln_open,
+    kiln_cancel, kiln_class_name, kiln_class_named, kiln_clone, kiln_close, kiln_draw, kiln_info, kiln_load, kiln_open,
     kiln_open_memory, kiln_sample, kiln_swap_weights, kiln_warm_up,
 };
 pub use handles::{KILN_MAX_GENERATORS, KILN_MAX_STREAMS, KilnGenerator, KilnStream};

@@ -49,7 +49,7 @@ fn is_bare(path: &Path) -> bool {
 }
 
 /// Relative paths begin where the program lies, if there is such a file, else in the current folder.
-fn resolved(path: &Path) -> PathBuf {
+pub(super) fn resolved(path: &Path) -> PathBuf {
     let program = std::env::current_exe().ok();
     let beside = program.as_deref().and_then(Path::parent).map(|folder| folder.join(path));
     beside.filter(|path| path.exists()).unwrap_or_else(|| path.to_owned())

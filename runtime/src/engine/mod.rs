@@ -1,7 +1,8 @@
 //! Finds and loads ONNX Runtime, once a process.
 //!
-//! In this order: the file in `ORT_DYLIB_PATH`, and then no other; a library next to the program; the one that the
-//! feature `bundled` fetched, if it is what is pinned; the system's.
+//! In this order: the file in `ORT_DYLIB_PATH`, and then no other; a library next to the program, or next to the library that
+//! this crate is a part of; the one that the feature `bundled` fetched, if it is what is pinned; the system's. An application
+//! that knows better says so ([`load`]).
 
 #[cfg(feature = "bundled")]
 mod bundled;
@@ -16,9 +17,10 @@ use crate::error::{Error, Result};
 use library::Library;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
-use places::places;
+use places::{Places, places};
 use std::ffi::CStr;
 use std::fmt::Write as _;
+use std::iter::once;
 use std::path::{Path, PathBuf};
 use std::ptr::null_mut;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -58,6 +60,26 @@ pub fn engine_info() -> Result<&'static EngineInfo> {
     Ok(&engine()?.info)
 }
 
+/// Loads ONNX Runtime from the library at `path`, wherever others lie, for an application that brings one along and knows where.
+/// To be called before anything else needs it.
+///
+/// # Errors
+/// [`Error::Engine`] if it is no library to use; [`Error::Argument`] if another one is loaded already, of which there is one a
+/// process.
+pub fn load(path: impl AsRef<Path>) -> Result<&'static EngineInfo> {
+    let path = path.as_ref();
+    let info = &engine_of(|| Box::new(once(("asked for".into(), Ok(vec![path.to_owned()])))))?.info;
+    let same = |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    if same(&info.path, path) || same(&info.path, &library::resolved(path)) {
+        return Ok(info);
+    }
+    Err(Error::Argument(format!(
+        "{} cannot be loaded: {} is loaded already, and a process has one ONNX Runtime; call this first",
+        path.display(),
+        info.path.display()
+    )))
+}
+
 /// The process's ONNX Runtime environment, for an application that runs models of its own through the crate `ort` beside a
 /// generator: ONNX Runtime has one environment a process, and this crate makes it. Its log is not printed; for a session of
 /// one's own `ort`'s builder sets a level or a logger.
@@ -69,6 +91,11 @@ pub fn environment() -> Result<&'static Environment> {
 }
 
 fn engine() -> Result<&'static Engine> {
+    engine_of(places)
+}
+
+/// What is loaded; if nothing is, from the first of these places that has it.
+fn engine_of(places: impl FnOnce() -> Places) -> Result<&'static Engine> {
     if let Some(engine) = ENGINE.get() {
         return Ok(engine);
     }
@@ -76,17 +103,17 @@ fn engine() -> Result<&'static Engine> {
     match ENGINE.get() {
         Some(engine) => Ok(engine),
         None => {
-            let engine = load()?;
+            let engine = first_of(places())?;
             Ok(ENGINE.get_or_init(|| engine))
         }
     }
 }
 
-fn load() -> Result<Engine> {
+fn first_of(places: Places) -> Result<Engine> {
     process::count_forks();
     silence();
     let mut searched = String::new();
-    for (place, paths) in places() {
+    for (place, paths) in places {
         let mut note = |found: &str| {
             let _ = writeln!(searched, "  {place}: {found}");
         };

@@ -2,9 +2,11 @@
 
 use std::iter::{once, once_with};
 use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::ptr::null_mut;
 
-/// A place in words, and the files there, or why there are none.
-type Place = (String, Result<Vec<PathBuf>, String>);
+/// Places in words, with the files there, or why there are none; each is looked at when it is its turn.
+pub(super) type Places = Box<dyn Iterator<Item = (String, Result<Vec<PathBuf>, String>)>>;
 
 /// The library's name without version.
 const NAME: &str = if cfg!(windows) {
@@ -23,23 +25,65 @@ const SYSTEM_FOLDERS: &[&str] = if cfg!(windows) {
     &["/usr/local/lib", "/usr/lib", "/usr/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"]
 };
 
-/// All places, in the order in which they are to be tried; each is looked at when it is its turn.
-pub(super) fn places() -> Box<dyn Iterator<Item = Place>> {
+/// All places, in the order in which they are to be tried.
+pub(super) fn places() -> Places {
     const NAMED: &str = "ORT_DYLIB_PATH";
     if let Some(path) = std::env::var_os(NAMED).filter(|path| !path.is_empty()) {
         // Whoever names a library wants that one.
         return Box::new(once((NAMED.into(), Ok(vec![path.into()]))));
     }
     let program = std::env::current_exe().ok();
-    let beside = program.as_deref().and_then(Path::parent).map(Path::to_owned).into_iter();
+    let folder = |file: &Option<PathBuf>| file.as_deref().and_then(Path::parent).map(Path::to_owned);
+    let beside = folder(&program);
+    // A program of macOS is in MacOS, its libraries in Frameworks.
+    let frameworks = beside.as_deref().and_then(Path::parent).map(|contents| contents.join("Frameworks"));
+    let frameworks = frameworks.filter(|_| cfg!(target_vendor = "apple"));
+    // Of a plug-in or an extension module the program knows nothing.
+    let holder = folder(&holder()).filter(|folder| Some(folder) != beside.as_ref());
+    let next = [("the program", beside), ("the program", frameworks), ("the library that holds Kiln", holder)];
+    let next = next.into_iter().filter_map(|(what, folder)| Some((what, folder?)));
     let system = SYSTEM_FOLDERS.iter().map(Path::new);
     Box::new(
         once((NAMED.into(), Err("not set".into())))
-            .chain(beside.map(|folder| (format!("next to the program, {}", folder.display()), libraries_in(&folder))))
+            .chain(next.map(|(what, folder)| (format!("next to {what}, {}", folder.display()), libraries_in(&folder))))
             .chain(once_with(|| ("bundled".into(), bundled())))
             .chain(system.map(|folder| (format!("system, {}", folder.display()), libraries_in(folder))))
             .chain(once(("system's loader".into(), Ok(vec![NAME.into()])))),
     )
+}
+
+/// The file that this code was loaded from: the program, or a library that it is a part of.
+#[cfg(unix)]
+fn holder() -> Option<PathBuf> {
+    use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+    use std::os::unix::ffi::OsStrExt;
+    /// `Dl_info`, the same on all systems that have it.
+    #[repr(C)]
+    struct Found {
+        file: *const c_char,
+        base: *mut c_void,
+        name: *const c_char,
+        address: *mut c_void,
+    }
+    // SAFETY: of POSIX since 2024, and of every system before.
+    unsafe extern "C" {
+        fn dladdr(address: *const c_void, found: *mut Found) -> c_int;
+    }
+    let mut found = Found { file: std::ptr::null(), base: null_mut(), name: std::ptr::null(), address: null_mut() };
+    let own: fn() -> Option<PathBuf> = holder;
+    // SAFETY: the address is that of a function of this file, and what is pointed to is writable.
+    if unsafe { dladdr(own as *const c_void, &mut found) } == 0 || found.file.is_null() {
+        return None;
+    }
+    // SAFETY: the text belongs to the loader, and stays as long as this code is loaded.
+    let file = unsafe { CStr::from_ptr(found.file) };
+    std::fs::canonicalize(OsStr::from_bytes(file.to_bytes())).ok()
+}
+
+/// Not looked for here.
+#[cfg(not(unix))]
+fn holder() -> Option<PathBuf> {
+    None
 }
 
 fn bundled() -> Result<Vec<PathBuf>, String> {
@@ -72,6 +116,13 @@ fn libraries_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn what_holds_this_code_is_known() {
+        let program = std::env::current_exe().expect("a path").canonicalize().expect("is there");
+        assert_eq!(holder(), Some(program));
+    }
 
     #[test]
     #[cfg(target_os = "linux")]

@@ -45,7 +45,7 @@ pub fn succeed(command: &mut Command) -> Output {
 
 /// Builds both libraries by the README's command, in the profile of this test, and gives their folder. The manifest names
 /// neither kind, because then every program that depends on the crate would build them.
-fn libraries() -> &'static Path {
+pub fn libraries() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let test = std::env::current_exe().unwrap_or_else(|e| panic!("this test has no file: {e}"));
