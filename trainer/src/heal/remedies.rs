@@ -32,12 +32,14 @@ pub const REMEDIES: [Remedy; 7] = [
         },
     },
     Remedy {
-        name: "R1 of weight 1",
+        name: "R1 as the recipe digits has it",
         against: &["collapse", "discriminator_won", "oscillation"],
         anew: false,
         change: |recipe| {
-            recipe.objective.penalties.retain(|penalty| penalty.kind != Kind::R1);
-            recipe.objective.penalties.push(Penalty { kind: Kind::R1, weight: 1.0.into(), every: 1 });
+            let Ok(known) = Recipe::load("digits", &[]) else { return };
+            let penalties = &mut recipe.objective.penalties;
+            penalties.retain(|penalty| known.objective.penalties.iter().all(|known| known.kind != penalty.kind));
+            penalties.extend(known.objective.penalties);
         },
     },
     Remedy {
