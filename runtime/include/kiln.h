@@ -442,6 +442,32 @@ KilnStatus kiln_clone(struct KilnGenerator generator, struct KilnGenerator *out)
 // Errors: KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
 KilnStatus kiln_close(struct KilnGenerator generator);
 
+// Draws `count` images, 1 to max_batch, with the channels of a pixel side by side: [count, height, width, channels], as pictures
+// and textures have them. `channels` is that of the generator, or 3 (RGB) or 4 (RGBA): grey becomes red, green and blue, and what
+// has no opacity is opaque. `row_stride` and `image_stride` are the elements from the begin of a row or an image to that of the
+// next one; 0 where they follow each other. What lies between rows is left as it is. `element` and `len`, all elements that `out`
+// has, are as for kiln_draw. Allocates nothing on Rust's heap unless it fails.
+//
+// Threads: any, but one call on a handle at a time; clones draw at the same time.
+// Ownership: `out`, the request and what it points to stay the caller's, and are not used after the call.
+// Errors: KILN_STATUS_ARGUMENT, also where a request or a layout does not fit the generator, the images do not fit `len`, or
+// `out` overlaps what the request points to; KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY. After an error `out` is as it
+// was.
+//
+// # Safety
+// `request` must be null or point to a struct of the size that it begins with, whose pointers, as far as its choices use
+// them, are null or point to as many elements as the lengths beside them say; `out` must be null or point to `len` writable
+// elements. No other thread writes to any of these during the call, or reads `out`.
+KilnStatus kiln_draw_interleaved(struct KilnGenerator generator,
+                                 const struct KilnRequest *request,
+                                 size_t count,
+                                 size_t channels,
+                                 size_t row_stride,
+                                 size_t image_stride,
+                                 uint32_t element,
+                                 void *out,
+                                 size_t len);
+
 // Starts a thread that draws the images of `request`, one by one and without end, at most `frames` ahead, 1 to 64. The
 // request is one of a seed or a walk, and of one class at most; frame i is what kiln_draw draws of it with `first` i later.
 //
@@ -663,6 +689,32 @@ KilnStatus kiln_clone(struct KilnGenerator generator, struct KilnGenerator *out)
 // Threads: any; while another thread uses the handle, nothing is closed.
 // Errors: KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
 KilnStatus kiln_close(struct KilnGenerator generator);
+
+// Draws `count` images, 1 to max_batch, with the channels of a pixel side by side: [count, height, width, channels], as pictures
+// and textures have them. `channels` is that of the generator, or 3 (RGB) or 4 (RGBA): grey becomes red, green and blue, and what
+// has no opacity is opaque. `row_stride` and `image_stride` are the elements from the begin of a row or an image to that of the
+// next one; 0 where they follow each other. What lies between rows is left as it is. `element` and `len`, all elements that `out`
+// has, are as for kiln_draw. Allocates nothing on Rust's heap unless it fails.
+//
+// Threads: any, but one call on a handle at a time; clones draw at the same time.
+// Ownership: `out`, the request and what it points to stay the caller's, and are not used after the call.
+// Errors: KILN_STATUS_ARGUMENT, also where a request or a layout does not fit the generator, the images do not fit `len`, or
+// `out` overlaps what the request points to; KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY. After an error `out` is as it
+// was.
+//
+// # Safety
+// `request` must be null or point to a struct of the size that it begins with, whose pointers, as far as its choices use
+// them, are null or point to as many elements as the lengths beside them say; `out` must be null or point to `len` writable
+// elements. No other thread writes to any of these during the call, or reads `out`.
+KilnStatus kiln_draw_interleaved(struct KilnGenerator generator,
+                                 const struct KilnRequest *request,
+                                 size_t count,
+                                 size_t channels,
+                                 size_t row_stride,
+                                 size_t image_stride,
+                                 uint32_t element,
+                                 void *out,
+                                 size_t len);
 
 // The text of the last error in this thread: what was wrong and what is allowed. Empty if there was none; never null. UTF-8
 // of one line or a few, of bounded length, without control characters but line ends and tabs.

@@ -9,6 +9,7 @@ use crate::cuda::backend;
 use crate::error::{Error, Result};
 #[cfg(feature = "cuda")]
 use crate::gpu::ASYNCHRONOUS;
+use crate::layout::Interleaved;
 use crate::model::{ModelInfo, Precision};
 use crate::options::{Options, Provider, Start};
 use crate::pixels::Pixel;
@@ -271,6 +272,28 @@ impl Generator {
         match self.values(request, n)? {
             Values::F16(values) => T::from_f16(values, out),
             Values::F32(values) => T::from_f32(values, out),
+        }
+        Ok(())
+    }
+
+    /// Draws the `n` images that `request` asks for, 1 to [`Self::max_batch`], into `out` with the channels of a pixel side by
+    /// side: [n, H, W, C] in the caller's layout, such as RGBA with the row stride of a texture. Allocates nothing on Rust's heap.
+    ///
+    /// # Errors
+    /// A layout that does not fit the generator or `out`, and as [`Self::values`]; `out` is then as it was.
+    pub fn draw_interleaved<T: Pixel>(
+        &mut self,
+        request: &Request<'_>,
+        n: usize,
+        layout: &Interleaved,
+        out: &mut [T],
+    ) -> Result<()> {
+        self.check_batch(n)?;
+        let image = self.info().image;
+        let placed = layout.place(image, n, out.len())?;
+        match self.values(request, n)? {
+            Values::F16(values) => placed.fill(image, values, out),
+            Values::F32(values) => placed.fill(image, values, out),
         }
         Ok(())
     }

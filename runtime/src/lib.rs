@@ -73,6 +73,7 @@ mod generator;
 mod gpu;
 mod graph;
 mod latent;
+mod layout;
 mod lending;
 mod model;
 mod operators;
@@ -101,6 +102,7 @@ pub use engine::{EngineInfo, engine_info, environment, load};
 pub use error::{Error, Result};
 pub use generator::{Generator, MAX_BUFFER_BYTES, Values};
 pub use latent::{Element, fill_latent, walk};
+pub use layout::Interleaved;
 pub use model::{
     FORMAT_VERSION, INPUT_CLASS, INPUT_IMAGE, INPUT_LATENT, ImageShape, InfoError, LatentDistribution, MAX_CHANNELS,
     MAX_CLASSES, MAX_LATENT_DIM, MAX_SIDE, ModelInfo, OUTPUT_IMAGE, Precision,

@@ -15,6 +15,10 @@ mod sealed {
 /// `f32` and `f16` are the generator's values, nominally in [-1, 1]. `u8` is 0 to 255: `round((x + 1) * 127.5)`, half
 /// away from zero, clamped; NaN becomes 0.
 pub trait Pixel: sealed::Sealed + Copy + Default + Send + 'static {
+    /// The opacity of what is not transparent.
+    #[doc(hidden)]
+    const OPAQUE: Self;
+
     /// Converts from `f32`; both slices have one length.
     #[doc(hidden)]
     fn from_f32(from: &[f32], to: &mut [Self]);
@@ -25,6 +29,8 @@ pub trait Pixel: sealed::Sealed + Copy + Default + Send + 'static {
 }
 
 impl Pixel for f32 {
+    const OPAQUE: Self = 1.;
+
     fn from_f32(from: &[f32], to: &mut [Self]) {
         to.copy_from_slice(from);
     }
@@ -35,6 +41,8 @@ impl Pixel for f32 {
 }
 
 impl Pixel for f16 {
+    const OPAQUE: Self = f16::ONE;
+
     fn from_f32(from: &[f32], to: &mut [Self]) {
         to.convert_from_f32_slice(from);
     }
@@ -45,6 +53,8 @@ impl Pixel for f16 {
 }
 
 impl Pixel for u8 {
+    const OPAQUE: Self = u8::MAX;
+
     fn from_f32(from: &[f32], to: &mut [Self]) {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {

@@ -7,7 +7,7 @@ mod counting;
 use common::{fixture, open};
 use counting::allocations;
 use half::f16;
-use runtime::{Generator, Options, Pixel, Pool, Request, Stream, Walk};
+use runtime::{Generator, Interleaved, Options, Pixel, Pool, Request, Stream, Walk};
 
 fn draw<T: Pixel>(generator: &mut Generator, request: &Request<'_>, out: &mut [T]) {
     if let Err(e) = generator.draw(request, out) {
@@ -36,6 +36,8 @@ fn sampling_allocates_nothing() {
             // No batch size was seen before: binding buffers allocates nothing, either.
             for batch in [1, 64, 5].into_iter().cycle().take(60).chain(1..20) {
                 draw(&mut generator, &plain, &mut bytes[..batch * len]);
+                let layout = Interleaved::new(generator.info().image.channels);
+                generator.draw_interleaved(&plain, batch, &layout, &mut halves).unwrap_or_else(|e| panic!("{e}"));
                 draw(&mut generator, &plain.first(9).truncation(0.7), &mut halves[..batch * len]);
                 if generator.info().image_in.is_none() {
                     draw(&mut generator, &Request::walk(walk), &mut singles[..batch * len]);

@@ -152,6 +152,40 @@ fn generators_in_memory_draw_the_same() {
     ok(kiln_close(file));
 }
 
+/// Rows of a texture, wider than the image.
+#[test]
+fn images_are_drawn_into_a_layout_of_the_callers() {
+    let _turn = turn();
+    let generator = opened("dcgan-f16.onnx");
+    let (mut planes, stride) = (vec![0u8; 2 * LEN], 12 * 4 + 8);
+    ok(draw(generator, &request(), &mut planes));
+    let mut out = vec![9u8; 2 * 20 * stride];
+    let drawn = |out: &mut [u8], channels: usize| {
+        let (data, len) = (out.as_mut_ptr().cast(), out.len());
+        // SAFETY: as many elements as said.
+        unsafe { kiln_draw_interleaved(generator, &request(), 2, channels, stride, 0, KILN_ELEMENT_U8, data, len) }
+    };
+    ok(drawn(&mut out, 4));
+    for (i, row) in out.chunks_exact(stride).enumerate() {
+        let (image, y) = (i / 20, i % 20);
+        for (x, pixel) in row[..12 * 4].chunks_exact(4).enumerate() {
+            let of = |channel: usize| planes[((image * 3 + channel) * 20 + y) * 12 + x];
+            assert_eq!(pixel, [of(0), of(1), of(2), 255], "image {image}, row {y}, column {x}");
+        }
+        assert_eq!(row[12 * 4..], [9; 8], "the gap is the caller's");
+    }
+    fails(drawn(&mut out, 2), KilnStatus::Argument, "layout.channels is 2, allowed is 3 or 4");
+    let (short, len) = (2 * 20 * stride - 9, out.len());
+    fails(drawn(&mut out[..short], 4), KilnStatus::Argument, "2 images in this layout take");
+    assert_eq!(out.len(), len);
+    // SAFETY: null is refused.
+    let null = unsafe {
+        kiln_draw_interleaved(generator, &request(), 2, 4, 0, 0, KILN_ELEMENT_U8, std::ptr::null_mut(), 9999)
+    };
+    fails(null, KilnStatus::Argument, "out is null");
+    ok(kiln_close(generator));
+}
+
 #[test]
 fn classes_have_names() {
     let _turn = turn();

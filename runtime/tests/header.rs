@@ -7,7 +7,8 @@ fn the_header_is_up_to_date() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).unwrap_or_else(|e| panic!("{e}"));
     // In the order in which they are to be read, every file of the module.
-    let sources = ["status", "handles", "structs", "generator", "stream", "convert", "memory", "mod", "versions"];
+    let sources =
+        ["status", "handles", "structs", "generator", "layout", "stream", "convert", "memory", "mod", "versions"];
     let files = std::fs::read_dir(root.join("src/capi")).expect("lists").count();
     assert_eq!(files, sources.len(), "a file of src/capi is missing in this test");
     let builder = sources.iter().fold(cbindgen::Builder::new().with_config(config), |builder, name| {

@@ -5,7 +5,7 @@ mod common;
 use common::{draw, fixture, open};
 use half::f16;
 use proptest::prelude::*;
-use runtime::{Generator, Options, Pixel, Request, Walk, fill_latent, walk};
+use runtime::{Generator, Interleaved, Options, Pixel, Request, Walk, fill_latent, walk};
 
 const CLASSES: [&str; 3] = ["conditional.onnx", "image-to-image.onnx", "conditional-image-to-image.onnx"];
 
@@ -211,4 +211,36 @@ fn a_fast_start_draws_the_same_images() {
     }
     // It leaves the self-test out, and says so.
     Generator::open(fixture("failing-self-test.onnx"), &fast).expect("is not tested");
+}
+
+/// Of both kinds of file, in every type: the values of [`Generator::draw`] at other places.
+#[test]
+fn images_are_drawn_into_layouts() {
+    fn check<T: Pixel + PartialEq + std::fmt::Debug>(model: &str, more: &[(usize, T)]) {
+        let mut generator = open(model, &Options::default());
+        let (image, request) = (generator.info().image, Request::seed(4));
+        let (size, c) = (image.height * image.width, image.channels);
+        let planes: Vec<T> = draw(&mut generator, &request, 3);
+        for channels in [c, 3, 4] {
+            let mut out = vec![T::default(); 3 * size * channels];
+            let layout = Interleaved::new(channels);
+            generator.draw_interleaved(&request, 3, &layout, &mut out).unwrap_or_else(|e| panic!("{model}: {e}"));
+            for (i, pixel) in out.chunks_exact(channels).enumerate() {
+                let of = |k: usize| planes[(i / size * c + k) * size + i % size];
+                let added = more.iter().filter(|(at, _)| *at >= c).map(|(_, value)| *value);
+                let expected: Vec<T> = (0..c).map(of).chain(added).take(channels).collect();
+                assert_eq!(pixel, expected, "{model}, {channels} channels, pixel {i}");
+            }
+        }
+        let mut out = [T::default(); 9];
+        let error = generator.draw_interleaved(&request, 3, &Interleaved::RGBA, &mut out).expect_err("too short");
+        assert!(error.to_string().contains("3 images in this layout take") && out == [T::default(); 9], "{error}");
+        assert!(generator.draw_interleaved(&request, 65, &Interleaved::RGBA, &mut out).is_err());
+        assert!(generator.draw_interleaved(&request, 0, &Interleaved::RGBA, &mut out).is_err());
+    }
+    for model in ["dcgan-f16.onnx", "dcgan-f32.onnx"] {
+        check::<u8>(model, &[(3, 255)]);
+        check::<f32>(model, &[(3, 1.)]);
+        check::<f16>(model, &[(3, f16::ONE)]);
+    }
 }

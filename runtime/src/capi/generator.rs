@@ -255,15 +255,7 @@ pub unsafe extern "C" fn kiln_draw(
     guard(|| {
         // SAFETY: the caller's promise.
         let from = unsafe { versions::read("request", request) }?;
-        let size = match element {
-            KILN_ELEMENT_U8 => 1,
-            KILN_ELEMENT_F16 => 2,
-            KILN_ELEMENT_F32 => 4,
-            other => {
-                let text = format!("element is {other}, allowed are KILN_ELEMENT_U8 (0), _F16 (1) and _F32 (2)");
-                return Err(Failure::argument(text));
-            }
-        };
+        let size = size_of_element(element)?;
         memory::apart((out as usize, len.saturating_mul(size)), &convert::inputs(&from))?;
         // SAFETY: the caller's promise; nothing is written to this memory before the request was last used.
         let request = unsafe { convert::request(&from) }?;
@@ -276,6 +268,22 @@ pub unsafe extern "C" fn kiln_draw(
             _ => unsafe { draw::<f32>(generator, &request, out.cast(), len) },
         })
     })
+}
+
+/// Bytes of an element.
+///
+/// # Errors
+/// What is no KILN_ELEMENT_*.
+pub(super) fn size_of_element(element: u32) -> Result<usize, Failure> {
+    match element {
+        KILN_ELEMENT_U8 => Ok(1),
+        KILN_ELEMENT_F16 => Ok(2),
+        KILN_ELEMENT_F32 => Ok(4),
+        other => {
+            let text = format!("element is {other}, allowed are KILN_ELEMENT_U8 (0), _F16 (1) and _F32 (2)");
+            Err(Failure::argument(text))
+        }
+    }
 }
 
 /// # Safety

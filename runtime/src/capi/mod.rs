@@ -7,6 +7,7 @@
 mod convert;
 mod generator;
 mod handles;
+mod layout;
 mod memory;
 mod status;
 mod stream;
@@ -18,6 +19,7 @@ pub use generator::{
     kiln_open_memory, kiln_sample, kiln_swap_weights, kiln_warm_up,
 };
 pub use handles::{KILN_MAX_GENERATORS, KILN_MAX_STREAMS, KilnGenerator, KilnStream};
+pub use layout::kiln_draw_interleaved;
 pub use status::{KilnStatus, kiln_error_text, kiln_version};
 pub use stream::{kiln_stream_close, kiln_stream_missed, kiln_stream_next, kiln_stream_open, kiln_stream_try_next};
 pub use structs::{
