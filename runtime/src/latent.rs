@@ -44,8 +44,11 @@ pub fn fill_latent<T: Element>(seed: u64, index: u64, out: &mut [T]) {
 /// As [`fill_latent`], from the normal distribution cut off at `threshold` on both sides (the truncation trick: A. Brock
 /// and others, "Large scale GAN training for high fidelity natural image synthesis", 2019): more typical images, less
 /// variety. Every number grows with that of the whole distribution: lowering the threshold moves an image, it does not
-/// replace it. `threshold` is greater than 0, in standard deviations.
-pub(crate) fn fill_truncated<T: Element>(seed: u64, index: u64, threshold: f32, out: &mut [T]) {
+/// replace it. `threshold` is in standard deviations; what is not greater than 0 is none.
+pub fn fill_truncated<T: Element>(seed: u64, index: u64, threshold: f32, out: &mut [T]) {
+    if threshold.is_nan() || threshold <= 0. {
+        return fill_latent(seed, index, out);
+    }
     let threshold = f64::from(threshold);
     // Below it lies this part of the distribution, and above its opposite as much.
     let tail = 0.5 * libm::erfc(threshold / std::f64::consts::SQRT_2);
@@ -213,6 +216,17 @@ mod tests {
         let bits = |seed, index| latent(seed, index, 4).into_iter().map(f32::to_bits).collect::<Vec<_>>();
         assert_eq!(bits(0, 0), GOLDEN_0_0);
         assert_eq!(bits(7, u64::MAX), GOLDEN_7_MAX);
+    }
+
+    #[test]
+    fn a_threshold_that_is_none_cuts_nothing_off() {
+        let mut whole = [0f32; 9];
+        fill_latent(3, 4, &mut whole);
+        for threshold in [0., -1., f32::NAN, f32::NEG_INFINITY, f32::INFINITY] {
+            let mut cut = [0f32; 9];
+            fill_truncated(3, 4, threshold, &mut cut);
+            assert!(cut.iter().zip(whole).all(|(a, b)| (a - b).abs() < 1e-6), "{threshold}: {cut:?}");
+        }
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub use cuda::{MAX_GRAPHS, cuda};
 pub use engine::{EngineInfo, engine_info, environment, load};
 pub use error::{Error, Result};
 pub use generator::{Generator, MAX_BUFFER_BYTES, Values};
-pub use latent::{Element, fill_latent, walk};
+pub use latent::{Element, fill_latent, fill_truncated, walk};
 pub use layout::Interleaved;
 pub use model::{
     FORMAT_VERSION, INPUT_CLASS, INPUT_IMAGE, INPUT_LATENT, ImageShape, InfoError, LatentDistribution, MAX_CHANNELS,

@@ -23,6 +23,7 @@ pub struct Walk {
 #[derive(Clone, Copy, Debug)]
 enum Latents<'a> {
     Seed(u64),
+    Seeds(&'a [u64]),
     Walk(Walk),
     Given(&'a [f32]),
 }
@@ -71,6 +72,11 @@ impl<'a> Request<'a> {
         Self::new(Latents::Seed(seed))
     }
 
+    /// An image of each of these seeds: the one of index 0, or of [`Self::first`].
+    pub fn seeds(seeds: &'a [u64]) -> Self {
+        Self::new(Latents::Seeds(seeds))
+    }
+
     /// Frames of a walk, from its beginning.
     pub fn walk(walk: Walk) -> Self {
         Self::new(Latents::Walk(walk))
@@ -81,7 +87,7 @@ impl<'a> Request<'a> {
         Self::new(Latents::Given(latents))
     }
 
-    /// Begins at this index of the seed, or frame of the walk. Of no effect on given latents.
+    /// Begins at this index of the seed, or frame of the walk; of seeds, takes this image of each. Of no effect on given latents.
     pub fn first(mut self, index: u64) -> Self {
         self.first = index;
         self
@@ -95,7 +101,7 @@ impl<'a> Request<'a> {
     }
 
     /// All images of this class, for conditional generators; [`ModelInfo::class_named`] finds one by its name. Without it, the
-    /// class of an image of a seed is its index modulo the number of classes, and that of every other image is 0.
+    /// class of an image of a seed or of seeds is its index modulo the number of classes, and that of every other image is 0.
     pub fn class(mut self, class: u32) -> Self {
         self.classes = Classes::One(class);
         self
@@ -128,7 +134,7 @@ impl<'a> Request<'a> {
 
     /// Whether every image can be drawn by itself, without end.
     pub(crate) fn is_endless(&self) -> bool {
-        !matches!(self.latents, Latents::Given(_)) && !matches!(self.classes, Classes::Each(_))
+        !matches!(self.latents, Latents::Given(_) | Latents::Seeds(_)) && !matches!(self.classes, Classes::Each(_))
     }
 
     /// Checks all but the latents' and images' values, which are looked at when they are copied.
@@ -146,6 +152,9 @@ impl<'a> Request<'a> {
             (Latents::Given(z), _) if Some(z.len()) != n.checked_mul(info.latent_dim) => {
                 let (len, width) = (z.len(), info.latent_dim);
                 return argument(format!("there are {len} values of latents, {n} images take {n} x {width}"));
+            }
+            (Latents::Seeds(seeds), _) if seeds.len() != n => {
+                return argument(format!("there are {} seeds for {n} images", seeds.len()));
             }
             _ => (),
         }
@@ -196,6 +205,7 @@ impl<'a> Request<'a> {
                     (Classes::Own, Latents::Seed(_)) => {
                         (self.first.wrapping_add(i as u64) % info.classes.max(1) as u64) as i64
                     }
+                    (Classes::Own, Latents::Seeds(_)) => (self.first % info.classes.max(1) as u64) as i64,
                     (Classes::Own, _) => 0,
                 };
             }
@@ -210,29 +220,31 @@ impl<'a> Request<'a> {
     fn write_latents<T: Element>(&self, info: &ModelInfo, n: usize, z: &mut [T], scratch: &mut [f32]) -> Result<()> {
         let rows = z.chunks_exact_mut(info.latent_dim).take(n);
         let rows = (0..n as u64).map(|i| self.first.wrapping_add(i)).zip(rows);
-        match (self.latents, self.truncation) {
-            (Latents::Seed(seed), None) => rows.for_each(|(index, z)| fill_latent(seed, index, z)),
-            (Latents::Seed(seed), Some(threshold)) => {
-                rows.for_each(|(index, z)| fill_truncated(seed, index, threshold, z));
-            }
-            (Latents::Walk(Walk { seed, first_index, steps }), truncation) => {
+        match self.latents {
+            Latents::Seed(seed) => rows.for_each(|(index, z)| self.fill(seed, index, z)),
+            Latents::Seeds(seeds) => rows.zip(seeds).for_each(|((_, z), &seed)| self.fill(seed, self.first, z)),
+            Latents::Walk(Walk { seed, first_index, steps }) => {
                 let (a, b) = scratch.split_at_mut(info.latent_dim);
-                let end = |index: u64, out: &mut [f32]| match truncation {
-                    Some(threshold) => fill_truncated(seed, index, threshold, out),
-                    None => fill_latent(seed, index, out),
-                };
                 for (frame, z) in rows {
                     let from = first_index.wrapping_add(frame / u64::from(steps));
-                    end(from, a);
-                    end(from.wrapping_add(1), b);
+                    self.fill(seed, from, a);
+                    self.fill(seed, from.wrapping_add(1), b);
                     walk(a, b, (frame % u64::from(steps)) as f64 / f64::from(steps), z);
                 }
             }
-            (Latents::Given(given), _) => {
+            Latents::Given(given) => {
                 copy(given, z).ok_or_else(|| wrong_value("a latent"))?;
             }
         }
         Ok(())
+    }
+
+    /// Writes the latent of an image of a seed.
+    fn fill<T: Element>(&self, seed: u64, index: u64, z: &mut [T]) {
+        match self.truncation {
+            Some(threshold) => fill_truncated(seed, index, threshold, z),
+            None => fill_latent(seed, index, z),
+        }
     }
 
     fn write_images<T: Element>(&self, out: &mut [T]) -> Result<()> {

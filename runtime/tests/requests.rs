@@ -5,7 +5,7 @@ mod common;
 use common::{draw, fixture, open};
 use half::f16;
 use proptest::prelude::*;
-use runtime::{Generator, Interleaved, Options, Pixel, Request, Walk, fill_latent, walk};
+use runtime::{Generator, Interleaved, Options, Pixel, Request, Stream, Walk, fill_latent, walk};
 
 const CLASSES: [&str; 3] = ["conditional.onnx", "image-to-image.onnx", "conditional-image-to-image.onnx"];
 
@@ -211,6 +211,28 @@ fn a_fast_start_draws_the_same_images() {
     }
     // It leaves the self-test out, and says so.
     Generator::open(fixture("failing-self-test.onnx"), &fast).expect("is not tested");
+}
+
+/// Each image is that of its own seed, and its class that of the index.
+#[test]
+fn seeds_are_drawn_side_by_side() {
+    for model in ["dcgan-f32.onnx", "conditional.onnx"] {
+        let mut generator = open(model, &Options::default());
+        let (len, seeds) = (generator.info().image.len(), [9, 3, u64::MAX, 3]);
+        for (first, truncation) in [(0, None), (13, Some(0.5))] {
+            let with = |request: Request<'static>| truncation.map_or(request, |t| request.truncation(t)).first(first);
+            let all: Vec<f32> = {
+                let request = truncation.map_or(Request::seeds(&seeds), |t| Request::seeds(&seeds).truncation(t));
+                draw(&mut generator, &request.first(first), 4)
+            };
+            for (image, seed) in all.chunks_exact(len).zip(seeds) {
+                assert_eq!(image, draw::<f32>(&mut generator, &with(Request::seed(seed)), 1), "{model}, seed {seed}");
+            }
+        }
+        let error = generator.values(&Request::seeds(&seeds), 3).expect_err("another number").to_string();
+        assert_eq!(error, "there are 4 seeds for 3 images");
+        assert!(Stream::<u8>::start(generator, Request::seeds(&[1, 2]), 4).is_err(), "they have an end");
+    }
 }
 
 /// Of both kinds of file, in every type: the values of [`Generator::draw`] at other places.
