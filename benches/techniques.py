@@ -65,10 +65,8 @@ TECHNIQUES = {
     "relativistic average": ["objective.loss=relativistic-average", penalties()],
     "hinge + R1": ["objective.loss=hinge", penalties(R1)],
     "hinge + R1 of 0.3, every 4th step": ["objective.loss=hinge", penalties(LAZY[0])],
-    "minimax + R1 of 0.3, every 4th step": ["objective.loss=minimax", penalties(LAZY[0])],
     "hinge, spectral norm": ["objective.loss=hinge", penalties(), "discriminator.spectral_norm=true"],
     "spectral norm": [penalties(), "discriminator.spectral_norm=true"],
-    "spectral norm, R1 of 0.3, every 4th step": [penalties(LAZY[0]), "discriminator.spectral_norm=true"],
     "minibatch deviation": [penalties(), 'discriminator.minibatch="deviation"'],
     "LeCam": [penalties('{kind="lecam",weight=0.1}')],
     "consistency": [penalties('{kind="consistency",weight=10.0}')],
@@ -78,7 +76,6 @@ TECHNIQUES = {
     "instance noise": [penalties(), 'remedies.instance_noise={shape="linear",from=0.3,to=0.0,kimg={half}}'],
     "packing 2": [penalties(), "remedies.packing=2"],
     "multi-scale": [penalties(), "remedies.multi_scale=true"],
-    "multi-scale, R1 of 0.3, every 4th step": [penalties(LAZY[0]), "remedies.multi_scale=true"],
     "top-k": [penalties(), 'remedies.top_k={shape="linear",from=1.0,to=0.5,kimg={half}}'],
     "feature matching": ["objective.loss=feature-matching", penalties()],
     "MMD, rational quadratic": [
