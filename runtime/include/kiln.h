@@ -147,8 +147,8 @@ typedef struct KilnOptions {
     uint32_t threads;
     // Most images a call, 1 to 4096; sizes the buffers. Default: 64.
     uint32_t max_batch;
-    // 1: threads spin between calls while they wait, which saves microseconds a call and burns a core for a while; of no effect
-    // with one thread. 0: they do not. Default: 0.
+    // 1: threads spin between calls while they wait, which saves microseconds a call and burns a core for a while; of no
+    // effect with one thread. 0: they do not. Default: 0.
     uint32_t spinning;
     // Milliseconds that a call which draws or warms up may take, and the self-test at opening: one that takes longer is
     // ended with KILN_STATUS_RUN, after the layer at hand. Drawn ahead, it holds for each frame. On a GPU what is in the
@@ -280,8 +280,8 @@ KilnStatus kiln_options_default(struct KilnOptions *out, size_t struct_size);
 // `out` must be null or point to `struct_size` writable bytes.
 KilnStatus kiln_request_default(struct KilnRequest *out, size_t struct_size);
 
-// Loads ONNX Runtime from the library at `path`, wherever others lie, for a program that brings one along and knows where. To be
-// called before any kiln_open: a process has one ONNX Runtime. What is loaded already is loaded once.
+// Loads ONNX Runtime from the library at `path`, wherever others lie, for a program that brings one along and knows where.
+// To be called before any kiln_open: a process has one ONNX Runtime. What is loaded already is loaded once.
 //
 // Threads: any.
 // Ownership: the path is no longer used after the call.
@@ -306,12 +306,13 @@ KilnStatus kiln_load(const char *path);
 // begins with; `out` must be null or writable.
 KilnStatus kiln_open(const char *path, const struct KilnOptions *options, struct KilnGenerator *out);
 
-// Opens a generator that is in memory: the `model_len` bytes of its file at `model` and, where the file names another one as
-// the place of its weights, the `weights_len` bytes of that one at `weights`, else null and 0. Messages say "in memory" for the
-// file. Otherwise as kiln_open.
+// Opens a generator that is in memory: the `model_len` bytes of its file at `model` and, where the file names another one
+// as the place of its weights, the `weights_len` bytes of that one at `weights`, else null and 0. Messages say "in memory"
+// for the file. Otherwise as kiln_open.
 //
 // Threads: any.
-// Ownership: the caller closes the handle with kiln_close. Nothing that was given is used after the call: the bytes are copied.
+// Ownership: the caller closes the handle with kiln_close. Nothing that was given is used after the call: the bytes are
+// copied.
 // Errors: as kiln_open.
 //
 // # Safety
@@ -442,17 +443,17 @@ KilnStatus kiln_clone(struct KilnGenerator generator, struct KilnGenerator *out)
 // Errors: KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
 KilnStatus kiln_close(struct KilnGenerator generator);
 
-// Draws `count` images, 1 to max_batch, with the channels of a pixel side by side: [count, height, width, channels], as pictures
-// and textures have them. `channels` is that of the generator, or 3 (RGB) or 4 (RGBA): grey becomes red, green and blue, and what
-// has no opacity is opaque. `row_stride` and `image_stride` are the elements from the begin of a row or an image to that of the
-// next one; 0 where they follow each other. What lies between rows is left as it is. `element` and `len`, all elements that `out`
-// has, are as for kiln_draw. Allocates nothing on Rust's heap unless it fails.
+// Draws `count` images, 1 to max_batch, with the channels of a pixel side by side: [count, height, width, channels], as
+// pictures and textures have them. `channels` is that of the generator, or 3 (RGB) or 4 (RGBA): grey becomes red, green
+// and blue, and what has no opacity is opaque. `row_stride` and `image_stride` are the elements from the begin of a row or
+// an image to that of the next one; 0 where they follow each other. What lies between rows is left as it is. `element` and
+// `len`, all elements that `out` has, are as for kiln_draw. Allocates nothing on Rust's heap unless it fails.
 //
 // Threads: any, but one call on a handle at a time; clones draw at the same time.
 // Ownership: `out`, the request and what it points to stay the caller's, and are not used after the call.
-// Errors: KILN_STATUS_ARGUMENT, also where a request or a layout does not fit the generator, the images do not fit `len`, or
-// `out` overlaps what the request points to; KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY. After an error `out` is as it
-// was.
+// Errors: KILN_STATUS_ARGUMENT, also where a request or a layout does not fit the generator, the images do not fit `len`,
+// or `out` overlaps what the request points to; KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY. After an error
+// `out` is as it was.
 //
 // # Safety
 // `request` must be null or point to a struct of the size that it begins with, whose pointers, as far as its choices use
@@ -528,8 +529,8 @@ KilnStatus kiln_stream_missed(struct KilnStream stream, uint64_t *out);
 // Errors: KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
 KilnStatus kiln_stream_close(struct KilnStream stream);
 
-// Loads ONNX Runtime from the library at `path`, wherever others lie, for a program that brings one along and knows where. To be
-// called before any kiln_open: a process has one ONNX Runtime. What is loaded already is loaded once.
+// Loads ONNX Runtime from the library at `path`, wherever others lie, for a program that brings one along and knows where.
+// To be called before any kiln_open: a process has one ONNX Runtime. What is loaded already is loaded once.
 //
 // Threads: any.
 // Ownership: the path is no longer used after the call.
@@ -554,12 +555,13 @@ KilnStatus kiln_load(const char *path);
 // begins with; `out` must be null or writable.
 KilnStatus kiln_open(const char *path, const struct KilnOptions *options, struct KilnGenerator *out);
 
-// Opens a generator that is in memory: the `model_len` bytes of its file at `model` and, where the file names another one as
-// the place of its weights, the `weights_len` bytes of that one at `weights`, else null and 0. Messages say "in memory" for the
-// file. Otherwise as kiln_open.
+// Opens a generator that is in memory: the `model_len` bytes of its file at `model` and, where the file names another one
+// as the place of its weights, the `weights_len` bytes of that one at `weights`, else null and 0. Messages say "in memory"
+// for the file. Otherwise as kiln_open.
 //
 // Threads: any.
-// Ownership: the caller closes the handle with kiln_close. Nothing that was given is used after the call: the bytes are copied.
+// Ownership: the caller closes the handle with kiln_close. Nothing that was given is used after the call: the bytes are
+// copied.
 // Errors: as kiln_open.
 //
 // # Safety
@@ -690,17 +692,17 @@ KilnStatus kiln_clone(struct KilnGenerator generator, struct KilnGenerator *out)
 // Errors: KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
 KilnStatus kiln_close(struct KilnGenerator generator);
 
-// Draws `count` images, 1 to max_batch, with the channels of a pixel side by side: [count, height, width, channels], as pictures
-// and textures have them. `channels` is that of the generator, or 3 (RGB) or 4 (RGBA): grey becomes red, green and blue, and what
-// has no opacity is opaque. `row_stride` and `image_stride` are the elements from the begin of a row or an image to that of the
-// next one; 0 where they follow each other. What lies between rows is left as it is. `element` and `len`, all elements that `out`
-// has, are as for kiln_draw. Allocates nothing on Rust's heap unless it fails.
+// Draws `count` images, 1 to max_batch, with the channels of a pixel side by side: [count, height, width, channels], as
+// pictures and textures have them. `channels` is that of the generator, or 3 (RGB) or 4 (RGBA): grey becomes red, green
+// and blue, and what has no opacity is opaque. `row_stride` and `image_stride` are the elements from the begin of a row or
+// an image to that of the next one; 0 where they follow each other. What lies between rows is left as it is. `element` and
+// `len`, all elements that `out` has, are as for kiln_draw. Allocates nothing on Rust's heap unless it fails.
 //
 // Threads: any, but one call on a handle at a time; clones draw at the same time.
 // Ownership: `out`, the request and what it points to stay the caller's, and are not used after the call.
-// Errors: KILN_STATUS_ARGUMENT, also where a request or a layout does not fit the generator, the images do not fit `len`, or
-// `out` overlaps what the request points to; KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY. After an error `out` is as it
-// was.
+// Errors: KILN_STATUS_ARGUMENT, also where a request or a layout does not fit the generator, the images do not fit `len`,
+// or `out` overlaps what the request points to; KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY. After an error
+// `out` is as it was.
 //
 // # Safety
 // `request` must be null or point to a struct of the size that it begins with, whose pointers, as far as its choices use

@@ -1,9 +1,10 @@
 //! Sessions on the CPU: one that the thread that calls computes alone, and one whose calls ONNX Runtime shares among threads
 //! of its own.
 //!
-//! With several threads, a batch is divided among threads of ours ([`crate::crew`]), each of which draws its part alone: nothing
-//! is waited for but the end. That leaves no work for the others where a batch has fewer images than there are threads; ONNX
-//! Runtime divides layers, and waits after each. Both give the same bytes; which one is quicker is known by measuring.
+//! With several threads, a batch is divided among threads of ours ([`crate::crew`]), each of which draws its part alone:
+//! nothing is waited for but the end. That leaves no work for the others where a batch has fewer images than there are
+//! threads; ONNX Runtime divides layers, and waits after each. Both give the same bytes; which one is quicker is known by
+//! measuring.
 
 use crate::engine::OfProcess;
 use crate::graph::Wide;

@@ -12,8 +12,8 @@ use half::f16;
 pub struct Interleaved {
     /// Elements of a pixel: the generator's channels, or 3 (RGB) or 4 (RGBA).
     pub channels: usize,
-    /// From the begin of a row to that of the next one; 0 for rows that follow each other. What lies between them is left as it
-    /// is.
+    /// From the begin of a row to that of the next one; 0 for rows that follow each other. What lies between them is left
+    /// as it is.
     pub row_stride: usize,
     /// From the begin of an image to that of the next one; 0 for images that follow each other.
     pub image_stride: usize,

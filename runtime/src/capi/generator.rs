@@ -15,8 +15,8 @@ use half::f16;
 use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_void};
 
-/// Loads ONNX Runtime from the library at `path`, wherever others lie, for a program that brings one along and knows where. To be
-/// called before any kiln_open: a process has one ONNX Runtime. What is loaded already is loaded once.
+/// Loads ONNX Runtime from the library at `path`, wherever others lie, for a program that brings one along and knows where.
+/// To be called before any kiln_open: a process has one ONNX Runtime. What is loaded already is loaded once.
 ///
 /// Threads: any.
 /// Ownership: the path is no longer used after the call.
@@ -58,12 +58,13 @@ pub unsafe extern "C" fn kiln_open(
     })
 }
 
-/// Opens a generator that is in memory: the `model_len` bytes of its file at `model` and, where the file names another one as
-/// the place of its weights, the `weights_len` bytes of that one at `weights`, else null and 0. Messages say "in memory" for the
-/// file. Otherwise as kiln_open.
+/// Opens a generator that is in memory: the `model_len` bytes of its file at `model` and, where the file names another one
+/// as the place of its weights, the `weights_len` bytes of that one at `weights`, else null and 0. Messages say "in memory"
+/// for the file. Otherwise as kiln_open.
 ///
 /// Threads: any.
-/// Ownership: the caller closes the handle with kiln_close. Nothing that was given is used after the call: the bytes are copied.
+/// Ownership: the caller closes the handle with kiln_close. Nothing that was given is used after the call: the bytes are
+/// copied.
 /// Errors: as kiln_open.
 ///
 /// # Safety

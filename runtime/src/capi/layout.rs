@@ -14,17 +14,17 @@ use crate::request::Request;
 use half::f16;
 use std::ffi::c_void;
 
-/// Draws `count` images, 1 to max_batch, with the channels of a pixel side by side: [count, height, width, channels], as pictures
-/// and textures have them. `channels` is that of the generator, or 3 (RGB) or 4 (RGBA): grey becomes red, green and blue, and what
-/// has no opacity is opaque. `row_stride` and `image_stride` are the elements from the begin of a row or an image to that of the
-/// next one; 0 where they follow each other. What lies between rows is left as it is. `element` and `len`, all elements that `out`
-/// has, are as for kiln_draw. Allocates nothing on Rust's heap unless it fails.
+/// Draws `count` images, 1 to max_batch, with the channels of a pixel side by side: [count, height, width, channels], as
+/// pictures and textures have them. `channels` is that of the generator, or 3 (RGB) or 4 (RGBA): grey becomes red, green
+/// and blue, and what has no opacity is opaque. `row_stride` and `image_stride` are the elements from the begin of a row or
+/// an image to that of the next one; 0 where they follow each other. What lies between rows is left as it is. `element` and
+/// `len`, all elements that `out` has, are as for kiln_draw. Allocates nothing on Rust's heap unless it fails.
 ///
 /// Threads: any, but one call on a handle at a time; clones draw at the same time.
 /// Ownership: `out`, the request and what it points to stay the caller's, and are not used after the call.
-/// Errors: KILN_STATUS_ARGUMENT, also where a request or a layout does not fit the generator, the images do not fit `len`, or
-/// `out` overlaps what the request points to; KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY. After an error `out` is as it
-/// was.
+/// Errors: KILN_STATUS_ARGUMENT, also where a request or a layout does not fit the generator, the images do not fit `len`,
+/// or `out` overlaps what the request points to; KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY. After an error
+/// `out` is as it was.
 ///
 /// # Safety
 /// `request` must be null or point to a struct of the size that it begins with, whose pointers, as far as its choices use

@@ -61,8 +61,8 @@ pub struct KilnOptions {
     pub threads: u32,
     /// Most images a call, 1 to 4096; sizes the buffers. Default: 64.
     pub max_batch: u32,
-    /// 1: threads spin between calls while they wait, which saves microseconds a call and burns a core for a while; of no effect
-    /// with one thread. 0: they do not. Default: 0.
+    /// 1: threads spin between calls while they wait, which saves microseconds a call and burns a core for a while; of no
+    /// effect with one thread. 0: they do not. Default: 0.
     pub spinning: u32,
     /// Milliseconds that a call which draws or warms up may take, and the self-test at opening: one that takes longer is
     /// ended with KILN_STATUS_RUN, after the layer at hand. Drawn ahead, it holds for each frame. On a GPU what is in the
