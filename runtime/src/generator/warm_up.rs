@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 impl Generator {
     /// Runs a batch of this size a few times, so that the first real call finds every buffer in place. With several threads on
-    /// the CPU, it also measures in which way they draw such a batch sooner ([`Options::threads`]), for this generator and all
-    /// on the same weights.
+    /// the CPU, it also measures in which way they draw such a batch sooner (see [`Options`](crate::Options)), for this
+    /// generator and all on the same weights.
     ///
     /// On a GPU the work of this batch size is also recorded, and from then on replayed as one piece, as a CUDA graph, by
     /// this generator and all that share its session: clones and members of a [`Pool`](crate::Pool). At most
