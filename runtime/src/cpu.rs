@@ -10,6 +10,7 @@ use crate::engine::OfProcess;
 use crate::graph::Wide;
 use ort::session::Session;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 /// What computes on the CPU.
 pub(crate) struct Cpu {
@@ -38,6 +39,14 @@ pub(crate) enum Way {
     Divided,
     /// All have all of it, layer by layer.
     Joint,
+}
+
+impl Way {
+    /// The one to take where a batch took so long in each. Threads of ONNX Runtime's that spin cost processor time: they must be
+    /// worth it.
+    pub(crate) fn quicker(divided: Duration, joint: Duration) -> Self {
+        if joint < divided.mul_f64(0.95) { Self::Joint } else { Self::Divided }
+    }
 }
 
 impl Cpu {
@@ -84,5 +93,19 @@ impl Joint {
         if let Some(slot) = self.ways.get(batch.wrapping_sub(1)) {
             slot.store(way as u8, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_that_spin_must_be_worth_it() {
+        let of = |divided: u64, joint: u64| Way::quicker(Duration::from_micros(divided), Duration::from_micros(joint));
+        assert_eq!(
+            [of(100, 50), of(100, 94), of(100, 96), of(100, 200)],
+            [Way::Joint, Way::Joint, Way::Divided, Way::Divided]
+        );
     }
 }

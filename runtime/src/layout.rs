@@ -64,35 +64,22 @@ impl Interleaved {
             }
         };
         let rows = stride("row_stride", self.row_stride, row)?;
-        // After the last row of an image nothing is needed.
-        let of_image = rows.checked_mul(image.height - 1).and_then(|all| all.checked_add(row));
-        let needed = |images: usize| {
-            let of_image = of_image?;
-            images.checked_mul(images_stride(self.image_stride, rows, image, of_image))?.checked_add(of_image)
+        // After the last row of all nothing is needed.
+        let sizes = || {
+            let one = rows.checked_mul(image.height - 1)?.checked_add(row)?;
+            let images = if self.image_stride == 0 { rows.checked_mul(image.height)? } else { self.image_stride };
+            Some((one, images, images.checked_mul(n.saturating_sub(1))?.checked_add(one)?))
         };
-        if self.image_stride != 0 {
-            stride("image_stride", self.image_stride, of_image.unwrap_or(usize::MAX))?;
+        let Some((one, images, needed)) = sizes() else {
+            return Err(Error::Argument(format!("{n} images in this layout take more elements than there can be")));
+        };
+        stride("image_stride", self.image_stride, one)?;
+        if needed > len {
+            let what = format!("the output holds {len} elements, {n} images in this layout take {needed}");
+            return Err(Error::Argument(what));
         }
-        match needed(n.saturating_sub(1)) {
-            Some(needed) if needed <= len => Ok(Placed {
-                channels,
-                row,
-                rows,
-                images: images_stride(self.image_stride, rows, image, of_image.unwrap_or(0)),
-            }),
-            needed => {
-                let needed = needed.map_or_else(|| "more than there can be".into(), |n| n.to_string());
-                Err(Error::Argument(format!(
-                    "the output holds {len} elements, {n} images in this layout take {needed}"
-                )))
-            }
-        }
+        Ok(Placed { channels, row, rows, images })
     }
-}
-
-/// From image to image, where nothing else was asked for: whole rows.
-fn images_stride(asked: usize, rows: usize, image: ImageShape, least: usize) -> usize {
-    if asked != 0 { asked } else { rows.saturating_mul(image.height).max(least) }
 }
 
 /// A layout that fits.
@@ -211,8 +198,8 @@ mod tests {
             (Interleaved::RGB.row_stride(14), 1, 1000, "layout.row_stride is 14, allowed is 15 or more"),
             (Interleaved::RGB.image_stride(59), 1, 1000, "layout.image_stride is 59, allowed is 60 or more"),
             (Interleaved::RGB, 2, 119, "holds 119 elements, 2 images in this layout take 120"),
-            (Interleaved::RGBA.row_stride(usize::MAX), 1, 1000, "more than there can be"),
-            (Interleaved::RGBA.image_stride(usize::MAX), 3, 1000, "more than there can be"),
+            (Interleaved::RGBA.row_stride(usize::MAX), 1, 1000, "more elements than there can be"),
+            (Interleaved::RGBA.image_stride(usize::MAX), 3, 1000, "more elements than there can be"),
         ] {
             let found = error(layout, n, len);
             assert!(found.contains(words), "{layout:?}: {found}");

@@ -30,7 +30,7 @@ pub(crate) struct Model {
     /// The model file.
     file: Arc<Bytes>,
     /// The file beside it that has its weights.
-    _tensors: Option<Tensors>,
+    tensors: Option<Tensors>,
     path: PathBuf,
     info: ModelInfo,
     options: Options,
@@ -84,7 +84,7 @@ impl Model {
                 Err(Error::Model { path: path.to_owned(), what })
             }
         })?;
-        if weights.is_some() && found._tensors.is_none() {
+        if weights.is_some() && found.tensors.is_none() {
             let what = "has its weights in itself, and others were given: give none, or the file that names them";
             return Err(Error::Model { path: path.to_owned(), what: what.into() });
         }
@@ -115,7 +115,7 @@ impl Model {
             unsafe { runner(graph, &checked, path, options, target) }?
         };
         let (path, options, origin) = (path.to_owned(), options.clone(), OfProcess::new(()));
-        Ok(Self { runner, rewritten, file, _tensors: tensors, path, info, options, origin })
+        Ok(Self { runner, rewritten, file, tensors, path, info, options, origin })
     }
 
     /// The same graph with the weights and the description of the safetensors file at `path`, where this one runs.
@@ -137,7 +137,7 @@ impl Model {
             unsafe { runner(graph, &checked, path, &self.options, self.runner.target()) }?
         };
         let (file, path, options) = (self.file.clone(), self.path.clone(), self.options.clone());
-        Ok(Self { runner, rewritten, file, _tensors: Some(tensors), path, info, options, origin: OfProcess::new(()) })
+        Ok(Self { runner, rewritten, file, tensors: Some(tensors), path, info, options, origin: OfProcess::new(()) })
     }
 
     pub(crate) fn runner(&self) -> &Runner {

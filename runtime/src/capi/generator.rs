@@ -8,6 +8,7 @@ use super::structs::{KILN_ELEMENT_F16, KILN_ELEMENT_F32, KILN_ELEMENT_U8, KilnIn
 use super::versions;
 use crate::control::Canceller;
 use crate::generator::Generator;
+use crate::layout::Interleaved;
 use crate::options::Options;
 use crate::pixels::Pixel;
 use crate::request::Request;
@@ -227,7 +228,7 @@ pub unsafe extern "C" fn kiln_sample(
     guard(|| {
         GENERATORS.with(generator.id, |generator| {
             // SAFETY: the caller's promise.
-            unsafe { draw(generator, &Request::seed(seed).first(first_index), out, len) }
+            unsafe { draw(generator, &Request::seed(seed).first(first_index), None, out, len) }
         })
     })
 }
@@ -253,38 +254,44 @@ pub unsafe extern "C" fn kiln_draw(
     out: *mut c_void,
     len: usize,
 ) -> KilnStatus {
-    guard(|| {
-        // SAFETY: the caller's promise.
-        let from = unsafe { versions::read("request", request) }?;
-        let size = size_of_element(element)?;
-        memory::apart((out as usize, len.saturating_mul(size)), &convert::inputs(&from))?;
-        // SAFETY: the caller's promise; nothing is written to this memory before the request was last used.
-        let request = unsafe { convert::request(&from) }?;
-        GENERATORS.with(generator.id, |generator| match element {
-            // SAFETY: the caller's promise, and apart from what the request reads.
-            KILN_ELEMENT_U8 => unsafe { draw::<u8>(generator, &request, out.cast(), len) },
-            // SAFETY: as above.
-            KILN_ELEMENT_F16 => unsafe { draw::<f16>(generator, &request, out.cast(), len) },
-            // SAFETY: as above.
-            _ => unsafe { draw::<f32>(generator, &request, out.cast(), len) },
-        })
-    })
+    // SAFETY: the caller's promise.
+    guard(|| unsafe { draw_as(generator, request, None, element, out, len) })
 }
 
-/// Bytes of an element.
+/// Draws what is asked for into `out`: plane by plane, or so many images in a layout.
 ///
-/// # Errors
-/// What is no KILN_ELEMENT_*.
-pub(super) fn size_of_element(element: u32) -> Result<usize, Failure> {
-    match element {
-        KILN_ELEMENT_U8 => Ok(1),
-        KILN_ELEMENT_F16 => Ok(2),
-        KILN_ELEMENT_F32 => Ok(4),
+/// # Safety
+/// As [`kiln_draw`].
+pub(super) unsafe fn draw_as(
+    generator: KilnGenerator,
+    request: *const KilnRequest,
+    layout: Option<(usize, Interleaved)>,
+    element: u32,
+    out: *mut c_void,
+    len: usize,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let from = unsafe { versions::read("request", request) }?;
+    let size = match element {
+        KILN_ELEMENT_U8 => 1,
+        KILN_ELEMENT_F16 => 2,
+        KILN_ELEMENT_F32 => 4,
         other => {
             let text = format!("element is {other}, allowed are KILN_ELEMENT_U8 (0), _F16 (1) and _F32 (2)");
-            Err(Failure::argument(text))
+            return Err(Failure::argument(text));
         }
-    }
+    };
+    memory::apart((out as usize, len.saturating_mul(size)), &convert::inputs(&from))?;
+    // SAFETY: the caller's promise; nothing is written to this memory before the request was last used.
+    let request = unsafe { convert::request(&from) }?;
+    GENERATORS.with(generator.id, |generator| match element {
+        // SAFETY: the caller's promise, and apart from what the request reads.
+        KILN_ELEMENT_U8 => unsafe { draw::<u8>(generator, &request, layout, out.cast(), len) },
+        // SAFETY: as above.
+        KILN_ELEMENT_F16 => unsafe { draw::<f16>(generator, &request, layout, out.cast(), len) },
+        // SAFETY: as above.
+        _ => unsafe { draw::<f32>(generator, &request, layout, out.cast(), len) },
+    })
 }
 
 /// # Safety
@@ -292,9 +299,17 @@ pub(super) fn size_of_element(element: u32) -> Result<usize, Failure> {
 unsafe fn draw<T: Pixel>(
     generator: &mut Generator,
     request: &Request<'_>,
+    layout: Option<(usize, Interleaved)>,
     out: *mut T,
     len: usize,
 ) -> Result<(), Failure> {
+    if let Some((count, layout)) = layout {
+        // Before there is a slice: a length that cannot be is more likely wrong than the memory behind it right.
+        layout.place(generator.info().image, count, len)?;
+        // SAFETY: the caller's promise.
+        let out = unsafe { memory::write("out", out, len) }?;
+        return Ok(generator.draw_interleaved(request, count, &layout, out)?);
+    }
     let (one, most) = (generator.info().image.len(), generator.max_batch());
     // Here, too: a length that cannot be is more likely wrong than the memory behind it right.
     if len == 0 || !len.is_multiple_of(one) || len / one > most {
@@ -306,7 +321,8 @@ unsafe fn draw<T: Pixel>(
     Ok(generator.draw(request, out)?)
 }
 
-/// Runs a batch of `batch` images twice, 1 to max_batch, so that the first real call of that size is as quick as the others.
+/// Runs a batch of `batch` images a few times, 1 to max_batch, so that the first real call of that size is as quick as the
+/// others; with several threads, it also finds out in which way they draw such a batch sooner.
 ///
 /// Threads: any, but one call on a handle at a time.
 /// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
@@ -315,7 +331,7 @@ pub extern "C" fn kiln_warm_up(generator: KilnGenerator, batch: usize) -> KilnSt
     guard(|| GENERATORS.with(generator.id, |generator| Ok(generator.warm_up(batch)?)))
 }
 
-/// Tells the kiln_sample, kiln_draw or kiln_warm_up that another thread has called on this handle to end, if there is one:
+/// Tells the kiln_sample, kiln_draw, kiln_draw_interleaved or kiln_warm_up that another thread has called on this handle to end, if there is one:
 /// it then comes back with KILN_STATUS_RUN, after the layer at hand, unless it was about to succeed anyway. Of no effect on
 /// calls that begin later. On a GPU what is in the device's queue already is waited for, and a warm-up is not ended.
 ///

@@ -1,17 +1,10 @@
 //! Drawing into the caller's own layout.
 
-use super::convert;
-use super::generator::size_of_element;
-use super::handles::{GENERATORS, KilnGenerator};
-use super::memory;
-use super::status::{Failure, KilnStatus, guard};
-use super::structs::{KILN_ELEMENT_F16, KILN_ELEMENT_U8, KilnRequest};
-use super::versions;
-use crate::generator::Generator;
+use super::generator::draw_as;
+use super::handles::KilnGenerator;
+use super::status::{KilnStatus, guard};
+use super::structs::KilnRequest;
 use crate::layout::Interleaved;
-use crate::pixels::Pixel;
-use crate::request::Request;
-use half::f16;
 use std::ffi::c_void;
 
 /// Draws `count` images, 1 to max_batch, with the channels of a pixel side by side: [count, height, width, channels], as
@@ -42,37 +35,7 @@ pub unsafe extern "C" fn kiln_draw_interleaved(
     out: *mut c_void,
     len: usize,
 ) -> KilnStatus {
-    guard(|| {
-        // SAFETY: the caller's promise.
-        let from = unsafe { versions::read("request", request) }?;
-        let size = size_of_element(element)?;
-        memory::apart((out as usize, len.saturating_mul(size)), &convert::inputs(&from))?;
-        // SAFETY: the caller's promise; nothing is written to this memory before the request was last used.
-        let request = unsafe { convert::request(&from) }?;
-        let layout = Interleaved { channels, row_stride, image_stride };
-        GENERATORS.with(generator.id, |generator| match element {
-            // SAFETY: the caller's promise, and apart from what the request reads.
-            KILN_ELEMENT_U8 => unsafe { draw::<u8>(generator, &request, (count, &layout), out.cast(), len) },
-            // SAFETY: as above.
-            KILN_ELEMENT_F16 => unsafe { draw::<f16>(generator, &request, (count, &layout), out.cast(), len) },
-            // SAFETY: as above.
-            _ => unsafe { draw::<f32>(generator, &request, (count, &layout), out.cast(), len) },
-        })
-    })
-}
-
-/// # Safety
-/// If it is not null, `out` must point to `len` elements that nobody else touches meanwhile.
-unsafe fn draw<T: Pixel>(
-    generator: &mut Generator,
-    request: &Request<'_>,
-    (count, layout): (usize, &Interleaved),
-    out: *mut T,
-    len: usize,
-) -> Result<(), Failure> {
-    // A length that cannot be is more likely wrong than the memory behind it right.
-    layout.place(generator.info().image, count, len)?;
+    let layout = Interleaved { channels, row_stride, image_stride };
     // SAFETY: the caller's promise.
-    let out = unsafe { memory::write("out", out, len) }?;
-    Ok(generator.draw_interleaved(request, count, layout, out)?)
+    guard(|| unsafe { draw_as(generator, request, Some((count, layout)), element, out, len) })
 }

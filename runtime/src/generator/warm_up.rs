@@ -51,9 +51,7 @@ impl Generator {
             }
         }
         let [divided, together] = best;
-        // Threads of ONNX Runtime's that spin cost processor time: they must be worth it.
-        let way = if together < divided.mul_f64(0.95) { Way::Joint } else { Way::Divided };
-        joint.choose(batch, way);
+        joint.choose(batch, Way::quicker(divided, together));
         Ok(())
     }
 

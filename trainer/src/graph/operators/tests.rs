@@ -134,7 +134,7 @@ fn mipmaps_and_their_levels() -> Result<()> {
     Ok(())
 }
 
-/// An image of four equal squares has a half of four pixels, and a quarter of their mean.
+/// An image of 4 x 4 pixels has a half of the means of its four squares, and a quarter of the mean of all.
 #[test]
 fn a_mipmap_halves_by_means() -> Result<()> {
     let image = Tensor::from_vec((0..16).map(f64::from).collect(), (1, 4, 4, 1), &device())?;
