@@ -99,7 +99,7 @@ pub use classes::listed;
 pub use control::Canceller;
 pub use cuda::{MAX_GRAPHS, cuda};
 pub use engine::{EngineInfo, engine_info, environment, load};
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use generator::{Generator, MAX_BUFFER_BYTES, Values};
 pub use latent::{Element, fill_latent, fill_truncated, walk};
 pub use layout::Interleaved;

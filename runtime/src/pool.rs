@@ -36,7 +36,7 @@ impl Pool {
     /// A size out of range, and what [`Generator::open`] refuses.
     pub fn open(path: impl AsRef<Path>, options: &Options, size: usize) -> Result<Self> {
         if !(1..=MAX_POOL).contains(&size) {
-            return Err(Error::Argument(format!("the pool's size is {size}, allowed is 1 to {MAX_POOL}")));
+            return Err(Error::argument(format!("the pool's size is {size}, allowed is 1 to {MAX_POOL}")));
         }
         let first = Generator::open(path, options)?;
         let info = first.info().clone();

@@ -285,9 +285,9 @@ fn copy<T: Element>(from: &[f32], to: &mut [T]) -> Option<()> {
 }
 
 fn wrong_value(what: &str) -> Error {
-    Error::Argument(format!("{what} has a value that is not finite or exceeds {}", f16::MAX))
+    Error::argument(format!("{what} has a value that is not finite or exceeds {}", f16::MAX))
 }
 
 fn argument<T>(what: String) -> Result<T> {
-    Err(Error::Argument(what))
+    Err(Error::argument(what))
 }

@@ -4,7 +4,7 @@
 //! ones come back to be filled again. All frames are allocated when the stream is started.
 
 use crate::engine::OfProcess;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Fault, Result};
 use crate::generator::Generator;
 use crate::model::ModelInfo;
 use crate::pixels::Pixel;
@@ -94,16 +94,15 @@ impl<T: Pixel> Stream<T> {
         frames: usize,
     ) -> Result<Self> {
         if !(1..=MAX_FRAMES).contains(&frames) {
-            return Err(Error::Argument(format!(
+            return Err(Error::argument(format!(
                 "the stream's length is {frames} frames, allowed is 1 to {MAX_FRAMES}"
             )));
         }
         if !request.is_endless() {
             let what = "a stream has no end: give it a seed or a walk, and one class for all frames";
-            return Err(Error::Argument(what.into()));
+            return Err(Error::argument(what));
         }
         let (info, path) = (generator.info().clone(), generator.path().to_owned());
-        let fail = |what: String| Error::Run { path: path.clone(), what };
         let frame = || vec![T::default(); info.image.len()].into_boxed_slice();
         // What is wrong with the request is said here, not by the first frame.
         generator.draw(&request, &mut frame())?;
@@ -139,7 +138,8 @@ impl<T: Pixel> Stream<T> {
                 theirs.wake_consumer();
             }
         };
-        let producer = thread.spawn(produce).map_err(|e| fail(format!("cannot start the stream's thread: {e}")))?;
+        let no_thread = |e| Fault::no_thread(format!("cannot start the stream's thread: {e}"), e).at(&path);
+        let producer = thread.spawn(produce).map_err(no_thread)?;
         let producer_thread = producer.thread().clone();
         let (current, producer) = (frame(), Some(OfProcess::new(producer)));
         Ok(Self { finished, used, current, shared, producer, producer_thread, missed: 0, info, path, _queues: queues })
@@ -217,14 +217,14 @@ impl<T: Pixel> Stream<T> {
     fn check(&self) -> Result<()> {
         if self.producer.as_ref().is_some_and(|producer| !producer.is_ours()) {
             let what = "the stream was started before this process was forked, which has not its thread; start one in the child";
-            return Err(Error::Run { path: self.path.clone(), what: what.into() });
+            return Err(Fault::new(ErrorKind::Forked, what).at(&self.path));
         }
         // A frame that came in between is taken first.
         if !self.shared.has_ended.load(Ordering::Acquire) || self.finished.ready() {
             return Ok(());
         }
         let failed = self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let panicked = || Error::Run { path: self.path.clone(), what: "the stream's thread has ended".into() };
+        let panicked = || Fault::new(ErrorKind::Run, "the stream's thread has ended").at(&self.path);
         Err(failed.unwrap_or_else(panicked))
     }
 }
@@ -370,9 +370,10 @@ mod tests {
             let generator = generator.try_clone().unwrap_or_else(|e| panic!("{e}"));
             // No address space has room for this stack.
             let thread = thread::Builder::new().stack_size(1 << 60);
-            let error =
-                Stream::<u8>::start_on(thread, generator, Request::seed(1), 5).expect_err("no thread").to_string();
-            assert!(error.contains("cannot start") && error.contains("trivial.onnx"), "{error}");
+            let error = Stream::<u8>::start_on(thread, generator, Request::seed(1), 5).expect_err("no thread");
+            assert!(error.kind() == ErrorKind::Resources && std::error::Error::source(&error).is_some(), "{error:?}");
+            let text = error.to_string();
+            assert!(text.contains("cannot start") && text.contains("trivial.onnx"), "{text}");
         };
         // What the first time allocates once for all.
         fails();

@@ -5,6 +5,7 @@
 //! looked up, enumerations and flags come in as integers that are checked, and no panic gets out.
 
 mod convert;
+mod errors;
 mod generator;
 mod handles;
 mod layout;
@@ -14,13 +15,14 @@ mod stream;
 mod structs;
 mod versions;
 
+pub use errors::{kiln_error_text, kiln_generator_error, kiln_status_text, kiln_stream_error};
 pub use generator::{
     kiln_cancel, kiln_class_name, kiln_class_named, kiln_clone, kiln_close, kiln_draw, kiln_info, kiln_load, kiln_open,
     kiln_open_memory, kiln_sample, kiln_swap_weights, kiln_warm_up,
 };
 pub use handles::{KILN_MAX_GENERATORS, KILN_MAX_STREAMS, KilnGenerator, KilnStream};
 pub use layout::kiln_draw_interleaved;
-pub use status::{KilnStatus, kiln_error_text, kiln_version};
+pub use status::KilnStatus;
 pub use stream::{kiln_stream_close, kiln_stream_missed, kiln_stream_next, kiln_stream_open, kiln_stream_try_next};
 pub use structs::{
     KILN_CLASSES_EACH, KILN_CLASSES_ONE, KILN_CLASSES_OWN, KILN_ELEMENT_F16, KILN_ELEMENT_F32, KILN_ELEMENT_U8,
@@ -28,3 +30,4 @@ pub use structs::{
     KILN_PROVIDER_AUTO, KILN_PROVIDER_CPU, KILN_PROVIDER_CUDA, KILN_START_FAST, KILN_START_STEADY, KilnImageShape,
     KilnInfo, KilnOptions, KilnRequest, kiln_options_default, kiln_request_default,
 };
+pub use versions::kiln_version;

@@ -3,7 +3,7 @@
 use super::convert;
 use super::handles::{GENERATORS, KilnGenerator, KilnStream, STREAMS};
 use super::memory;
-use super::status::{Failure, KilnStatus, guard};
+use super::status::{Failure, KilnStatus};
 use super::structs::{KILN_IMAGES_F32, KILN_IMAGES_U8, KilnRequest};
 use super::versions;
 use crate::stream::Stream;
@@ -82,8 +82,8 @@ impl Running {
 /// Threads: any, but one call on a handle at a time.
 /// Ownership: the stream draws with a clone of the generator, which stays usable and may be closed at any time. The request
 /// and the image that it points to are copied. The caller closes the stream with kiln_stream_close.
-/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, KILN_STATUS_FULL if KILN_MAX_STREAMS
-/// are open. `*out` is then the null handle.
+/// Errors: KILN_STATUS_RESOURCES, KILN_STATUS_FULL if KILN_MAX_STREAMS are open; else as kiln_sample. `*out` is then the null
+/// handle.
 ///
 /// # Safety
 /// `request` must be null or point to a struct of the size that it begins with, whose image, if its choices use one, is null
@@ -95,7 +95,7 @@ pub unsafe extern "C" fn kiln_stream_open(
     frames: usize,
     out: *mut KilnStream,
 ) -> KilnStatus {
-    guard(|| {
+    GENERATORS.guard(generator.id, || {
         let out = memory::place("out", out)?;
         // SAFETY: writable, as the caller promises.
         unsafe { out.write(KilnStream::default()) };
@@ -118,8 +118,8 @@ pub unsafe extern "C" fn kiln_stream_open(
 ///
 /// Threads: any, but one call on a handle at a time.
 /// Ownership: `out` stays the caller's, and is not used after the call.
-/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, none of which loses a frame; KILN_STATUS_RUN when the
-/// stream has ended by a failure, after the last frame before it. `*ready` is then false.
+/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, none of which loses a frame; those of
+/// kiln_sample when the stream has ended by one, after the last frame before it. `*ready` is then false.
 ///
 /// # Safety
 /// `out` must be null or point to `len` writable bytes that no other thread touches during the call; `ready` must be null or
@@ -131,7 +131,7 @@ pub unsafe extern "C" fn kiln_stream_try_next(
     len: usize,
     ready: *mut bool,
 ) -> KilnStatus {
-    guard(|| {
+    STREAMS.guard(stream.id, || {
         let ready = memory::place("ready", ready)?;
         // SAFETY: writable, as the caller promises.
         unsafe { ready.write(false) };
@@ -154,7 +154,7 @@ pub unsafe extern "C" fn kiln_stream_try_next(
 /// `out` must be null or point to `len` writable bytes that no other thread touches during the call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kiln_stream_next(stream: KilnStream, out: *mut u8, len: usize) -> KilnStatus {
-    guard(|| {
+    STREAMS.guard(stream.id, || {
         STREAMS.with(stream.id, |running| {
             // SAFETY: the caller's promise.
             unsafe { running.copy(out, len, |stream| stream.next_frame().map(Some)) }
@@ -172,7 +172,7 @@ pub unsafe extern "C" fn kiln_stream_next(stream: KilnStream, out: *mut u8, len:
 /// `out` must be null or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kiln_stream_missed(stream: KilnStream, out: *mut u64) -> KilnStatus {
-    guard(|| {
+    STREAMS.guard(stream.id, || {
         let out = memory::place("out", out)?;
         let missed = STREAMS.with(stream.id, |running| Ok(running.stream.missed()))?;
         // SAFETY: writable, as the caller promises.
@@ -188,5 +188,5 @@ pub unsafe extern "C" fn kiln_stream_missed(stream: KilnStream, out: *mut u64) -
 /// Errors: KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
 #[unsafe(no_mangle)]
 pub extern "C" fn kiln_stream_close(stream: KilnStream) -> KilnStatus {
-    guard(|| STREAMS.close(stream.id))
+    STREAMS.guard(stream.id, || STREAMS.close(stream.id))
 }

@@ -13,7 +13,7 @@ mod process;
 pub(crate) use process::OfProcess;
 
 use crate::binding::check;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Fault, Result};
 use library::Library;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
@@ -55,7 +55,7 @@ static LOADING: Mutex<()> = Mutex::new(());
 /// protects, set it before they begin: then nothing is changed.
 ///
 /// # Errors
-/// [`Error::Engine`] with every place that was looked at.
+/// [`ErrorKind::Engine`] with every place that was looked at.
 pub fn engine_info() -> Result<&'static EngineInfo> {
     Ok(&engine()?.info)
 }
@@ -64,7 +64,7 @@ pub fn engine_info() -> Result<&'static EngineInfo> {
 /// To be called before anything else needs it.
 ///
 /// # Errors
-/// [`Error::Engine`] if it is no library to use; [`Error::Argument`] if another one is loaded already, of which there is one a
+/// [`ErrorKind::Engine`] if it is no library to use; [`ErrorKind::Argument`] if another one is loaded already, of which there is one a
 /// process.
 pub fn load(path: impl AsRef<Path>) -> Result<&'static EngineInfo> {
     let path = path.as_ref();
@@ -73,7 +73,7 @@ pub fn load(path: impl AsRef<Path>) -> Result<&'static EngineInfo> {
     if same(&info.path, path) || same(&info.path, &library::resolved(path)) {
         return Ok(info);
     }
-    Err(Error::Argument(format!(
+    Err(Error::argument(format!(
         "{} cannot be loaded: {} is loaded already, and a process has one ONNX Runtime; call this first",
         path.display(),
         info.path.display()
@@ -129,7 +129,12 @@ fn first_of(places: Places) -> Result<Engine> {
             Err(e) => note(&e),
         }
     }
-    Err(Error::Engine { searched })
+    let what = format!(
+        "no usable ONNX Runtime library (1.24 or newer); looked at:\n{searched}to get one: set ORT_DYLIB_PATH to the library \
+         file (it is in the Python package `onnxruntime`, folder onnxruntime/capi), or place it next to the program, or build \
+         with the feature `bundled`"
+    );
+    Err(Fault::new(ErrorKind::Engine, what).into())
 }
 
 /// Keeps ONNX Runtime from writing a number for this user, and what it sees, into the cache folder, and from sending it
