@@ -9,6 +9,7 @@ use crate::pixels::Pixel;
 use crate::request::Request;
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 /// Most generators in a pool.
 pub const MAX_POOL: usize = lending::MOST;
@@ -77,6 +78,17 @@ impl Pool {
     /// As [`Generator::draw`].
     pub fn try_draw<T: Pixel>(&self, request: &Request<'_>, out: &mut [T]) -> Result<bool> {
         let Some(mut generator) = self.generators.try_lend() else { return Ok(false) };
+        generator.draw(request, out)?;
+        Ok(true)
+    }
+
+    /// As [`Self::draw`], but waits so long at most for a generator: `false`, and nothing drawn, if all are lent until then. How
+    /// long the drawing itself may take is [`Options::time_limit`].
+    ///
+    /// # Errors
+    /// As [`Generator::draw`].
+    pub fn draw_timeout<T: Pixel>(&self, request: &Request<'_>, limit: Duration, out: &mut [T]) -> Result<bool> {
+        let Some(mut generator) = self.generators.lend_timeout(limit) else { return Ok(false) };
         generator.draw(request, out)?;
         Ok(true)
     }

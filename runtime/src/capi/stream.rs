@@ -4,53 +4,14 @@ use super::convert;
 use super::handles::{GENERATORS, KilnGenerator, KilnStream, STREAMS};
 use super::memory;
 use super::status::{Failure, KilnStatus, guard};
-use super::structs::{KILN_IMAGES_F32, KILN_IMAGES_U8, KilnRequest};
+use super::structs::KilnRequest;
 use super::versions;
 use crate::stream::Stream;
-use std::sync::Arc;
 
-/// A stream, and the input image that it draws from.
-pub(super) struct Running {
-    // Dropped in this order: the stream's thread reads the image.
-    stream: Stream<u8>,
-    _image: Image,
-}
-
-/// An input image of our own. Shared, so that it stays where it is when the struct around it moves.
-enum Image {
-    None,
-    Values(#[allow(dead_code)] Arc<[f32]>),
-    Bytes(#[allow(dead_code)] Arc<[u8]>),
-}
+/// A stream. Its request and what that points to are copies.
+pub(super) struct Running(Stream<u8>);
 
 impl Running {
-    /// # Safety
-    /// As [`convert::request`], until this returns.
-    unsafe fn start(generator: crate::Generator, from: &KilnRequest, frames: usize) -> Result<Self, Failure> {
-        let mut from = *from;
-        let image = match from.images {
-            KILN_IMAGES_F32 => {
-                // SAFETY: the caller's promise.
-                let image: Arc<[f32]> =
-                    unsafe { memory::read("request.image", from.image.cast::<f32>(), from.image_len) }?.into();
-                from.image = image.as_ptr().cast();
-                Image::Values(image)
-            }
-            KILN_IMAGES_U8 => {
-                // SAFETY: the caller's promise.
-                let image: Arc<[u8]> =
-                    unsafe { memory::read("request.image", from.image.cast::<u8>(), from.image_len) }?.into();
-                from.image = image.as_ptr().cast();
-                Image::Bytes(image)
-            }
-            _ => Image::None,
-        };
-        // SAFETY: the image is alive longer than the stream; a request with latents or classes of the caller's is refused
-        // before they are looked at, because it has an end.
-        let request = unsafe { convert::request(&from) }?;
-        Ok(Self { stream: Stream::start(generator, request, frames)?, _image: image })
-    }
-
     /// Copies a frame into `out`, if `next` has one.
     ///
     /// # Safety
@@ -62,13 +23,13 @@ impl Running {
         next: impl FnOnce(&mut Stream<u8>) -> crate::Result<Option<&[u8]>>,
     ) -> Result<bool, Failure> {
         // Before a frame is taken, which would be lost.
-        let one = self.stream.info().image.len();
+        let one = self.0.info().image.len();
         if len != one {
             return Err(Failure::argument(format!("len is {len} bytes, allowed is one image of {one} bytes")));
         }
         // SAFETY: the caller's promise.
         let out = unsafe { memory::write("out", out, len) }?;
-        let frame = next(&mut self.stream)?;
+        let frame = next(&mut self.0)?;
         if let Some(frame) = frame {
             out.copy_from_slice(frame);
         }
@@ -104,7 +65,8 @@ pub unsafe extern "C" fn kiln_stream_open(
         let id = STREAMS.open(|| {
             let clone = GENERATORS.with(generator.id, |generator| Ok(generator.try_clone()?))?;
             // SAFETY: the caller's promise.
-            unsafe { Running::start(clone, &request, frames) }
+            let request = unsafe { convert::request(&request) }?;
+            Ok(Running(Stream::start(clone, request, frames)?))
         })?;
         // SAFETY: as above.
         unsafe { out.write(KilnStream { id }) };
@@ -174,7 +136,7 @@ pub unsafe extern "C" fn kiln_stream_next(stream: KilnStream, out: *mut u8, len:
 pub unsafe extern "C" fn kiln_stream_missed(stream: KilnStream, out: *mut u64) -> KilnStatus {
     guard(|| {
         let out = memory::place("out", out)?;
-        let missed = STREAMS.with(stream.id, |running| Ok(running.stream.missed()))?;
+        let missed = STREAMS.with(stream.id, |running| Ok(running.0.missed()))?;
         // SAFETY: writable, as the caller promises.
         unsafe { out.write(missed) };
         Ok(())
