@@ -10,7 +10,8 @@ pub(crate) use write::Inputs;
 
 use crate::error::{Error, Result};
 use crate::model::ModelInfo;
-use tour::{Stops, are_allowed};
+use tour::Stops;
+pub(crate) use tour::are_allowed;
 use write::wrong_value;
 
 /// Largest magnitude of a latent's or an input image's values: the largest finite `f16`.

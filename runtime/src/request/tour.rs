@@ -90,6 +90,6 @@ impl<'a> Tour<'a> {
 }
 
 /// Whether all of these numbers may go into a generator. In this form a NaN is refused, too.
-pub(super) fn are_allowed(values: &[f32]) -> bool {
+pub(crate) fn are_allowed(values: &[f32]) -> bool {
     values.iter().all(|x| x.abs() <= MAX_VALUE)
 }

@@ -159,3 +159,31 @@ impl Drop for End {
         self.0.wake_consumer();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Control;
+    use heapless::spsc::Queue;
+    use std::time::Duration;
+
+    /// Where the frame at hand takes long, the thread that draws it wakes nobody.
+    #[test]
+    fn who_waits_is_let_go_at_once() {
+        crate::engine_info().unwrap_or_else(|e| panic!("{e}"));
+        let control = Control::new(None, &[]).unwrap_or_else(|e| panic!("{e}"));
+        let queue: &'static mut Queue<Box<[u8]>, 2> = Box::leak(Box::default());
+        let (shared, (_to_consumer, finished)) = (Arc::new(Shared::new(control.canceller())), queue.split());
+        let (told, was_told) = std::sync::mpsc::channel();
+        let theirs = shared.clone();
+        thread::spawn(move || {
+            theirs.wait_for_frame(&finished, None);
+            let _ = told.send(());
+        });
+        while !shared.consumer_waits.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+        Closer(shared).close();
+        was_told.recv_timeout(Duration::from_secs(60)).expect("it comes back");
+    }
+}
