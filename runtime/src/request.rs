@@ -117,7 +117,7 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Truncates towards this latent, [latent_dim], such as the mean of a class, and not towards 0: the normal distribution is
+    /// Truncates towards this latent, \[latent_dim\], such as the mean of a class, and not towards 0: the normal distribution is
     /// cut off at the threshold on both sides of it. To be given with [`Self::truncation`].
     pub fn truncation_mean(mut self, mean: &'a [f32]) -> Self {
         self.mean = Some(mean);
