@@ -8,8 +8,9 @@
 // Handles: numbers that are looked up. A handle that is null, closed, of the other kind or garbage is
 // KILN_STATUS_HANDLE. They may be copied; whoever closes one closes its copies.
 // Threads: every function may be called from any thread, but only one call at a time uses a handle; another one comes
-// back at once with KILN_STATUS_BUSY. To draw in several threads at once, give each a kiln_clone(). The exception is
-// kiln_cancel(), which ends the call that another thread is in.
+// back at once with KILN_STATUS_BUSY. To draw in several threads at once, give each a kiln_clone(), or all one KilnPool. The
+// exceptions are pools, which any number of calls use at a time, and kiln_cancel() and kiln_stream_close(), which end the call
+// that another thread is in.
 // Memory: what is passed in stays the caller's and is copied, or used during the call alone. Images are written to
 // memory of the caller's. A null or misaligned pointer and a wrong length are KILN_STATUS_ARGUMENT.
 // Images: for one file, one machine, one build of ONNX Runtime and one kind of start, a seed and an index give the same
@@ -53,6 +54,9 @@
 // Most generators open at once in a process.
 #define KILN_MAX_GENERATORS 256
 
+// Most pools open at once in a process.
+#define KILN_MAX_POOLS 64
+
 // Most streams open at once in a process; each has a thread.
 #define KILN_MAX_STREAMS 64
 
@@ -89,7 +93,16 @@
 // Latents of the caller's.
 #define KILN_LATENTS_GIVEN 2
 
-// The class of an image of a seed is its index modulo the number of classes, that of every other image is 0.
+// Latents of several seeds: that of the index `first` of each.
+#define KILN_LATENTS_SEEDS 3
+
+// Latents along a walk through those of several seeds, of the index 0 of each; from the frame `first` on.
+#define KILN_LATENTS_TOUR_SEEDS 4
+
+// Latents along a walk through several of the caller's, from the frame `first` on.
+#define KILN_LATENTS_TOUR_GIVEN 5
+
+// The class of an image of a seed or of seeds is its index modulo the number of classes, that of every other image is 0.
 #define KILN_CLASSES_OWN 0
 
 // One class for all images.
@@ -106,6 +119,24 @@
 
 // Images of uint8_t go in, 0 to 255.
 #define KILN_IMAGES_U8 2
+
+// The name of the data that the generator has learned.
+#define KILN_TEXT_DATA 0
+
+// The SHA-256 of that, in hexadecimal digits.
+#define KILN_TEXT_DATA_SHA256 1
+
+// The recipe that it was trained with, as TOML.
+#define KILN_TEXT_RECIPE 2
+
+// The SHA-256 of that, in hexadecimal digits.
+#define KILN_TEXT_RECIPE_SHA256 3
+
+// Figures of its quality, free text, perhaps empty.
+#define KILN_TEXT_QUALITY 4
+
+// The program and version that wrote the file.
+#define KILN_TEXT_TRAINER 5
 
 // What a call came to. Later versions may add values: treat every value but KILN_STATUS_OK as an error, and one that is not
 // known as KILN_STATUS_RUN.
@@ -218,19 +249,21 @@ typedef struct KilnRequest {
     size_t struct_size;
     // Where latents come from: one of KILN_LATENTS_*. Default: KILN_LATENTS_SEED.
     uint32_t latents;
-    // KILN_LATENTS_WALK: frames from one image of the seed to the next, 1 or more. Default: 60.
+    // KILN_LATENTS_WALK and KILN_LATENTS_TOUR_*: frames from one image to the next, 1 or more. Default: 60.
     uint32_t walk_steps;
     // KILN_LATENTS_SEED and KILN_LATENTS_WALK: the seed. Default: 0.
     uint64_t seed;
     // KILN_LATENTS_WALK: index of the image that the walk begins at. Default: 0.
     uint64_t walk_first_index;
-    // The index of the seed, or frame of the walk, to begin at. Default: 0.
+    // The index of the seed, or frame of the walk or tour, to begin at; of several seeds, the index in each. Default: 0.
     uint64_t first;
-    // KILN_LATENTS_GIVEN: the latents, [n, latent_dim], finite numbers of at most 65504. Default: null.
+    // KILN_LATENTS_GIVEN and KILN_LATENTS_TOUR_GIVEN: the latents, [n, latent_dim] or [stops, latent_dim], finite numbers of at
+    // most 65504. Default: null.
     const float *given;
-    // KILN_LATENTS_GIVEN: number of elements, n x latent_dim.
+    // KILN_LATENTS_GIVEN and KILN_LATENTS_TOUR_GIVEN: number of elements, n or stops x latent_dim; of stops there are 2 or more.
     size_t given_len;
-    // Where the normal distribution is cut off, in standard deviations; 0: nowhere. For seeds and walks. Default: 0.
+    // Where the normal distribution is cut off, in standard deviations; 0: nowhere. For seeds, and walks and tours of them.
+    // Default: 0.
     float truncation;
     // Of which classes images are, for conditional generators: one of KILN_CLASSES_*. Default: KILN_CLASSES_OWN.
     uint32_t classes;
@@ -247,6 +280,20 @@ typedef struct KilnRequest {
     const void *image;
     // KILN_IMAGES_F32 and KILN_IMAGES_U8: number of elements.
     size_t image_len;
+    // KILN_LATENTS_SEEDS: the seeds, one for each image; KILN_LATENTS_TOUR_SEEDS: those of the stops. Default: null.
+    const uint64_t *seeds;
+    // KILN_LATENTS_SEEDS and KILN_LATENTS_TOUR_SEEDS: number of seeds; of stops there are 2 or more.
+    size_t seeds_len;
+    // What `truncation` cuts around, a latent of latent_dim elements, such as the mean of a class; null: around 0. Default:
+    // null.
+    const float *truncation_mean;
+    // Number of elements of that, latent_dim; 0 for null.
+    size_t truncation_mean_len;
+    // KILN_LATENTS_TOUR_*: 1 if the tour goes from its last stop back to the first and round without end, 0 if it ends there,
+    // with frame (stops - 1) x walk_steps. Default: 0.
+    uint32_t tour_closed;
+    // 0.
+    uint32_t reserved;
 } KilnRequest;
 
 // The shape of one image.
@@ -286,7 +333,34 @@ typedef struct KilnInfo {
     uint32_t max_batch;
     // 0.
     uint32_t reserved;
+    // Bytes of this handle's own buffers, which a clone or a member of a pool takes once more: those of max_batch inputs and
+    // images. What ONNX Runtime works in comes on top, and the weights, which clones share.
+    uint64_t buffer_bytes;
+    // How far a value, nominally -1 to 1, may be from that of another machine.
+    float tolerance;
+    // 1 if classes have names, else 0.
+    uint32_t has_class_names;
 } KilnInfo;
+
+// Which ONNX Runtime is in use. The texts are in UTF-8 and belong to the library, for ever; none is null.
+typedef struct KilnEngine {
+    // Bytes of this struct that were filled in.
+    size_t struct_size;
+    // The library's file, or its bare name where the system's loader found it.
+    const char *path;
+    // Its version, such as "1.31.0".
+    const char *version;
+    // What it says of its build.
+    const char *build;
+    // The execution providers that it was built with, in ONNX Runtime's names, with commas between them.
+    const char *providers;
+} KilnEngine;
+
+// Generators for many threads. `{0}` is the null handle, that no function takes for one.
+typedef struct KilnPool {
+    // For the library alone; 0 is null.
+    uint64_t id;
+} KilnPool;
 
 #ifdef __cplusplus
 extern "C" {
@@ -520,6 +594,94 @@ KilnStatus kiln_clone(struct KilnGenerator generator, struct KilnGenerator *out)
 // Errors: KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
 KilnStatus kiln_close(struct KilnGenerator generator);
 
+// Copies what the file says of itself, one of KILN_TEXT_*, into `text`. A text of `capacity` bytes or more is cut between two
+// characters; it ends in NUL in any case, unless `capacity` is 0. `*length` is the length of the whole text in bytes, without
+// the NUL: with null and 0 for `text` and `capacity` it tells how much memory to bring. Files may come from anybody, and the
+// text is theirs, but for U+FFFD in the place of NUL: a terminal may obey what it holds.
+//
+// Threads: any, but one call on a handle at a time.
+// Ownership: `text` stays the caller's, and is not used after the call.
+// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE, KILN_STATUS_BUSY; `*length` is then as it was.
+//
+// # Safety
+// `text` must be null, with a `capacity` of 0, or point to `capacity` writable bytes; `length` must be null or writable.
+KilnStatus kiln_info_text(struct KilnGenerator generator,
+                          uint32_t which,
+                          char *text,
+                          size_t capacity,
+                          size_t *length);
+
+// Copies the reason why KILN_PROVIDER_AUTO did not take CUDA into `text`, as kiln_info_text does; empty where it did, or was not
+// asked to choose.
+//
+// Threads: any, but one call on a handle at a time.
+// Ownership: `text` stays the caller's, and is not used after the call.
+// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE, KILN_STATUS_BUSY; `*length` is then as it was.
+//
+// # Safety
+// As for kiln_info_text.
+KilnStatus kiln_why_cpu(struct KilnGenerator generator,
+                        char *text,
+                        size_t capacity,
+                        size_t *length);
+
+// Says which ONNX Runtime is in use: kiln_engine(&engine, sizeof engine). Loads it, if nothing has done so yet.
+//
+// Threads: any.
+// Ownership: the texts belong to the library, and stay for ever.
+// Errors: KILN_STATUS_ENGINE if there is none, KILN_STATUS_ARGUMENT; `*out` is then as it was.
+//
+// # Safety
+// `out` must be null or point to `struct_size` writable bytes.
+KilnStatus kiln_engine(struct KilnEngine *out, size_t struct_size);
+
+// Fills `out`, one latent, with the standard normal numbers of (`seed`, `index`): the same bits on every machine, and what
+// kiln_sample draws that image from. The first numbers do not depend on `len`.
+//
+// Threads: any.
+// Ownership: `out` stays the caller's, and is not used after the call.
+// Errors: KILN_STATUS_ARGUMENT; nothing is then written.
+//
+// # Safety
+// `out` must be null or point to `len` writable elements that no other thread touches during the call.
+KilnStatus kiln_fill_latent(uint64_t seed,
+                            uint64_t index,
+                            float *out,
+                            size_t len);
+
+// The same from the normal distribution cut off at `threshold` standard deviations, greater than 0, on both sides of `mean`, a
+// latent of `len` elements, or of 0 where that is null: what KilnRequest.truncation and .truncation_mean ask for.
+//
+// Threads: any.
+// Ownership: `mean` and `out` stay the caller's, and are not used after the call.
+// Errors: KILN_STATUS_ARGUMENT, also where the two overlap; nothing is then written.
+//
+// # Safety
+// `mean` must be null or point to `len` elements, `out` be null or point to `len` writable ones; no other thread writes to any
+// of these during the call, or reads `out`.
+KilnStatus kiln_fill_truncated(uint64_t seed,
+                               uint64_t index,
+                               float threshold,
+                               const float *mean,
+                               float *out,
+                               size_t len);
+
+// Spherical interpolation of two latents, from `a` (where `t` is 0) to `b` (1), into `out`, all of `len` elements: along the arc
+// that normal latents lie near. Frames of walks and tours lie on it.
+//
+// Threads: any.
+// Ownership: `a`, `b` and `out` stay the caller's, and are not used after the call.
+// Errors: KILN_STATUS_ARGUMENT, also where `out` overlaps `a` or `b`; nothing is then written.
+//
+// # Safety
+// `a` and `b` must be null or point to `len` elements, finite numbers of at most 65504, `out` be null or point to `len` writable
+// ones; no other thread writes to any of these during the call, or reads `out`.
+KilnStatus kiln_walk(const float *a,
+                     const float *b,
+                     double t,
+                     float *out,
+                     size_t len);
+
 // Draws `count` images, 1 to max_batch, with the channels of a pixel side by side: [count, height, width, channels], as
 // pictures and textures have them. `channels` is that of the generator, or 3 (RGB) or 4 (RGBA): grey becomes red, green
 // and blue, and what has no opacity is opaque. `row_stride` and `image_stride` are the elements from the begin of a row or
@@ -546,17 +708,17 @@ KilnStatus kiln_draw_interleaved(struct KilnGenerator generator,
                                  size_t len);
 
 // Starts a thread that draws the images of `request`, one by one and without end, at most `frames` ahead, 1 to 64. The
-// request is one of a seed or a walk, and of one class at most; frame i is what kiln_draw draws of it with `first` i later.
+// request is one of a seed, a walk or a closed tour, and of one class at most; frame i is what kiln_draw draws of it with `first` i later.
 //
 // Threads: any, but one call on a handle at a time.
 // Ownership: the stream draws with a clone of the generator, which stays usable and may be closed at any time. The request
-// and the image that it points to are copied. The caller closes the stream with kiln_stream_close.
+// and what it points to are copied. The caller closes the stream with kiln_stream_close.
 // Errors: KILN_STATUS_RESOURCES, KILN_STATUS_FULL if KILN_MAX_STREAMS are open; else as kiln_sample. `*out` is then the null
 // handle.
 //
 // # Safety
-// `request` must be null or point to a struct of the size that it begins with, whose image, if its choices use one, is null
-// or points to as many elements as the length beside it says; `out` must be null or writable.
+// `request` must be null or point to a struct of the size that it begins with, whose pointers, as far as its choices use
+// them, are null or point to as many elements as the lengths beside them say; `out` must be null or writable.
 KilnStatus kiln_stream_open(struct KilnGenerator generator,
                             const struct KilnRequest *request,
                             size_t frames,
@@ -581,15 +743,28 @@ KilnStatus kiln_stream_try_next(struct KilnStream stream,
 
 // Copies the next frame into `out`, [channels, height, width], 0 to 255; waits until it is ready. `len` is image_len.
 //
-// Threads: any, but one call on a handle at a time; while it waits, every other call on the stream is KILN_STATUS_BUSY.
+// Threads: any, but one call on a handle at a time; while it waits, every other call on the stream is KILN_STATUS_BUSY, but
+// kiln_stream_close, with which this one comes back with KILN_STATUS_HANDLE.
 // Ownership: `out` stays the caller's, and is not used after the call.
 // Errors: as kiln_stream_try_next.
 //
 // # Safety
 // `out` must be null or point to `len` writable bytes that no other thread touches during the call.
-KilnStatus kiln_stream_next(struct KilnStream stream, uint8_t *out, size_t len);
+KilnStatus kiln_stream_next(struct KilnStream stream,
+                            uint8_t *out,
+                            size_t len);
 
-// Says in `*out` how often kiln_stream_try_next found no frame ready.
+// As kiln_stream_try_next, but waits up to `wait_ms` milliseconds for a frame that is not ready yet.
+//
+// Threads: as for kiln_stream_next.
+// Ownership: `out` stays the caller's, and is not used after the call.
+// Errors: as kiln_stream_try_next.
+//
+// # Safety
+// As for kiln_stream_try_next.
+KilnStatus kiln_stream_next_timeout(struct KilnStream stream, uint8_t *out, size_t len, uint32_t wait_ms, bool *ready);
+
+// Says in `*out` how often kiln_stream_try_next or kiln_stream_next_timeout had no frame to give.
 //
 // Threads: any, but one call on a handle at a time.
 // Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE, KILN_STATUS_BUSY; `*out` is then as it was.
@@ -598,12 +773,84 @@ KilnStatus kiln_stream_next(struct KilnStream stream, uint8_t *out, size_t len);
 // `out` must be null or writable.
 KilnStatus kiln_stream_missed(struct KilnStream stream, uint64_t *out);
 
-// Ends a stream's thread, waiting for the frame at hand, and closes the stream. Its handle and copies of it are closed from
-// then on: using one is KILN_STATUS_HANDLE.
+// Closes a stream, and ends its thread after the layer at hand. Its handle and copies of it are closed from then on: using one
+// is KILN_STATUS_HANDLE.
 //
-// Threads: any; while another thread uses the handle, nothing is closed.
-// Errors: KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
+// Threads: any, also while another thread waits in kiln_stream_next or kiln_stream_next_timeout: that call comes back with
+// KILN_STATUS_HANDLE.
+// Errors: KILN_STATUS_HANDLE.
 KilnStatus kiln_stream_close(struct KilnStream stream);
+
+// Makes a pool of `size` clones of a generator, 1 to 64, for as many threads as like to draw at once: as many are served as
+// there are clones, the others wait. Which one serves makes no difference.
+//
+// Threads: any, but one call on the generator's handle at a time.
+// Ownership: the pool draws with clones of the generator, which stays usable and may be closed at any time. The caller closes
+// the pool with kiln_pool_close.
+// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, KILN_STATUS_FULL if KILN_MAX_POOLS are
+// open. `*out` is then the null handle.
+//
+// # Safety
+// `out` must be null or writable.
+KilnStatus kiln_pool_open(struct KilnGenerator generator,
+                          size_t size,
+                          struct KilnPool *out);
+
+// As kiln_sample, by a generator of the pool; waits while all are in use.
+//
+// Threads: any, any number at a time.
+// Ownership: `out` stays the caller's, and is not used after the call.
+// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE. After KILN_STATUS_RUN `out` may hold anything.
+//
+// # Safety
+// As for kiln_sample.
+KilnStatus kiln_pool_sample(struct KilnPool pool, uint64_t seed, uint64_t first_index, uint8_t *out, size_t len);
+
+// As kiln_draw, by a generator of the pool; waits while all are in use.
+//
+// Threads: any, any number at a time.
+// Ownership: `out`, the request and what it points to stay the caller's, and are not used after the call.
+// Errors: as kiln_draw, but it is never KILN_STATUS_BUSY.
+//
+// # Safety
+// As for kiln_draw.
+KilnStatus kiln_pool_draw(struct KilnPool pool,
+                          const struct KilnRequest *request,
+                          uint32_t element,
+                          void *out,
+                          size_t len);
+
+// As kiln_pool_draw, but waits no longer than `wait_ms` milliseconds for a generator, not at all if that is 0, and says in
+// `*drawn` whether it had one in time. How long drawing itself may take is KilnOptions.time_limit_ms.
+//
+// Threads: any, any number at a time.
+// Ownership: `out`, the request and what it points to stay the caller's, and are not used after the call.
+// Errors: as kiln_pool_draw; `*drawn` is then false.
+//
+// # Safety
+// As for kiln_draw; `drawn` must be null or writable, and not lie in `out`.
+KilnStatus kiln_pool_draw_timeout(struct KilnPool pool,
+                                  const struct KilnRequest *request,
+                                  uint32_t element,
+                                  void *out,
+                                  size_t len,
+                                  uint32_t wait_ms,
+                                  bool *drawn);
+
+// As kiln_warm_up, for every generator of the pool once, one after the other; best before the first caller comes. Others draw
+// meanwhile: it waits for those that are in use.
+//
+// Threads: any, any number at a time.
+// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE.
+KilnStatus kiln_pool_warm_up(struct KilnPool pool,
+                             size_t batch);
+
+// Closes a pool. Its handle and copies of it are closed from then on: using one is KILN_STATUS_HANDLE. Calls that have begun
+// come to their end, also those that wait, and the last one of them frees the memory.
+//
+// Threads: any, at any time.
+// Errors: KILN_STATUS_HANDLE.
+KilnStatus kiln_pool_close(struct KilnPool pool);
 
 // The version of the library that runs, such as "0.1.0"; that of the header is KILN_VERSION.
 //

@@ -168,12 +168,7 @@ impl Generator {
 
     fn on(model: Arc<Model>) -> Result<Self> {
         let (info, n) = (model.info(), model.options().max_batch);
-        let image_in = info.image_in.map_or(0, |image| image.len());
-        let element = match info.precision {
-            Precision::F16 => 2,
-            Precision::F32 => 4,
-        };
-        let per_image = (info.latent_dim + image_in + info.image.len()) * element + size_of::<i64>();
+        let per_image = bytes_per_image(info);
         if n.checked_mul(per_image).is_none_or(|bytes| bytes > MAX_BUFFER_BYTES) {
             let most = MAX_BUFFER_BYTES / per_image;
             let what = format!("options.max_batch is {n}, images this large allow at most {most}");
@@ -240,6 +235,12 @@ impl Generator {
     /// Most images a call.
     pub fn max_batch(&self) -> usize {
         self.model.options().max_batch
+    }
+
+    /// Bytes of this generator's own buffers, which a clone or a member of a [`Pool`](crate::Pool) takes once more: those of
+    /// [`Self::max_batch`] inputs and images. What ONNX Runtime works in comes on top, and the weights, which clones share.
+    pub fn buffer_bytes(&self) -> usize {
+        self.max_batch() * bytes_per_image(self.info())
     }
 
     /// Fills `out` with the images `first_index`, `first_index + 1`, ... of `seed`: [n, C, H, W], where n is the number of
@@ -378,4 +379,14 @@ impl Generator {
         }
         Ok(())
     }
+}
+
+/// What one image and its inputs take in a generator's buffers.
+fn bytes_per_image(info: &ModelInfo) -> usize {
+    let image_in = info.image_in.map_or(0, |image| image.len());
+    let element = match info.precision {
+        Precision::F16 => 2,
+        Precision::F32 => 4,
+    };
+    (info.latent_dim + image_in + info.image.len()) * element + size_of::<i64>()
 }

@@ -2,11 +2,14 @@
 //!
 //! ChaCha with 8 rounds is keyed by the seed and run on the stream `index`, so any latent is reached without drawing those
 //! before it. Each 32 random bits become one uniform number in the middle of its 2^-32 wide interval, and that one normal
-//! number through the inverse of the normal distribution: algorithm AS 241, PPND16 (M. J. Wichura, Applied Statistics 37,
-//! 1988, pages 477-484), accurate to about 1e-16. It needs nothing but arithmetic, a square root and a logarithm; the
-//! last comes from `libm`, written in Rust, so no platform's own mathematics enters. Values lie within about +-6.3.
+//! number through the inverse of the normal distribution, accurate to about 1e-16. It needs nothing but arithmetic, a square
+//! root and a logarithm; the last comes from `libm`, written in Rust, so no platform's own mathematics enters. Values lie
+//! within about +-6.3.
+
+mod normal;
 
 use half::f16;
+use normal::inverse_normal;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -49,27 +52,73 @@ pub fn fill_truncated<T: Element>(seed: u64, index: u64, threshold: f32, out: &m
     if threshold.is_nan() || threshold <= 0. {
         return fill_latent(seed, index, out);
     }
-    let threshold = f64::from(threshold);
-    // Below it lies this part of the distribution, and above its opposite as much.
-    let tail = 0.5 * libm::erfc(threshold / std::f64::consts::SQRT_2);
-    let inside = 1. - 2. * tail;
-    fill(seed, index, out, |p| inverse_normal(tail + p * inside).clamp(-threshold, threshold));
+    let cut = Cut::around(0., f64::from(threshold));
+    fill(seed, index, out, |p| cut.number(p));
+}
+
+/// As [`fill_truncated`], cut off at `threshold` on both sides of `mean`, a latent of the same length: images like that one.
+/// A large threshold leaves all of the distribution, a small one the mean alone.
+pub fn fill_truncated_towards<T: Element>(seed: u64, index: u64, threshold: f32, mean: &[f32], out: &mut [T]) {
+    if threshold.is_nan() || threshold <= 0. {
+        return fill_latent(seed, index, out);
+    }
+    let mut uniform = uniform(seed, index);
+    for (out, &mean) in out.iter_mut().zip(mean) {
+        *out = T::from_f32(Cut::around(f64::from(mean), f64::from(threshold)).number(uniform()) as f32);
+    }
 }
 
 fn fill<T: Element>(seed: u64, index: u64, out: &mut [T], normal: impl Fn(f64) -> f64) {
+    let mut uniform = uniform(seed, index);
+    out.iter_mut().for_each(|out| *out = T::from_f32(normal(uniform()) as f32));
+}
+
+/// What gives the uniform numbers, between 0 and 1, of (`seed`, `index`).
+fn uniform(seed: u64, index: u64) -> impl FnMut() -> f64 {
     let mut key = *b"\0\0\0\0\0\0\0\0kiln latent, format 1   ";
     key[..8].copy_from_slice(&seed.to_le_bytes());
     let mut rng = ChaCha8Rng::from_seed(key);
     rng.set_stream(index);
-    for value in out {
-        let uniform = (f64::from(rng.next_u32()) + 0.5) / 4_294_967_296.;
-        *value = T::from_f32(normal(uniform) as f32);
+    move || (f64::from(rng.next_u32()) + 0.5) / 4_294_967_296.
+}
+
+/// A normal distribution that is cut off.
+struct Cut {
+    /// Where it is cut off.
+    bounds: (f64, f64),
+    /// What part of the whole lies below the lower one.
+    below: f64,
+    /// What part lies between them.
+    inside: f64,
+    /// Whether it lies above 0, and is that of the opposite numbers here: parts next to 1 would lose their digits.
+    opposite: bool,
+}
+
+impl Cut {
+    fn around(mean: f64, threshold: f64) -> Self {
+        let below = |x: f64| 0.5 * libm::erfc(-x / std::f64::consts::SQRT_2);
+        let opposite = mean > 0.;
+        let mean = if opposite { -mean } else { mean };
+        let bounds = (mean - threshold, mean + threshold);
+        let lower = below(bounds.0);
+        let inside = if bounds.1 < 0. { below(bounds.1) - lower } else { 1. - (lower + below(-bounds.1)) };
+        Self { bounds, below: lower, inside, opposite }
+    }
+
+    /// The number below which one of this distribution lies with probability `p`.
+    fn number(&self, p: f64) -> f64 {
+        let p = if self.opposite { 1. - p } else { p };
+        // Out where nothing is left of the distribution, its nearer bound is what it comes to.
+        let place = (self.below + p * self.inside).max(f64::MIN_POSITIVE);
+        let number = inverse_normal(place).clamp(self.bounds.0, self.bounds.1);
+        if self.opposite { -number } else { number }
     }
 }
 
 /// Spherical interpolation (K. Shoemake, "Animating rotation with quaternion curves", 1985) from `a` (at `t` = 0) to `b`
 /// (at `t` = 1) into `out`: along the arc that normal latents lie near, where a straight line would pass through shorter,
-/// untypical ones. `t` is 0 to 1; all slices have one length.
+/// untypical ones. `t` is 0 to 1; all slices have one length. Nothing exceeds +-65504, the largest finite `f16`, although arcs
+/// between latents of very different lengths that are nearly opposite lead far away.
 pub fn walk<T: Element>(a: &[f32], b: &[f32], t: f64, out: &mut [T]) {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
     let lengths = (dot(a, a) * dot(b, b)).sqrt();
@@ -82,96 +131,12 @@ pub fn walk<T: Element>(a: &[f32], b: &[f32], t: f64, out: &mut [T]) {
         false => (libm::sin((1. - t) * angle) / sine, libm::sin(t * angle) / sine),
     };
     for (out, (&a, &b)) in out.iter_mut().zip(a.iter().zip(b)) {
-        *out = T::from_f32((from * f64::from(a) + to * f64::from(b)) as f32);
+        *out = T::from_f32((from * f64::from(a) + to * f64::from(b)).clamp(-FAR, FAR) as f32);
     }
 }
 
-/// The number below which a standard normal variable lies with probability `p`, 0 < p < 1.
-fn inverse_normal(p: f64) -> f64 {
-    let q = p - 0.5;
-    if q.abs() <= 0.425 {
-        let r = 0.180625 - q * q;
-        return q * ratio(r, &A, &B);
-    }
-    let tail = if q < 0. { p } else { 1. - p };
-    let r = (-libm::log(tail)).sqrt();
-    let value = if r <= 5. { ratio(r - 1.6, &C, &D) } else { ratio(r - 5., &E, &F) };
-    if q < 0. { -value } else { value }
-}
-
-/// Quotient of two polynomials, coefficients from the constant on.
-fn ratio(r: f64, numerator: &[f64; 8], denominator: &[f64; 8]) -> f64 {
-    let polynomial = |coefficients: &[f64; 8]| coefficients.iter().rev().fold(0., |sum, c| sum * r + c);
-    polynomial(numerator) / polynomial(denominator)
-}
-
-// The coefficients of AS 241, with all the digits that it prints.
-#[allow(clippy::excessive_precision)]
-const A: [f64; 8] = [
-    3.3871328727963666080e0,
-    1.3314166789178437745e2,
-    1.9715909503065514427e3,
-    1.3731693765509461125e4,
-    4.5921953931549871457e4,
-    6.7265770927008700853e4,
-    3.3430575583588128105e4,
-    2.5090809287301226727e3,
-];
-#[allow(clippy::excessive_precision)]
-const B: [f64; 8] = [
-    1.,
-    4.2313330701600911252e1,
-    6.8718700749205790830e2,
-    5.3941960214247511077e3,
-    2.1213794301586595867e4,
-    3.9307895800092710610e4,
-    2.8729085735721942674e4,
-    5.2264952788528545610e3,
-];
-#[allow(clippy::excessive_precision)]
-const C: [f64; 8] = [
-    1.42343711074968357734e0,
-    4.63033784615654529590e0,
-    5.76949722146069140550e0,
-    3.64784832476320460504e0,
-    1.27045825245236838258e0,
-    2.41780725177450611770e-1,
-    2.27238449892691845833e-2,
-    7.74545014278341407640e-4,
-];
-#[allow(clippy::excessive_precision)]
-const D: [f64; 8] = [
-    1.,
-    2.05319162663775882187e0,
-    1.67638483018380384940e0,
-    6.89767334985100004550e-1,
-    1.48103976427480074590e-1,
-    1.51986665636164571966e-2,
-    5.47593808499534494600e-4,
-    1.05075007164441684324e-9,
-];
-#[allow(clippy::excessive_precision)]
-const E: [f64; 8] = [
-    6.65790464350110377720e0,
-    5.46378491116411436990e0,
-    1.78482653991729133580e0,
-    2.96560571828504891230e-1,
-    2.65321895265761230930e-2,
-    1.24266094738807843860e-3,
-    2.71155556874348757815e-5,
-    2.01033439929228813265e-7,
-];
-#[allow(clippy::excessive_precision)]
-const F: [f64; 8] = [
-    1.,
-    5.99832206555887937690e-1,
-    1.36929880922735805310e-1,
-    1.48753612908506148525e-2,
-    7.86869131145613259100e-4,
-    1.84631831751005468180e-5,
-    1.42151175831644588870e-7,
-    2.04426310338993978564e-15,
-];
+/// As far as arcs lead.
+const FAR: f64 = crate::request::MAX_VALUE as f64;
 
 #[cfg(test)]
 mod tests {
@@ -182,21 +147,6 @@ mod tests {
         let mut out = vec![0f32; n];
         fill_latent(seed, index, &mut out);
         out
-    }
-
-    #[test]
-    fn the_inverse_inverts_the_distribution() {
-        // Against libm's complementary error function, an implementation of its own.
-        let below = |x: f64| 0.5 * libm::erfc(-x / std::f64::consts::SQRT_2);
-        for i in 1..20_000 {
-            let p = f64::from(i) / 20_000.;
-            assert!((below(inverse_normal(p)) / p - 1.).abs() < 1e-13, "{p}");
-        }
-        for exponent in 5..33 {
-            let p = 2f64.powi(-exponent);
-            assert!((below(inverse_normal(p)) / p - 1.).abs() < 1e-12, "{p}");
-            assert_eq!(inverse_normal(1. - p), -inverse_normal(p), "symmetric");
-        }
     }
 
     #[test]
@@ -254,6 +204,42 @@ mod tests {
     }
 
     #[test]
+    fn truncation_towards_a_mean_is_the_distribution_around_it() {
+        let below = |x: f64| 0.5 * libm::erfc(-x / std::f64::consts::SQRT_2);
+        let mut plain = [0f32; 50];
+        for threshold in [0.1f32, 0.7, 3.] {
+            for index in 0..20 {
+                let mut towards = [0f32; 50];
+                fill_truncated(3, index, threshold, &mut plain);
+                fill_truncated_towards(3, index, threshold, &[0.; 50], &mut towards);
+                assert_eq!(towards, plain, "0 is the mean that is none");
+                for mean in [-8f32, -2.5, -0.4, 0.3, 1., 4., 8.] {
+                    fill_truncated_towards(3, index, threshold, &[mean; 50], &mut towards);
+                    let (low, high) = (f64::from(mean) - f64::from(threshold), f64::from(mean) + f64::from(threshold));
+                    for (x, whole) in towards.iter().zip(latent(3, index, 50)) {
+                        let (x, whole) = (f64::from(*x), f64::from(whole));
+                        assert!((low - 1e-6..=high + 1e-6).contains(&x));
+                        // Its place in the part between the bounds is that of the other number in the whole, by the tail that
+                        // has the digits.
+                        let place = match mean < 0. {
+                            true => (below(x) - below(low)) / (below(high) - below(low)),
+                            false => (below(-low) - below(-x)) / (below(-low) - below(-high)),
+                        };
+                        assert!((place - below(whole)).abs() < 2e-5, "{mean} +- {threshold}: {place}");
+                    }
+                }
+            }
+        }
+        let mut whole = [0f32; 50];
+        fill_truncated_towards(3, 4, 60., &[2.; 50], &mut whole);
+        assert!(whole.iter().zip(latent(3, 4, 50)).all(|(a, b)| (a - b).abs() < 1e-5), "nothing is cut off");
+        fill_truncated_towards(3, 4, 1e-6, &[2.; 50], &mut whole);
+        assert!(whole.iter().all(|x| (x - 2.).abs() < 2e-6), "the mean alone is left");
+        fill_truncated_towards(3, 4, f32::NAN, &[2.; 50], &mut whole);
+        assert_eq!(whole[..], latent(3, 4, 50)[..], "no threshold");
+    }
+
+    #[test]
     fn a_walk_begins_and_ends_exactly_and_keeps_to_the_arc() {
         let (a, b) = (latent(1, 0, 200), latent(2, 0, 200));
         let at = |t: f64| {
@@ -289,11 +275,14 @@ mod tests {
         let mut out = [0f32; 4];
         fill_truncated(0, 0, 0.7, &mut out);
         assert_eq!(out.map(f32::to_bits), GOLDEN_TRUNCATED);
+        fill_truncated_towards(0, 0, 0.7, &[0.5, -0.25, 3., -8.], &mut out);
+        assert_eq!(out.map(f32::to_bits), GOLDEN_TOWARDS);
         walk(&latent(0, 0, 4), &latent(7, u64::MAX, 4), 0.3, &mut out);
         assert_eq!(out.map(f32::to_bits), GOLDEN_WALK);
     }
 
     const GOLDEN_TRUNCATED: [u32; 4] = [3_206_256_385, 1_015_937_663, 1_046_205_966, 3_171_421_536];
+    const GOLDEN_TOWARDS: [u32; 4] = [3_188_146_374, 3_191_275_292, 1_076_599_137, 3_236_743_757];
     const GOLDEN_WALK: [u32; 4] = [3_214_920_971, 1_059_855_895, 1_052_418_130, 3_209_363_056];
     const GOLDEN_0_0: [u32; 4] = [3_217_665_237, 1_024_037_727, 1_054_458_185, 3_179_536_834];
     const GOLDEN_7_MAX: [u32; 4] = [1_059_202_118, 1_066_455_960, 3_187_293_953, 3_215_266_622];
@@ -318,8 +307,14 @@ mod tests {
             let mut out = [0f32; 5];
             fill_truncated(seed, 0, threshold, &mut out);
             prop_assert!(out.iter().all(|x| x.is_finite() && x.abs() <= threshold));
+            fill_truncated_towards(seed, 0, threshold, &a, &mut out);
+            prop_assert!(out.iter().zip(&a).all(|(x, mean)| x.is_finite() && (x - mean).abs() <= threshold.max(1e-3) * 1.001));
             walk(&a, &b, t, &mut out);
             prop_assert!(out.iter().all(|x| x.is_finite()));
+            // In two dimensions, arcs between what is nearly opposite may go far.
+            let mut halves = [f16::ZERO; 2];
+            walk(&[6e4, 1e-3 * b[0]], &[-1., 0.], t, &mut halves);
+            prop_assert!(halves.iter().all(|x| x.is_finite()));
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Most things on a shelf: a bit of a word for each.
 pub(crate) const MOST: usize = 64;
@@ -67,6 +68,20 @@ impl<T> Shelf<T> {
                 Some((number, thing)) => break self.loan(number, thing),
                 None => state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
+        }
+    }
+
+    /// Lends one; waits so long while there is none.
+    pub(crate) fn lend_timeout(&self, limit: Duration) -> Option<Loan<'_, T>> {
+        // One that the clock does not reach is none.
+        let Some(deadline) = Instant::now().checked_add(limit) else { return Some(self.lend()) };
+        let mut state = self.state();
+        loop {
+            if let Some((number, thing)) = state.take_any() {
+                break Some(self.loan(number, thing));
+            }
+            let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+            state = self.returned.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -234,6 +249,25 @@ mod tests {
             });
             assert!(uses(&shelf).iter().all(|&used| used == 40), "{size}");
         }
+    }
+
+    #[test]
+    fn who_waits_has_a_thing_in_time_or_none() {
+        let shelf = shelf(1);
+        let lent = shelf.lend();
+        for limit in [Duration::ZERO, Duration::from_millis(20)] {
+            let began = Instant::now();
+            assert!(shelf.lend_timeout(limit).is_none() && began.elapsed() >= limit);
+        }
+        thread::scope(|scope| {
+            for limit in [Duration::from_secs(1000), Duration::MAX] {
+                let shelf = &shelf;
+                scope.spawn(move || assert!(shelf.lend_timeout(limit).is_some()));
+            }
+            thread::sleep(Duration::from_millis(20));
+            drop(lent);
+        });
+        assert!(shelf.lend_timeout(Duration::ZERO).is_some(), "what is there is lent at once");
     }
 
     #[test]

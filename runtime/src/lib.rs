@@ -101,7 +101,7 @@ pub use cuda::{MAX_GRAPHS, cuda};
 pub use engine::{EngineInfo, engine_info, environment, load};
 pub use error::{Error, ErrorKind, Result};
 pub use generator::{Generator, MAX_BUFFER_BYTES, Values};
-pub use latent::{Element, fill_latent, fill_truncated, walk};
+pub use latent::{Element, fill_latent, fill_truncated, fill_truncated_towards, walk};
 pub use layout::Interleaved;
 pub use model::{
     FORMAT_VERSION, INPUT_CLASS, INPUT_IMAGE, INPUT_LATENT, ImageShape, InfoError, LatentDistribution, MAX_CHANNELS,
@@ -110,8 +110,8 @@ pub use model::{
 pub use options::{MAX_BATCH, MAX_THREADS, Options, Provider, Start};
 pub use pixels::Pixel;
 pub use pool::{MAX_POOL, Pool};
-pub use request::{MAX_VALUE, Request, Walk};
+pub use request::{MAX_VALUE, Request, Tour, Walk};
 pub use self_test::SelfTest;
-pub use stream::{MAX_FRAMES, Stream};
+pub use stream::{Closer, MAX_FRAMES, Stream};
 #[doc(hidden)]
 pub use text::{one_line, printable};

@@ -9,6 +9,7 @@ use crate::pixels::Pixel;
 use crate::request::Request;
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 /// Most generators in a pool.
 pub const MAX_POOL: usize = lending::MOST;
@@ -20,6 +21,7 @@ pub const MAX_POOL: usize = lending::MOST;
 pub struct Pool {
     generators: Shelf<Generator>,
     info: ModelInfo,
+    max_batch: usize,
 }
 
 impl fmt::Debug for Pool {
@@ -35,19 +37,31 @@ impl Pool {
     /// # Errors
     /// A size out of range, and what [`Generator::open`] refuses.
     pub fn open(path: impl AsRef<Path>, options: &Options, size: usize) -> Result<Self> {
-        if !(1..=MAX_POOL).contains(&size) {
-            return Err(Error::argument(format!("the pool's size is {size}, allowed is 1 to {MAX_POOL}")));
-        }
-        let first = Generator::open(path, options)?;
-        let info = first.info().clone();
-        let mut generators = (1..size).map(|_| first.try_clone()).collect::<Result<Vec<_>>>()?;
-        generators.push(first);
-        Ok(Self { generators: Shelf::new(generators), info })
+        // Before the file is opened, which takes long.
+        check_size(size)?;
+        Self::of(Generator::open(path, options)?, size)
+    }
+
+    /// `generator` and clones of it, `size` in all, 1 to [`MAX_POOL`].
+    ///
+    /// # Errors
+    /// A size out of range, and as [`Generator::try_clone`].
+    pub fn of(generator: Generator, size: usize) -> Result<Self> {
+        check_size(size)?;
+        let (info, max_batch) = (generator.info().clone(), generator.max_batch());
+        let mut generators = (1..size).map(|_| generator.try_clone()).collect::<Result<Vec<_>>>()?;
+        generators.push(generator);
+        Ok(Self { generators: Shelf::new(generators), info, max_batch })
     }
 
     /// What the file says of itself.
     pub fn info(&self) -> &ModelInfo {
         &self.info
+    }
+
+    /// Most images a call.
+    pub fn max_batch(&self) -> usize {
+        self.max_batch
     }
 
     /// Number of generators.
@@ -81,6 +95,17 @@ impl Pool {
         Ok(true)
     }
 
+    /// As [`Self::draw`], but waits so long at most for a generator: `false`, and nothing drawn, if all are lent until then. How
+    /// long the drawing itself may take is [`Options::time_limit`].
+    ///
+    /// # Errors
+    /// As [`Generator::draw`].
+    pub fn draw_timeout<T: Pixel>(&self, request: &Request<'_>, limit: Duration, out: &mut [T]) -> Result<bool> {
+        let Some(mut generator) = self.generators.lend_timeout(limit) else { return Ok(false) };
+        generator.draw(request, out)?;
+        Ok(true)
+    }
+
     /// As [`Generator::warm_up`], for every generator once, one after the other; best before the first caller comes. Others
     /// draw meanwhile: it waits for the generators that are lent.
     ///
@@ -89,4 +114,11 @@ impl Pool {
     pub fn warm_up(&self, batch: usize) -> Result<()> {
         self.generators.each(|generator| generator.warm_up(batch))
     }
+}
+
+fn check_size(size: usize) -> Result<()> {
+    if (1..=MAX_POOL).contains(&size) {
+        return Ok(());
+    }
+    Err(Error::argument(format!("the pool's size is {size}, allowed is 1 to {MAX_POOL}")))
 }

@@ -1,10 +1,18 @@
 //! What to draw: latents by seed, along a walk or of one's own; truncation; class labels; an image to begin with.
 
-use crate::buffer::Buffer;
+mod kept;
+mod tour;
+mod write;
+
+pub(crate) use kept::Kept;
+pub use tour::Tour;
+pub(crate) use write::Inputs;
+
 use crate::error::{Error, Result};
-use crate::latent::{Element, fill_latent, fill_truncated, walk};
 use crate::model::ModelInfo;
-use half::f16;
+use tour::Stops;
+pub(crate) use tour::are_allowed;
+use write::wrong_value;
 
 /// Largest magnitude of a latent's or an input image's values: the largest finite `f16`.
 pub const MAX_VALUE: f32 = 65504.;
@@ -25,6 +33,7 @@ enum Latents<'a> {
     Seed(u64),
     Seeds(&'a [u64]),
     Walk(Walk),
+    Tour(Tour<'a>),
     Given(&'a [f32]),
 }
 
@@ -53,18 +62,21 @@ enum Images<'a> {
 /// // Half a second of film between each two images of seed 9.
 /// let film = Request::walk(Walk { seed: 9, first_index: 0, steps: 30 });
 /// ```
+///
+/// [`Tour`] is a walk through images that are chosen.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     latents: Latents<'a>,
     first: u64,
     truncation: Option<f32>,
+    mean: Option<&'a [f32]>,
     classes: Classes<'a>,
     images: Images<'a>,
 }
 
 impl<'a> Request<'a> {
     fn new(latents: Latents<'a>) -> Self {
-        Self { latents, first: 0, truncation: None, classes: Classes::Own, images: Images::None }
+        Self { latents, first: 0, truncation: None, mean: None, classes: Classes::Own, images: Images::None }
     }
 
     /// Images of a seed, from index 0 on.
@@ -82,21 +94,33 @@ impl<'a> Request<'a> {
         Self::new(Latents::Walk(walk))
     }
 
+    /// Frames of a tour, from its beginning.
+    pub fn tour(tour: Tour<'a>) -> Self {
+        Self::new(Latents::Tour(tour))
+    }
+
     /// Images of these latents, [n, latent_dim], finite numbers of at most [`MAX_VALUE`].
     pub fn latents(latents: &'a [f32]) -> Self {
         Self::new(Latents::Given(latents))
     }
 
-    /// Begins at this index of the seed, or frame of the walk; of seeds, takes this image of each. Of no effect on given latents.
+    /// Begins at this index of the seed, or frame of the walk or tour; of seeds, takes this image of each. Of no effect on given latents.
     pub fn first(mut self, index: u64) -> Self {
         self.first = index;
         self
     }
 
     /// Cuts the normal distribution off at `threshold` standard deviations, greater than 0: more typical images, less
-    /// variety (the truncation trick: Brock and others, 2019). For seeds and walks.
+    /// variety (the truncation trick: Brock and others, 2019). For seeds, and walks and tours of them.
     pub fn truncation(mut self, threshold: f32) -> Self {
         self.truncation = Some(threshold);
+        self
+    }
+
+    /// Truncates towards this latent, \[latent_dim\], such as the mean of a class, and not towards 0: the normal distribution is
+    /// cut off at the threshold on both sides of it. To be given with [`Self::truncation`].
+    pub fn truncation_mean(mut self, mean: &'a [f32]) -> Self {
+        self.mean = Some(mean);
         self
     }
 
@@ -126,29 +150,22 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// The request for what comes `frames` later.
-    pub(crate) fn later(mut self, frames: u64) -> Self {
-        self.first = self.first.wrapping_add(frames);
-        self
-    }
-
-    /// Whether every image can be drawn by itself, without end.
-    pub(crate) fn is_endless(&self) -> bool {
-        !matches!(self.latents, Latents::Given(_) | Latents::Seeds(_)) && !matches!(self.classes, Classes::Each(_))
-    }
-
     /// Checks all but the latents' and images' values, which are looked at when they are copied.
     fn check(&self, info: &ModelInfo, n: usize) -> Result<()> {
         match (self.latents, self.truncation) {
-            (Latents::Given(_), Some(_)) => {
+            (Latents::Given(_) | Latents::Tour(Tour { stops: Stops::Latents(_), .. }), Some(_)) => {
                 return argument("truncation is for seeds and walks; given latents are taken as they are".into());
             }
             (_, Some(threshold)) if !(threshold > 0. && threshold.is_finite()) => {
                 return argument(format!("the truncation is {threshold}, allowed is a number greater than 0"));
             }
+            (_, None) if self.mean.is_some() => {
+                return argument("a mean to truncate towards is given, but no truncation".into());
+            }
             (Latents::Walk(Walk { steps: 0, .. }), _) => {
                 return argument("the walk has 0 steps, allowed is 1 or more".into());
             }
+            (Latents::Tour(tour), _) => tour.check(info.latent_dim, self.first, n)?,
             (Latents::Given(z), _) if Some(z.len()) != n.checked_mul(info.latent_dim) => {
                 let (len, width) = (z.len(), info.latent_dim);
                 return argument(format!("there are {len} values of latents, {n} images take {n} x {width}"));
@@ -156,6 +173,14 @@ impl<'a> Request<'a> {
             (Latents::Seeds(seeds), _) if seeds.len() != n => {
                 return argument(format!("there are {} seeds for {n} images", seeds.len()));
             }
+            _ => (),
+        }
+        match self.mean {
+            Some(mean) if mean.len() != info.latent_dim => {
+                let (len, width) = (mean.len(), info.latent_dim);
+                return argument(format!("the mean to truncate towards has {len} values, allowed are {width}"));
+            }
+            Some(mean) if !are_allowed(mean) => return Err(wrong_value("the mean to truncate towards")),
             _ => (),
         }
         let classes = match &self.classes {
@@ -187,105 +212,6 @@ impl<'a> Request<'a> {
             Some(_) => Ok(()),
         }
     }
-
-    /// Writes the inputs of `n` images into the buffers; `scratch` holds two latents.
-    pub(crate) fn write(&self, info: &ModelInfo, n: usize, inputs: &mut Inputs, scratch: &mut [f32]) -> Result<()> {
-        self.check(info, n)?;
-        match &mut inputs.latent {
-            Buffer::F16(z) => self.write_latents(info, n, z, scratch)?,
-            Buffer::F32(z) => self.write_latents(info, n, z, scratch)?,
-            Buffer::I64(_) => (),
-        }
-        if let Some(Buffer::I64(labels)) = &mut inputs.class {
-            for (i, label) in labels.iter_mut().take(n).enumerate() {
-                *label = match (self.classes, self.latents) {
-                    (Classes::One(class), _) => class.into(),
-                    (Classes::Each(classes), _) => classes[i].into(),
-                    // Less than the number of classes, which is at most `MAX_CLASSES`.
-                    (Classes::Own, Latents::Seed(_)) => {
-                        (self.first.wrapping_add(i as u64) % info.classes.max(1) as u64) as i64
-                    }
-                    (Classes::Own, Latents::Seeds(_)) => (self.first % info.classes.max(1) as u64) as i64,
-                    (Classes::Own, _) => 0,
-                };
-            }
-        }
-        match (&mut inputs.image, info.image_in) {
-            (Some(Buffer::F16(image)), Some(shape)) => self.write_images(&mut image[..n * shape.len()]),
-            (Some(Buffer::F32(image)), Some(shape)) => self.write_images(&mut image[..n * shape.len()]),
-            _ => Ok(()),
-        }
-    }
-
-    fn write_latents<T: Element>(&self, info: &ModelInfo, n: usize, z: &mut [T], scratch: &mut [f32]) -> Result<()> {
-        let rows = z.chunks_exact_mut(info.latent_dim).take(n);
-        let rows = (0..n as u64).map(|i| self.first.wrapping_add(i)).zip(rows);
-        match self.latents {
-            Latents::Seed(seed) => rows.for_each(|(index, z)| self.fill(seed, index, z)),
-            Latents::Seeds(seeds) => rows.zip(seeds).for_each(|((_, z), &seed)| self.fill(seed, self.first, z)),
-            Latents::Walk(Walk { seed, first_index, steps }) => {
-                let (a, b) = scratch.split_at_mut(info.latent_dim);
-                for (frame, z) in rows {
-                    let from = first_index.wrapping_add(frame / u64::from(steps));
-                    self.fill(seed, from, a);
-                    self.fill(seed, from.wrapping_add(1), b);
-                    walk(a, b, (frame % u64::from(steps)) as f64 / f64::from(steps), z);
-                }
-            }
-            Latents::Given(given) => {
-                copy(given, z).ok_or_else(|| wrong_value("a latent"))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes the latent of an image of a seed.
-    fn fill<T: Element>(&self, seed: u64, index: u64, z: &mut [T]) {
-        match self.truncation {
-            Some(threshold) => fill_truncated(seed, index, threshold, z),
-            None => fill_latent(seed, index, z),
-        }
-    }
-
-    fn write_images<T: Element>(&self, out: &mut [T]) -> Result<()> {
-        match self.images {
-            Images::None => Ok(()),
-            Images::Values(values) => out
-                .chunks_exact_mut(values.len())
-                .try_for_each(|out| copy(values, out))
-                .ok_or_else(|| wrong_value("an input image")),
-            Images::Bytes(bytes) => {
-                for out in out.chunks_exact_mut(bytes.len()) {
-                    out.iter_mut().zip(bytes).for_each(|(out, &b)| *out = T::from_f32(f32::from(b) / 127.5 - 1.));
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-/// The memory that a generator's inputs are read from.
-pub(crate) struct Inputs {
-    pub(crate) latent: Buffer,
-    pub(crate) class: Option<Buffer>,
-    pub(crate) image: Option<Buffer>,
-}
-
-/// Copies finite numbers; `None` if there are others.
-fn copy<T: Element>(from: &[f32], to: &mut [T]) -> Option<()> {
-    for (to, &x) in to.iter_mut().zip(from) {
-        // In this form a NaN is refused, too.
-        let allowed = x.abs() <= MAX_VALUE;
-        if !allowed {
-            return None;
-        }
-        *to = T::from_f32(x);
-    }
-    Some(())
-}
-
-fn wrong_value(what: &str) -> Error {
-    Error::argument(format!("{what} has a value that is not finite or exceeds {}", f16::MAX))
 }
 
 fn argument<T>(what: String) -> Result<T> {

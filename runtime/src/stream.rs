@@ -3,25 +3,29 @@
 //! Two lock-free queues of bounded length join producer and consumer (`heapless::spsc`): finished frames go one way, used
 //! ones come back to be filled again. All frames are allocated when the stream is started.
 
+mod queues;
+mod shared;
+
+pub use shared::Closer;
+
 use crate::engine::OfProcess;
 use crate::error::{Error, ErrorKind, Fault, Result};
 use crate::generator::Generator;
 use crate::model::ModelInfo;
 use crate::pixels::Pixel;
-use crate::request::Request;
-use heapless::spsc::{Consumer, Producer, Queue};
+use crate::request::{Kept, Request};
+use heapless::spsc::{Consumer, Producer};
+use queues::Queues;
+use shared::{End, Shared};
 use std::fmt;
 use std::path::PathBuf;
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::{self, JoinHandle, Thread};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// Most frames that a stream holds ready.
 pub const MAX_FRAMES: usize = 64;
-
-/// A queue holds one element less than its size.
-type Ring<T> = Queue<Box<[T]>, { MAX_FRAMES + 1 }>;
 
 /// Frames of a request without end, drawn ahead.
 ///
@@ -48,26 +52,11 @@ pub struct Stream<T: Pixel> {
     current: Box<[T]>,
     shared: Arc<Shared>,
     producer: Option<OfProcess<JoinHandle<()>>>,
-    producer_thread: Thread,
     missed: u64,
     info: ModelInfo,
     path: PathBuf,
     // Last: freed after the thread has ended and the ends above are no longer used.
     _queues: Queues<T>,
-}
-
-/// What both sides look at.
-struct Shared {
-    stop: AtomicBool,
-    /// The producer waits for a used frame.
-    producer_waits: AtomicBool,
-    /// The consumer waits for a finished one.
-    consumer_waits: AtomicBool,
-    woken: (Mutex<()>, Condvar),
-    has_ended: AtomicBool,
-    /// Why the producer has ended, if an error was the reason.
-    failed: Mutex<Option<Error>>,
-    drawn: AtomicU64,
 }
 
 impl<T: Pixel> fmt::Debug for Stream<T> {
@@ -78,19 +67,19 @@ impl<T: Pixel> fmt::Debug for Stream<T> {
 
 impl<T: Pixel> Stream<T> {
     /// Starts to draw `request` with `generator`, an image at a time, at most `frames` ahead, 1 to [`MAX_FRAMES`]. Frame i
-    /// is what `generator` draws of the request i images later.
+    /// is what `generator` draws of the request i images later. What the request points to is copied.
     ///
     /// # Errors
-    /// A number of frames out of range; a request with an end (latents or classes given one by one) or one that the
-    /// generator refuses; no thread to be had.
-    pub fn start(generator: Generator, request: Request<'static>, frames: usize) -> Result<Self> {
+    /// A number of frames out of range; a request with an end (latents, seeds or classes given one by one, a tour that is not
+    /// closed) or one that the generator refuses; no thread to be had.
+    pub fn start(generator: Generator, request: Request<'_>, frames: usize) -> Result<Self> {
         Self::start_on(thread::Builder::new().name("kiln stream".into()), generator, request, frames)
     }
 
     fn start_on(
         thread: thread::Builder,
         mut generator: Generator,
-        request: Request<'static>,
+        request: Request<'_>,
         frames: usize,
     ) -> Result<Self> {
         if !(1..=MAX_FRAMES).contains(&frames) {
@@ -98,10 +87,10 @@ impl<T: Pixel> Stream<T> {
                 "the stream's length is {frames} frames, allowed is 1 to {MAX_FRAMES}"
             )));
         }
-        if !request.is_endless() {
-            let what = "a stream has no end: give it a seed or a walk, and one class for all frames";
+        let Some(kept) = Kept::new(&request)? else {
+            let what = "a stream has no end: give it a seed, a walk or a closed tour, and one class for all frames";
             return Err(Error::argument(what));
-        }
+        };
         let (info, path) = (generator.info().clone(), generator.path().to_owned());
         let frame = || vec![T::default(); info.image.len()].into_boxed_slice();
         // What is wrong with the request is said here, not by the first frame.
@@ -115,21 +104,13 @@ impl<T: Pixel> Stream<T> {
             // There is room for `MAX_FRAMES`.
             let _ = used.enqueue(frame());
         }
-        let shared = Arc::new(Shared {
-            stop: AtomicBool::new(false),
-            producer_waits: AtomicBool::new(false),
-            consumer_waits: AtomicBool::new(false),
-            woken: (Mutex::new(()), Condvar::new()),
-            failed: Mutex::new(None),
-            has_ended: AtomicBool::new(false),
-            drawn: AtomicU64::new(0),
-        });
+        let shared = Arc::new(Shared::new(generator.canceller()));
         let theirs = End(shared.clone());
         let produce = move || {
             let theirs = &theirs.0;
             for index in 0.. {
                 let Some(mut frame) = theirs.wait_for_room(&mut to_producer) else { return };
-                if let Err(error) = generator.draw(&request.later(index), &mut frame) {
+                if let Err(error) = generator.draw(&kept.later(index), &mut frame) {
                     return theirs.fail(error);
                 }
                 // There is room: there are no more frames than the queue is long.
@@ -140,9 +121,10 @@ impl<T: Pixel> Stream<T> {
         };
         let no_thread = |e| Fault::no_thread(format!("cannot start the stream's thread: {e}"), e).at(&path);
         let producer = thread.spawn(produce).map_err(no_thread)?;
-        let producer_thread = producer.thread().clone();
+        // Nobody else sets it.
+        let _ = shared.producer.set(producer.thread().clone());
         let (current, producer) = (frame(), Some(OfProcess::new(producer)));
-        Ok(Self { finished, used, current, shared, producer, producer_thread, missed: 0, info, path, _queues: queues })
+        Ok(Self { finished, used, current, shared, producer, missed: 0, info, path, _queues: queues })
     }
 }
 
@@ -151,14 +133,11 @@ impl<T: Pixel> Stream<T> {
     /// ready, [`Self::missed`] counts it, and the frame is not skipped: it comes later.
     ///
     /// # Errors
-    /// A failure inside ONNX Runtime, after the last frame before it; the stream has then ended.
+    /// A stream that was closed ([`Self::closer`]); a failure inside ONNX Runtime, after the last frame before it, with which the
+    /// stream has ended.
     pub fn try_next(&mut self) -> Result<Option<&[T]>> {
-        if !self.advance() {
-            self.check()?;
-            self.missed += 1;
-            return Ok(None);
-        }
-        Ok(Some(&self.current))
+        let found = self.advance()?;
+        Ok(self.shown(found))
     }
 
     /// The next frame, [C, H, W]; waits until it is ready.
@@ -166,19 +145,32 @@ impl<T: Pixel> Stream<T> {
     /// # Errors
     /// As [`Self::try_next`].
     pub fn next_frame(&mut self) -> Result<&[T]> {
-        while !self.advance() {
-            self.check()?;
-            let (mutex, condition) = &self.shared.woken;
-            let guard = mutex.lock().unwrap_or_else(PoisonError::into_inner);
-            self.shared.consumer_waits.store(true, Ordering::SeqCst);
-            fence(Ordering::SeqCst);
-            // The producer may have finished a frame before it could see that somebody waits.
-            if !self.finished.ready() && !self.shared.has_ended.load(Ordering::SeqCst) {
-                drop(condition.wait(guard).unwrap_or_else(PoisonError::into_inner));
-            }
-            self.shared.consumer_waits.store(false, Ordering::SeqCst);
+        while !self.advance()? {
+            self.shared.wait_for_frame(&self.finished, None);
         }
         Ok(&self.current)
+    }
+
+    /// As [`Self::try_next`], but waits so long for a frame that is not ready yet.
+    ///
+    /// # Errors
+    /// As [`Self::try_next`].
+    pub fn next_timeout(&mut self, limit: Duration) -> Result<Option<&[T]>> {
+        // One that the clock does not reach is none.
+        let deadline = Instant::now().checked_add(limit);
+        let found = loop {
+            let found = self.advance()?;
+            if found || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                break found;
+            }
+            self.shared.wait_for_frame(&self.finished, deadline);
+        };
+        Ok(self.shown(found))
+    }
+
+    /// Something that closes this stream from other threads, also while one waits here for a frame.
+    pub fn closer(&self) -> Closer {
+        Closer(self.shared.clone())
     }
 
     /// How many frames are ready.
@@ -186,7 +178,7 @@ impl<T: Pixel> Stream<T> {
         self.finished.len()
     }
 
-    /// How often [`Self::try_next`] found no frame ready.
+    /// How often [`Self::try_next`] or [`Self::next_timeout`] had no frame to give.
     pub fn missed(&self) -> u64 {
         self.missed
     }
@@ -201,38 +193,47 @@ impl<T: Pixel> Stream<T> {
         &self.info
     }
 
-    /// Takes the next finished frame and gives the last one back; `false` if none is finished.
-    fn advance(&mut self) -> bool {
-        let Some(frame) = self.finished.dequeue() else { return false };
+    /// The frame that was found, if one was.
+    fn shown(&mut self, found: bool) -> Option<&[T]> {
+        self.missed += u64::from(!found);
+        found.then_some(&*self.current)
+    }
+
+    /// Takes the next finished frame and gives the last one back; `false` if none is finished yet.
+    fn advance(&mut self) -> Result<bool> {
+        if self.shared.is_closed() {
+            return Err(self.failed(ErrorKind::Cancelled, "the stream was closed"));
+        }
+        let Some(frame) = self.finished.dequeue() else { return self.check().map(|()| false) };
         let used = std::mem::replace(&mut self.current, frame);
         // There is room: there are no more frames than the queue is long.
         let _ = self.used.enqueue(used);
-        fence(Ordering::SeqCst);
-        if self.shared.producer_waits.swap(false, Ordering::SeqCst) {
-            self.producer_thread.unpark();
-        }
-        true
+        self.shared.wake_producer();
+        Ok(true)
     }
 
+    /// Whether a frame can still come.
     fn check(&self) -> Result<()> {
         if self.producer.as_ref().is_some_and(|producer| !producer.is_ours()) {
             let what = "the stream was started before this process was forked, which has not its thread; start one in the child";
-            return Err(Fault::new(ErrorKind::Forked, what).at(&self.path));
+            return Err(self.failed(ErrorKind::Forked, what));
         }
         // A frame that came in between is taken first.
-        if !self.shared.has_ended.load(Ordering::Acquire) || self.finished.ready() {
+        if !self.shared.has_ended() || self.finished.ready() {
             return Ok(());
         }
-        let failed = self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let panicked = || Fault::new(ErrorKind::Run, "the stream's thread has ended").at(&self.path);
-        Err(failed.unwrap_or_else(panicked))
+        // Without a reason, it was a panic.
+        Err(self.shared.failed().unwrap_or_else(|| self.failed(ErrorKind::Run, "the stream's thread has ended")))
+    }
+
+    fn failed(&self, kind: ErrorKind, what: &str) -> Error {
+        Fault::new(kind, what).at(&self.path)
     }
 }
 
 impl<T: Pixel> Drop for Stream<T> {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        self.producer_thread.unpark();
+        self.shared.close();
         if let Some(producer) = self.producer.take().and_then(OfProcess::into_inner) {
             // A panic there has nothing that this side could still lose.
             let _ = producer.join();
@@ -240,125 +241,9 @@ impl<T: Pixel> Drop for Stream<T> {
     }
 }
 
-impl Shared {
-    /// A used frame; waits until there is one. `None` when the stream is being dropped.
-    fn wait_for_room<T>(&self, used: &mut Consumer<'static, Box<[T]>>) -> Option<Box<[T]>> {
-        loop {
-            if self.stop.load(Ordering::SeqCst) {
-                return None;
-            }
-            if let Some(frame) = used.dequeue() {
-                return Some(frame);
-            }
-            self.producer_waits.store(true, Ordering::SeqCst);
-            fence(Ordering::SeqCst);
-            // The consumer may have given a frame back, or stopped, before it could see that somebody waits.
-            if !used.ready() && !self.stop.load(Ordering::SeqCst) {
-                thread::park();
-            }
-        }
-    }
-
-    fn wake_consumer(&self) {
-        fence(Ordering::SeqCst);
-        if self.consumer_waits.load(Ordering::SeqCst) {
-            let _guard = self.woken.0.lock().unwrap_or_else(PoisonError::into_inner);
-            self.woken.1.notify_one();
-        }
-    }
-
-    fn fail(&self, error: Error) {
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-    }
-}
-
-/// Tells the consumer when the producer ends, even by a panic.
-struct End(Arc<Shared>);
-
-impl Drop for End {
-    fn drop(&mut self) {
-        self.0.has_ended.store(true, Ordering::SeqCst);
-        self.0.wake_consumer();
-    }
-}
-
-/// The memory of both queues: their ends are borrowed for as long as the stream lives, which a struct cannot say of itself.
-struct Queues<T> {
-    finished: NonNull<Ring<T>>,
-    used: NonNull<Ring<T>>,
-}
-
-// SAFETY: the pointers belong to this struct alone, and it does nothing with them but free them.
-unsafe impl<T: Send> Send for Queues<T> {}
-
-type Ends<T> = (Producer<'static, Box<[T]>>, Consumer<'static, Box<[T]>>);
-
-impl<T> Queues<T> {
-    fn new() -> Self {
-        let new = || NonNull::from(Box::leak(Box::new(Ring::<T>::new())));
-        Self { finished: new(), used: new() }
-    }
-
-    /// Both ends of both queues.
-    ///
-    /// # Safety
-    /// To be called once; the ends are not used after `self` is dropped.
-    unsafe fn split(&self) -> (Ends<T>, Ends<T>) {
-        // SAFETY: nobody else refers to the queues, which live as long as the ends are used, as the caller promises.
-        unsafe { ((*self.finished.as_ptr()).split(), (*self.used.as_ptr()).split()) }
-    }
-}
-
-impl<T> Drop for Queues<T> {
-    /// Frees the queues and the frames in them.
-    fn drop(&mut self) {
-        // SAFETY: both came from boxes; that the ends are no longer used is the promise of who split them.
-        unsafe {
-            drop(Box::from_raw(self.finished.as_ptr()));
-            drop(Box::from_raw(self.used.as_ptr()));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The queues alone, without a generator: what can be run under Miri.
-    #[test]
-    fn frames_go_round_and_are_freed() {
-        for left in 0..3 {
-            let queues = Queues::<u8>::new();
-            // SAFETY: the thread is waited for, and this side's ends are dropped before the queues.
-            let ((mut to_consumer, mut finished), (mut used, mut to_producer)) = unsafe { queues.split() };
-            for _ in 0..2 {
-                used.enqueue(vec![0; 3].into()).expect("there is room");
-            }
-            let producer = thread::spawn(move || {
-                let mut number = 0;
-                while number < 20 + left {
-                    let Some(mut frame) = to_producer.dequeue() else {
-                        thread::yield_now();
-                        continue;
-                    };
-                    number += 1;
-                    frame.fill(number);
-                    to_consumer.enqueue(frame).expect("there is room");
-                }
-            });
-            for number in 1..=20 {
-                let frame = loop {
-                    match finished.dequeue() {
-                        Some(frame) => break frame,
-                        None => thread::yield_now(),
-                    }
-                };
-                assert_eq!(*frame, [number; 3]);
-                used.enqueue(frame).expect("there is room");
-            }
-            producer.join().expect("no panic");
-        }
-    }
 
     #[test]
     #[cfg(all(target_os = "linux", target_pointer_width = "64"))]

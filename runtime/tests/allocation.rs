@@ -7,7 +7,8 @@ mod counting;
 use common::{fixture, open};
 use counting::allocations;
 use half::f16;
-use runtime::{Generator, Interleaved, Options, Pixel, Pool, Request, Stream, Walk};
+use runtime::{Generator, Interleaved, Options, Pixel, Pool, Request, Stream, Tour, Walk};
+use std::time::Duration;
 
 fn draw<T: Pixel>(generator: &mut Generator, request: &Request<'_>, out: &mut [T]) {
     if let Err(e) = generator.draw(request, out) {
@@ -30,6 +31,8 @@ fn sampling_allocates_nothing() {
         let plain =
             if generator.info().image_in.is_some() { Request::seed(11).image_bytes(&image) } else { Request::seed(11) };
         let walk = Walk { seed: 3, first_index: 0, steps: 7 };
+        let (stops, mean) = (Tour::latents(&given, 7).closed(), &given[..latent_dim]);
+        let tour = Request::tour(Tour::seeds(&[1, 2, 3], 7).closed()).truncation(0.7).truncation_mean(mean);
         // Threads allocate while they start.
         draw(&mut generator, &plain, &mut bytes[..3 * len]);
         let made = allocations(|| {
@@ -41,6 +44,8 @@ fn sampling_allocates_nothing() {
                 draw(&mut generator, &plain.first(9).truncation(0.7), &mut halves[..batch * len]);
                 if generator.info().image_in.is_none() {
                     draw(&mut generator, &Request::walk(walk), &mut singles[..batch * len]);
+                    draw(&mut generator, &tour, &mut singles[..batch * len]);
+                    draw(&mut generator, &Request::tour(stops), &mut singles[..batch * len]);
                     draw(&mut generator, &Request::latents(&given[..batch * latent_dim]), &mut singles[..batch * len]);
                 }
                 if generator.info().classes > 0 {
@@ -56,6 +61,13 @@ fn sampling_allocates_nothing() {
     let made =
         allocations(|| (0..50).for_each(|index| pool.sample(1, index, &mut out).unwrap_or_else(|e| panic!("{e}"))));
     assert_eq!(made, 0, "a pool");
+    let made = allocations(|| {
+        for index in 0..50 {
+            let request = Request::seed(1).first(index);
+            pool.draw_timeout(&request, Duration::from_secs(9), &mut out).unwrap_or_else(|e| panic!("{e}"));
+        }
+    });
+    assert_eq!(made, 0, "a pool, with a limit");
 
     let generator = open("dcgan-f16.onnx", &Options::default());
     let mut stream = Stream::<u8>::start(generator, Request::seed(1), 4).unwrap_or_else(|e| panic!("{e}"));
@@ -74,8 +86,14 @@ fn sampling_allocates_nothing() {
         }
     });
     assert_eq!(made, 0, "a stream that is asked without waiting");
+    let made = allocations(|| {
+        for _ in 0..100 {
+            stream.next_timeout(Duration::from_millis(1)).unwrap_or_else(|e| panic!("{e}"));
+        }
+    });
+    assert_eq!(made, 0, "a stream that is asked with a limit");
 
-    let limited = Options { time_limit: Some(std::time::Duration::from_secs(3600)), ..Options::default() };
+    let limited = Options { time_limit: Some(Duration::from_secs(3600)), ..Options::default() };
     let mut generator = open("dcgan-f16.onnx", &limited);
     let mut out = vec![0u8; generator.info().image.len()];
     let canceller = generator.canceller();

@@ -181,7 +181,7 @@ fn wrong_values_are_errors_that_say_what_is_allowed() {
     let image = KilnRequest { images: KILN_IMAGES_F32, image: few.as_ptr().cast(), image_len: few.len(), ..request() };
     let odd = few.as_ptr().cast::<u8>().wrapping_add(2);
     for (request, words) in [
-        (KilnRequest { latents: 3, ..request() }, "request.latents is 3, allowed are KILN_LATENTS_SEED (0)"),
+        (KilnRequest { latents: 6, ..request() }, "request.latents is 6, allowed are KILN_LATENTS_SEED (0)"),
         (KilnRequest { classes: 9, ..request() }, "request.classes is 9, allowed are KILN_CLASSES_OWN (0)"),
         (KilnRequest { images: u32::MAX, ..request() }, "allowed are KILN_IMAGES_NONE (0)"),
         (KilnRequest { truncation: -1., ..request() }, "greater than 0"),

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{draw, fixture, open};
-use runtime::{ErrorKind, MAX_FRAMES, MAX_POOL, Options, Pool, Request, Stream, Walk};
+use runtime::{Error, ErrorKind, MAX_FRAMES, MAX_POOL, Options, Pool, Request, Stream, Walk};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -80,6 +80,69 @@ fn streams_end_at_once_in_every_state() {
                     stream.next_frame().expect("a frame");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_stream_is_waited_for_as_long_as_is_said() {
+    let slow = Options { max_batch: 4096, ..Options::default() };
+    let mut stream = Stream::<u8>::start(open("slow.onnx", &slow), Request::seed(1), 1).expect("starts");
+    let expected: Vec<u8> = draw(&mut open("slow.onnx", &slow), &Request::seed(1), 3);
+    let len = stream.info().image.len();
+    let (mut got, mut none) = (0, 0);
+    while got < 3 {
+        // Nothing, a moment, for ever.
+        for limit in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
+            match stream.next_timeout(limit).expect("no failure") {
+                Some(frame) if got < 3 => {
+                    assert!(frame == &expected[got * len..][..len]);
+                    got += 1;
+                }
+                Some(_) => (),
+                None => {
+                    assert!(limit < Duration::MAX);
+                    none += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(stream.missed(), none);
+    assert!(none > 0, "a frame takes longer than that");
+}
+
+#[test]
+fn a_stream_that_is_closed_lets_go_of_who_waits() {
+    let slow = Options { max_batch: 4096, ..Options::default() };
+    type Wait = fn(&mut Stream<u8>) -> Result<(), Error>;
+    let waits: [Wait; 3] = [
+        |stream| stream.next_frame().map(drop),
+        |stream| stream.next_timeout(Duration::from_secs(1000)).map(drop),
+        |stream| stream.try_next().map(drop),
+    ];
+    for wait in waits {
+        for pause in [0, 1, 20] {
+            let mut stream = Stream::<u8>::start(open("slow.onnx", &slow), Request::seed(1), 1).expect("starts");
+            let closer = stream.closer();
+            assert!(!closer.is_closed());
+            std::thread::scope(|scope| {
+                let waiting = scope.spawn(move || {
+                    // Whatever comes before it is closed.
+                    let error = loop {
+                        if let Err(error) = wait(&mut stream) {
+                            break error;
+                        }
+                    };
+                    assert_eq!((error.kind(), error.what()), (ErrorKind::Cancelled, "the stream was closed"));
+                    // And ever after, though a frame may be ready.
+                    assert!(stream.try_next().is_err() && stream.next_frame().is_err());
+                });
+                std::thread::sleep(Duration::from_millis(pause));
+                closer.clone().close();
+                waiting.join().expect("no panic");
+            });
+            assert!(closer.is_closed());
+            closer.close();
         }
     }
 }
@@ -163,6 +226,29 @@ fn a_pool_that_is_asked_without_waiting_says_when_all_are_lent() {
             found.store(!drawn || began.elapsed() > Duration::from_secs(60), Ordering::Relaxed);
         }
         assert!(began.elapsed() < Duration::from_secs(60), "it never was lent to the other caller");
+    });
+}
+
+#[test]
+fn a_pool_is_waited_for_as_long_as_is_said() {
+    let pool = Pool::open(fixture("slow.onnx"), &Options { max_batch: 512, ..Options::default() }, 1).expect("opens");
+    let (len, done) = (pool.info().image.len(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut out = vec![0u8; 512 * len];
+            while !done.load(Ordering::Relaxed) {
+                pool.sample(0, 0, &mut out).expect("draws");
+            }
+        });
+        let (mut out, began) = (vec![0u8; len], Instant::now());
+        // In vain, then long enough.
+        while pool.draw_timeout(&Request::seed(7), Duration::from_nanos(1), &mut out).expect("draws") {
+            assert!(began.elapsed() < Duration::from_secs(60), "it never was lent to the other caller");
+        }
+        done.store(true, Ordering::Relaxed);
+        out.fill(0);
+        assert!(pool.draw_timeout(&Request::seed(7), Duration::MAX, &mut out).expect("draws"));
+        assert_eq!(out, draw::<u8>(&mut open("slow.onnx", &Options::default()), &Request::seed(7), 1));
     });
 }
 

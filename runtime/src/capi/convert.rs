@@ -6,7 +6,7 @@ use super::structs::*;
 use crate::generator::Generator;
 use crate::model::{ImageShape, Precision};
 use crate::options::{Options, Provider, Start};
-use crate::request::{Request, Walk};
+use crate::request::{Request, Tour, Walk};
 use std::time::Duration;
 
 /// An error that names the values an enumeration has.
@@ -68,6 +68,9 @@ pub(super) fn info(generator: &Generator) -> KilnInfo {
         },
         max_batch: number(generator.max_batch()),
         reserved: 0,
+        buffer_bytes: generator.buffer_bytes() as u64,
+        tolerance: info.self_test.tolerance,
+        has_class_names: (!info.class_names.is_empty()).into(),
     }
 }
 
@@ -75,18 +78,41 @@ pub(super) fn info(generator: &Generator) -> KilnInfo {
 /// Pointers that the request's choices use must be null or point to as many elements as the lengths beside them say, which
 /// stay as they are for as long as the request lives.
 pub(super) unsafe fn request<'a>(from: &KilnRequest) -> Result<Request<'a>, Failure> {
+    if from.reserved != 0 {
+        return Err(Failure::argument(format!("request.reserved is {}, allowed is 0", from.reserved)));
+    }
+    // SAFETY: the caller's promise.
+    let seeds = || unsafe { memory::read("request.seeds", from.seeds, from.seeds_len) };
+    // SAFETY: as above.
+    let given = || unsafe { memory::read("request.given", from.given, from.given_len) };
+    let tour = |tour: Tour<'a>| match from.tour_closed {
+        0 => Ok(Request::tour(tour)),
+        1 => Ok(Request::tour(tour.closed())),
+        other => unknown("request.tour_closed", other, "0 and 1"),
+    };
     let request = match from.latents {
         KILN_LATENTS_SEED => Request::seed(from.seed),
         KILN_LATENTS_WALK => {
             Request::walk(Walk { seed: from.seed, first_index: from.walk_first_index, steps: from.walk_steps })
         }
-        // SAFETY: the caller's promise.
-        KILN_LATENTS_GIVEN => Request::latents(unsafe { memory::read("request.given", from.given, from.given_len) }?),
-        other => unknown("request.latents", other, "KILN_LATENTS_SEED (0), _WALK (1) and _GIVEN (2)")?,
+        KILN_LATENTS_GIVEN => Request::latents(given()?),
+        KILN_LATENTS_SEEDS => Request::seeds(seeds()?),
+        KILN_LATENTS_TOUR_SEEDS => tour(Tour::seeds(seeds()?, from.walk_steps))?,
+        KILN_LATENTS_TOUR_GIVEN => tour(Tour::latents(given()?, from.walk_steps))?,
+        other => {
+            let allowed =
+                "KILN_LATENTS_SEED (0), _WALK (1), _GIVEN (2), _SEEDS (3), _TOUR_SEEDS (4) and _TOUR_GIVEN (5)";
+            unknown("request.latents", other, allowed)?
+        }
     };
     let request = request.first(from.first);
     // In this form a NaN goes on to where it is refused.
     let request = if from.truncation == 0. { request } else { request.truncation(from.truncation) };
+    let request = match (from.truncation_mean, from.truncation_mean_len) {
+        (mean, 0) if mean.is_null() => request,
+        // SAFETY: the caller's promise.
+        (mean, len) => request.truncation_mean(unsafe { memory::read("request.truncation_mean", mean, len) }?),
+    };
     let request = match from.classes {
         KILN_CLASSES_OWN => request,
         KILN_CLASSES_ONE => request.class(from.one_class),
@@ -108,13 +134,17 @@ pub(super) unsafe fn request<'a>(from: &KilnRequest) -> Result<Request<'a>, Fail
 }
 
 /// The memory that a request's choices read: name, address and bytes of each.
-pub(super) fn inputs(from: &KilnRequest) -> [(&'static str, usize, usize); 3] {
+pub(super) fn inputs(from: &KilnRequest) -> [(&'static str, usize, usize); 5] {
     let used = |name, used: bool, address: usize, len: usize, size: usize| {
         (name, address, if used { len.saturating_mul(size) } else { 0 })
     };
     let size = if from.images == KILN_IMAGES_U8 { 1 } else { 4 };
+    let is_given = matches!(from.latents, KILN_LATENTS_GIVEN | KILN_LATENTS_TOUR_GIVEN);
+    let has_seeds = matches!(from.latents, KILN_LATENTS_SEEDS | KILN_LATENTS_TOUR_SEEDS);
     [
-        used("request.given", from.latents == KILN_LATENTS_GIVEN, from.given as usize, from.given_len, 4),
+        used("request.given", is_given, from.given as usize, from.given_len, 4),
+        used("request.seeds", has_seeds, from.seeds as usize, from.seeds_len, 8),
+        used("request.truncation_mean", true, from.truncation_mean as usize, from.truncation_mean_len, 4),
         used("request.each_class", from.classes == KILN_CLASSES_EACH, from.each_class as usize, from.each_class_len, 4),
         used("request.image", from.images != KILN_IMAGES_NONE, from.image as usize, from.image_len, size),
     ]

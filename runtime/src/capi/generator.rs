@@ -283,16 +283,7 @@ pub(super) unsafe fn draw_as(
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise.
     let from = unsafe { versions::read("request", request) }?;
-    let size = match element {
-        KILN_ELEMENT_U8 => 1,
-        KILN_ELEMENT_F16 => 2,
-        KILN_ELEMENT_F32 => 4,
-        other => {
-            let text = format!("element is {other}, allowed are KILN_ELEMENT_U8 (0), _F16 (1) and _F32 (2)");
-            return Err(Failure::argument(text));
-        }
-    };
-    memory::apart((out as usize, len.saturating_mul(size)), &convert::inputs(&from))?;
+    check_apart(&from, element, out, len)?;
     // SAFETY: the caller's promise; nothing is written to this memory before the request was last used.
     let request = unsafe { convert::request(&from) }?;
     GENERATORS.with(generator.id, |generator| match element {
@@ -303,6 +294,29 @@ pub(super) unsafe fn draw_as(
         // SAFETY: as above.
         _ => unsafe { draw::<f32>(generator, &request, layout, out.cast(), len) },
     })
+}
+
+/// Refuses a type of elements that there is not, and memory to draw into that holds what the request reads.
+pub(super) fn check_apart(from: &KilnRequest, element: u32, out: *mut c_void, len: usize) -> Result<(), Failure> {
+    let size = match element {
+        KILN_ELEMENT_U8 => 1,
+        KILN_ELEMENT_F16 => 2,
+        KILN_ELEMENT_F32 => 4,
+        other => {
+            let text = format!("element is {other}, allowed are KILN_ELEMENT_U8 (0), _F16 (1) and _F32 (2)");
+            return Err(Failure::argument(text));
+        }
+    };
+    memory::apart((out as usize, len.saturating_mul(size)), &convert::inputs(from))
+}
+
+/// Refuses a number of elements that is not 1 to `most` images of `one`.
+pub(super) fn check_len(len: usize, one: usize, most: usize) -> Result<(), Failure> {
+    if len > 0 && len.is_multiple_of(one) && len / one <= most {
+        return Ok(());
+    }
+    let text = format!("len is {len} elements, allowed are 1 to {most} images (max_batch) of {one} elements");
+    Err(Failure::argument(text))
 }
 
 /// # Safety
@@ -321,12 +335,8 @@ unsafe fn draw<T: Pixel>(
         let out = unsafe { memory::write("out", out, len) }?;
         return Ok(generator.draw_interleaved(request, count, &layout, out)?);
     }
-    let (one, most) = (generator.info().image.len(), generator.max_batch());
     // Here, too: a length that cannot be is more likely wrong than the memory behind it right.
-    if len == 0 || !len.is_multiple_of(one) || len / one > most {
-        let text = format!("len is {len} elements, allowed are 1 to {most} images (max_batch) of {one} elements");
-        return Err(Failure::argument(text));
-    }
+    check_len(len, generator.info().image.len(), generator.max_batch())?;
     // SAFETY: the caller's promise.
     let out = unsafe { memory::write("out", out, len) }?;
     Ok(generator.draw(request, out)?)

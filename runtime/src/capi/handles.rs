@@ -12,6 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Most generators open at once in a process.
 pub const KILN_MAX_GENERATORS: usize = 256;
+/// Most pools open at once in a process.
+pub const KILN_MAX_POOLS: usize = 64;
 /// Most streams open at once in a process; each has a thread.
 pub const KILN_MAX_STREAMS: usize = 64;
 
@@ -19,6 +21,14 @@ pub const KILN_MAX_STREAMS: usize = 64;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct KilnGenerator {
+    /// For the library alone; 0 is null.
+    pub id: u64,
+}
+
+/// Generators for many threads. `{0}` is the null handle, that no function takes for one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct KilnPool {
     /// For the library alone; 0 is null.
     pub id: u64,
 }
@@ -32,11 +42,12 @@ pub struct KilnStream {
 }
 
 pub(super) static GENERATORS: Table<Generator, KILN_MAX_GENERATORS> = Table::new(1, "generator");
+pub(super) static POOLS: Table<super::pool::Shared, KILN_MAX_POOLS> = Table::new(3, "pool");
 pub(super) static STREAMS: Table<super::stream::Running, KILN_MAX_STREAMS> = Table::new(2, "stream");
 
 /// What a table holds.
 pub(super) trait Object {
-    /// What can be done to an object while it is in use. It must not keep the object alive.
+    /// What can be done to an object while it is in use.
     type Remote;
 
     fn remote(&self) -> Self::Remote;
@@ -48,12 +59,6 @@ impl Object for Generator {
     fn remote(&self) -> Canceller {
         self.canceller()
     }
-}
-
-impl Object for super::stream::Running {
-    type Remote = ();
-
-    fn remote(&self) {}
 }
 
 /// No object's number: a number ends in its place, and no table has so many.
@@ -97,6 +102,15 @@ impl<T: Object> Slot<T> {
         self.beside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes the object out, and ends it.
+    fn take(&self, mut guard: MutexGuard<'_, Option<Box<T>>>) {
+        let object = guard.take();
+        self.free();
+        // The place is free for the next before this one has ended, which may take long.
+        drop(guard);
+        drop(object);
+    }
+
     /// Frees the place of the object that was taken out.
     fn free(&self) {
         // Before somebody else can have the place.
@@ -136,12 +150,21 @@ impl<T: Object, const N: usize> Table<T, N> {
 
     /// Takes an object out of the table.
     pub(super) fn close(&self, id: u64) -> Result<(), Failure> {
-        let (slot, mut guard) = self.lock(id)?;
-        let object = guard.take();
-        slot.free();
-        // The place is free for the next before this one has ended, which may take long.
-        drop(guard);
-        drop(object);
+        let (slot, guard) = self.lock(id)?;
+        slot.take(guard);
+        Ok(())
+    }
+
+    /// The same also while others use the object: `let_go` has them come back, and is waited for.
+    pub(super) fn close_used(&self, id: u64, let_go: impl FnOnce(&T::Remote)) -> Result<(), Failure> {
+        self.reach(id, let_go)?;
+        let slot = self.slot(id)?;
+        let guard = slot.object.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have closed it meanwhile.
+        if slot.id.load(Ordering::SeqCst) != id {
+            return Err(self.unknown(id));
+        }
+        slot.take(guard);
         Ok(())
     }
 

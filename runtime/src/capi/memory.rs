@@ -88,6 +88,34 @@ pub(super) unsafe fn text<'a>(name: &str, pointer: *const c_char) -> Result<&'a 
     })
 }
 
+/// Copies as much of a text as fits into `capacity` bytes, up to the end of a character, and a NUL, and says how long it is
+/// without that.
+///
+/// # Safety
+/// If it is not null, `to` must point to `capacity` bytes that nobody else touches meanwhile; `length` must be null or writable.
+pub(super) unsafe fn copy_text(
+    text: &str,
+    to: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> Result<(), Failure> {
+    let length = NonNull::new(length).map(|length| place("length", length.as_ptr())).transpose()?;
+    if !(to.is_null() && capacity == 0) {
+        // SAFETY: the caller's promise.
+        let to = unsafe { write("text", to.cast::<u8>(), capacity) }?;
+        if let Some(most) = capacity.checked_sub(1) {
+            let end = text.floor_char_boundary(most);
+            to[..end].copy_from_slice(&text.as_bytes()[..end]);
+            to[end] = 0;
+        }
+    }
+    if let Some(length) = length {
+        // SAFETY: writable, as the caller promises.
+        unsafe { length.write(text.len()) };
+    }
+    Ok(())
+}
+
 /// Refuses memory to be written that holds some of what is read meanwhile.
 pub(super) fn apart(out: (usize, usize), inputs: &[(&str, usize, usize)]) -> Result<(), Failure> {
     let (start, len) = out;

@@ -8,11 +8,14 @@ mod convert;
 mod errors;
 mod generator;
 mod handles;
+mod latent;
 mod layout;
 mod memory;
+mod pool;
 mod status;
 mod stream;
 mod structs;
+mod texts;
 mod versions;
 
 pub use errors::{kiln_error_text, kiln_generator_error, kiln_status_text, kiln_stream_error};
@@ -20,14 +23,26 @@ pub use generator::{
     kiln_cancel, kiln_class_name, kiln_class_named, kiln_clone, kiln_close, kiln_draw, kiln_info, kiln_load, kiln_open,
     kiln_open_memory, kiln_sample, kiln_swap_weights, kiln_warm_up,
 };
-pub use handles::{KILN_MAX_GENERATORS, KILN_MAX_STREAMS, KilnGenerator, KilnStream};
+pub use handles::{KILN_MAX_GENERATORS, KILN_MAX_POOLS, KILN_MAX_STREAMS, KilnGenerator, KilnPool, KilnStream};
+pub use latent::{kiln_fill_latent, kiln_fill_truncated, kiln_walk};
 pub use layout::kiln_draw_interleaved;
+pub use pool::{
+    kiln_pool_close, kiln_pool_draw, kiln_pool_draw_timeout, kiln_pool_open, kiln_pool_sample, kiln_pool_warm_up,
+};
 pub use status::KilnStatus;
-pub use stream::{kiln_stream_close, kiln_stream_missed, kiln_stream_next, kiln_stream_open, kiln_stream_try_next};
+pub use stream::{
+    kiln_stream_close, kiln_stream_missed, kiln_stream_next, kiln_stream_next_timeout, kiln_stream_open,
+    kiln_stream_try_next,
+};
 pub use structs::{
     KILN_CLASSES_EACH, KILN_CLASSES_ONE, KILN_CLASSES_OWN, KILN_ELEMENT_F16, KILN_ELEMENT_F32, KILN_ELEMENT_U8,
-    KILN_IMAGES_F32, KILN_IMAGES_NONE, KILN_IMAGES_U8, KILN_LATENTS_GIVEN, KILN_LATENTS_SEED, KILN_LATENTS_WALK,
-    KILN_PROVIDER_AUTO, KILN_PROVIDER_CPU, KILN_PROVIDER_CUDA, KILN_START_FAST, KILN_START_STEADY, KilnImageShape,
-    KilnInfo, KilnOptions, KilnRequest, kiln_options_default, kiln_request_default,
+    KILN_IMAGES_F32, KILN_IMAGES_NONE, KILN_IMAGES_U8, KILN_LATENTS_GIVEN, KILN_LATENTS_SEED, KILN_LATENTS_SEEDS,
+    KILN_LATENTS_TOUR_GIVEN, KILN_LATENTS_TOUR_SEEDS, KILN_LATENTS_WALK, KILN_PROVIDER_AUTO, KILN_PROVIDER_CPU,
+    KILN_PROVIDER_CUDA, KILN_START_FAST, KILN_START_STEADY, KilnEngine, KilnImageShape, KilnInfo, KilnOptions,
+    KilnRequest, kiln_options_default, kiln_request_default,
+};
+pub use texts::{
+    KILN_TEXT_DATA, KILN_TEXT_DATA_SHA256, KILN_TEXT_QUALITY, KILN_TEXT_RECIPE, KILN_TEXT_RECIPE_SHA256,
+    KILN_TEXT_TRAINER, kiln_engine, kiln_info_text, kiln_why_cpu,
 };
 pub use versions::kiln_version;

@@ -1,56 +1,26 @@
 //! Streams: frames drawn ahead by a thread of their own.
 
 use super::convert;
-use super::handles::{GENERATORS, KilnGenerator, KilnStream, STREAMS};
+use super::handles::{GENERATORS, KilnGenerator, KilnStream, Object, STREAMS};
 use super::memory;
 use super::status::{Failure, KilnStatus};
-use super::structs::{KILN_IMAGES_F32, KILN_IMAGES_U8, KilnRequest};
+use super::structs::KilnRequest;
 use super::versions;
-use crate::stream::Stream;
-use std::sync::Arc;
+use crate::stream::{Closer, Stream};
+use std::time::Duration;
 
-/// A stream, and the input image that it draws from.
-pub(super) struct Running {
-    // Dropped in this order: the stream's thread reads the image.
-    stream: Stream<u8>,
-    _image: Image,
-}
+/// A stream. Its request and what that points to are copies.
+pub(super) struct Running(Stream<u8>);
 
-/// An input image of our own. Shared, so that it stays where it is when the struct around it moves.
-enum Image {
-    None,
-    Values(#[allow(dead_code)] Arc<[f32]>),
-    Bytes(#[allow(dead_code)] Arc<[u8]>),
+impl Object for Running {
+    type Remote = Closer;
+
+    fn remote(&self) -> Closer {
+        self.0.closer()
+    }
 }
 
 impl Running {
-    /// # Safety
-    /// As [`convert::request`], until this returns.
-    unsafe fn start(generator: crate::Generator, from: &KilnRequest, frames: usize) -> Result<Self, Failure> {
-        let mut from = *from;
-        let image = match from.images {
-            KILN_IMAGES_F32 => {
-                // SAFETY: the caller's promise.
-                let image: Arc<[f32]> =
-                    unsafe { memory::read("request.image", from.image.cast::<f32>(), from.image_len) }?.into();
-                from.image = image.as_ptr().cast();
-                Image::Values(image)
-            }
-            KILN_IMAGES_U8 => {
-                // SAFETY: the caller's promise.
-                let image: Arc<[u8]> =
-                    unsafe { memory::read("request.image", from.image.cast::<u8>(), from.image_len) }?.into();
-                from.image = image.as_ptr().cast();
-                Image::Bytes(image)
-            }
-            _ => Image::None,
-        };
-        // SAFETY: the image is alive longer than the stream; a request with latents or classes of the caller's is refused
-        // before they are looked at, because it has an end.
-        let request = unsafe { convert::request(&from) }?;
-        Ok(Self { stream: Stream::start(generator, request, frames)?, _image: image })
-    }
-
     /// Copies a frame into `out`, if `next` has one.
     ///
     /// # Safety
@@ -62,13 +32,17 @@ impl Running {
         next: impl FnOnce(&mut Stream<u8>) -> crate::Result<Option<&[u8]>>,
     ) -> Result<bool, Failure> {
         // Before a frame is taken, which would be lost.
-        let one = self.stream.info().image.len();
+        let one = self.0.info().image.len();
         if len != one {
             return Err(Failure::argument(format!("len is {len} bytes, allowed is one image of {one} bytes")));
         }
         // SAFETY: the caller's promise.
         let out = unsafe { memory::write("out", out, len) }?;
-        let frame = next(&mut self.stream)?;
+        let closer = self.0.closer();
+        let frame = next(&mut self.0).map_err(|error| match closer.is_closed() {
+            true => Failure::new(KilnStatus::Handle, "the stream was closed by another thread during this call"),
+            false => error.into(),
+        })?;
         if let Some(frame) = frame {
             out.copy_from_slice(frame);
         }
@@ -77,17 +51,17 @@ impl Running {
 }
 
 /// Starts a thread that draws the images of `request`, one by one and without end, at most `frames` ahead, 1 to 64. The
-/// request is one of a seed or a walk, and of one class at most; frame i is what kiln_draw draws of it with `first` i later.
+/// request is one of a seed, a walk or a closed tour, and of one class at most; frame i is what kiln_draw draws of it with `first` i later.
 ///
 /// Threads: any, but one call on a handle at a time.
 /// Ownership: the stream draws with a clone of the generator, which stays usable and may be closed at any time. The request
-/// and the image that it points to are copied. The caller closes the stream with kiln_stream_close.
+/// and what it points to are copied. The caller closes the stream with kiln_stream_close.
 /// Errors: KILN_STATUS_RESOURCES, KILN_STATUS_FULL if KILN_MAX_STREAMS are open; else as kiln_sample. `*out` is then the null
 /// handle.
 ///
 /// # Safety
-/// `request` must be null or point to a struct of the size that it begins with, whose image, if its choices use one, is null
-/// or points to as many elements as the length beside it says; `out` must be null or writable.
+/// `request` must be null or point to a struct of the size that it begins with, whose pointers, as far as its choices use
+/// them, are null or point to as many elements as the lengths beside them say; `out` must be null or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kiln_stream_open(
     generator: KilnGenerator,
@@ -104,7 +78,8 @@ pub unsafe extern "C" fn kiln_stream_open(
         let id = STREAMS.open(|| {
             let clone = GENERATORS.with(generator.id, |generator| Ok(generator.try_clone()?))?;
             // SAFETY: the caller's promise.
-            unsafe { Running::start(clone, &request, frames) }
+            let request = unsafe { convert::request(&request) }?;
+            Ok(Running(Stream::start(clone, request, frames)?))
         })?;
         // SAFETY: as above.
         unsafe { out.write(KilnStream { id }) };
@@ -131,22 +106,34 @@ pub unsafe extern "C" fn kiln_stream_try_next(
     len: usize,
     ready: *mut bool,
 ) -> KilnStatus {
-    STREAMS.guard(stream.id, || {
-        let ready = memory::place("ready", ready)?;
-        // SAFETY: writable, as the caller promises.
-        unsafe { ready.write(false) };
-        memory::apart((out as usize, len), &[("ready", ready.as_ptr() as usize, 1)])?;
-        // SAFETY: the caller's promise.
-        let found = STREAMS.with(stream.id, |running| unsafe { running.copy(out, len, Stream::try_next) })?;
-        // SAFETY: as above.
-        unsafe { ready.write(found) };
-        Ok(())
-    })
+    // SAFETY: the caller's promise.
+    STREAMS.guard(stream.id, || unsafe { next_if_ready(stream, out, len, ready, Stream::try_next) })
+}
+
+/// # Safety
+/// As [`kiln_stream_try_next`].
+unsafe fn next_if_ready(
+    stream: KilnStream,
+    out: *mut u8,
+    len: usize,
+    ready: *mut bool,
+    next: impl FnOnce(&mut Stream<u8>) -> crate::Result<Option<&[u8]>>,
+) -> Result<(), Failure> {
+    let ready = memory::place("ready", ready)?;
+    // SAFETY: writable, as the caller promises.
+    unsafe { ready.write(false) };
+    memory::apart((out as usize, len), &[("ready", ready.as_ptr() as usize, 1)])?;
+    // SAFETY: the caller's promise.
+    let found = STREAMS.with(stream.id, |running| unsafe { running.copy(out, len, next) })?;
+    // SAFETY: as above.
+    unsafe { ready.write(found) };
+    Ok(())
 }
 
 /// Copies the next frame into `out`, [channels, height, width], 0 to 255; waits until it is ready. `len` is image_len.
 ///
-/// Threads: any, but one call on a handle at a time; while it waits, every other call on the stream is KILN_STATUS_BUSY.
+/// Threads: any, but one call on a handle at a time; while it waits, every other call on the stream is KILN_STATUS_BUSY, but
+/// kiln_stream_close, with which this one comes back with KILN_STATUS_HANDLE.
 /// Ownership: `out` stays the caller's, and is not used after the call.
 /// Errors: as kiln_stream_try_next.
 ///
@@ -163,7 +150,28 @@ pub unsafe extern "C" fn kiln_stream_next(stream: KilnStream, out: *mut u8, len:
     })
 }
 
-/// Says in `*out` how often kiln_stream_try_next found no frame ready.
+/// As kiln_stream_try_next, but waits up to `wait_ms` milliseconds for a frame that is not ready yet.
+///
+/// Threads: as for kiln_stream_next.
+/// Ownership: `out` stays the caller's, and is not used after the call.
+/// Errors: as kiln_stream_try_next.
+///
+/// # Safety
+/// As for kiln_stream_try_next.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kiln_stream_next_timeout(
+    stream: KilnStream,
+    out: *mut u8,
+    len: usize,
+    wait_ms: u32,
+    ready: *mut bool,
+) -> KilnStatus {
+    let wait = Duration::from_millis(wait_ms.into());
+    // SAFETY: the caller's promise.
+    STREAMS.guard(stream.id, || unsafe { next_if_ready(stream, out, len, ready, |stream| stream.next_timeout(wait)) })
+}
+
+/// Says in `*out` how often kiln_stream_try_next or kiln_stream_next_timeout had no frame to give.
 ///
 /// Threads: any, but one call on a handle at a time.
 /// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE, KILN_STATUS_BUSY; `*out` is then as it was.
@@ -174,19 +182,20 @@ pub unsafe extern "C" fn kiln_stream_next(stream: KilnStream, out: *mut u8, len:
 pub unsafe extern "C" fn kiln_stream_missed(stream: KilnStream, out: *mut u64) -> KilnStatus {
     STREAMS.guard(stream.id, || {
         let out = memory::place("out", out)?;
-        let missed = STREAMS.with(stream.id, |running| Ok(running.stream.missed()))?;
+        let missed = STREAMS.with(stream.id, |running| Ok(running.0.missed()))?;
         // SAFETY: writable, as the caller promises.
         unsafe { out.write(missed) };
         Ok(())
     })
 }
 
-/// Ends a stream's thread, waiting for the frame at hand, and closes the stream. Its handle and copies of it are closed from
-/// then on: using one is KILN_STATUS_HANDLE.
+/// Closes a stream, and ends its thread after the layer at hand. Its handle and copies of it are closed from then on: using one
+/// is KILN_STATUS_HANDLE.
 ///
-/// Threads: any; while another thread uses the handle, nothing is closed.
-/// Errors: KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
+/// Threads: any, also while another thread waits in kiln_stream_next or kiln_stream_next_timeout: that call comes back with
+/// KILN_STATUS_HANDLE.
+/// Errors: KILN_STATUS_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn kiln_stream_close(stream: KilnStream) -> KilnStatus {
-    STREAMS.guard(stream.id, || STREAMS.close(stream.id))
+    STREAMS.guard(stream.id, || STREAMS.close_used(stream.id, Closer::close))
 }

@@ -31,8 +31,14 @@ pub const KILN_LATENTS_SEED: u32 = 0;
 pub const KILN_LATENTS_WALK: u32 = 1;
 /// Latents of the caller's.
 pub const KILN_LATENTS_GIVEN: u32 = 2;
+/// Latents of several seeds: that of the index `first` of each.
+pub const KILN_LATENTS_SEEDS: u32 = 3;
+/// Latents along a walk through those of several seeds, of the index 0 of each; from the frame `first` on.
+pub const KILN_LATENTS_TOUR_SEEDS: u32 = 4;
+/// Latents along a walk through several of the caller's, from the frame `first` on.
+pub const KILN_LATENTS_TOUR_GIVEN: u32 = 5;
 
-/// The class of an image of a seed is its index modulo the number of classes, that of every other image is 0.
+/// The class of an image of a seed or of seeds is its index modulo the number of classes, that of every other image is 0.
 pub const KILN_CLASSES_OWN: u32 = 0;
 /// One class for all images.
 pub const KILN_CLASSES_ONE: u32 = 1;
@@ -117,6 +123,13 @@ pub struct KilnInfo {
     pub max_batch: u32,
     /// 0.
     pub reserved: u32,
+    /// Bytes of this handle's own buffers, which a clone or a member of a pool takes once more: those of max_batch inputs and
+    /// images. What ONNX Runtime works in comes on top, and the weights, which clones share.
+    pub buffer_bytes: u64,
+    /// How far a value, nominally -1 to 1, may be from that of another machine.
+    pub tolerance: f32,
+    /// 1 if classes have names, else 0.
+    pub has_class_names: u32,
 }
 
 /// What to draw. Fill it with kiln_request_default, then change what should be otherwise.
@@ -127,19 +140,21 @@ pub struct KilnRequest {
     pub struct_size: usize,
     /// Where latents come from: one of KILN_LATENTS_*. Default: KILN_LATENTS_SEED.
     pub latents: u32,
-    /// KILN_LATENTS_WALK: frames from one image of the seed to the next, 1 or more. Default: 60.
+    /// KILN_LATENTS_WALK and KILN_LATENTS_TOUR_*: frames from one image to the next, 1 or more. Default: 60.
     pub walk_steps: u32,
     /// KILN_LATENTS_SEED and KILN_LATENTS_WALK: the seed. Default: 0.
     pub seed: u64,
     /// KILN_LATENTS_WALK: index of the image that the walk begins at. Default: 0.
     pub walk_first_index: u64,
-    /// The index of the seed, or frame of the walk, to begin at. Default: 0.
+    /// The index of the seed, or frame of the walk or tour, to begin at; of several seeds, the index in each. Default: 0.
     pub first: u64,
-    /// KILN_LATENTS_GIVEN: the latents, [n, latent_dim], finite numbers of at most 65504. Default: null.
+    /// KILN_LATENTS_GIVEN and KILN_LATENTS_TOUR_GIVEN: the latents, [n, latent_dim] or [stops, latent_dim], finite numbers of at
+    /// most 65504. Default: null.
     pub given: *const f32,
-    /// KILN_LATENTS_GIVEN: number of elements, n x latent_dim.
+    /// KILN_LATENTS_GIVEN and KILN_LATENTS_TOUR_GIVEN: number of elements, n or stops x latent_dim; of stops there are 2 or more.
     pub given_len: usize,
-    /// Where the normal distribution is cut off, in standard deviations; 0: nowhere. For seeds and walks. Default: 0.
+    /// Where the normal distribution is cut off, in standard deviations; 0: nowhere. For seeds, and walks and tours of them.
+    /// Default: 0.
     pub truncation: f32,
     /// Of which classes images are, for conditional generators: one of KILN_CLASSES_*. Default: KILN_CLASSES_OWN.
     pub classes: u32,
@@ -156,6 +171,36 @@ pub struct KilnRequest {
     pub image: *const c_void,
     /// KILN_IMAGES_F32 and KILN_IMAGES_U8: number of elements.
     pub image_len: usize,
+    /// KILN_LATENTS_SEEDS: the seeds, one for each image; KILN_LATENTS_TOUR_SEEDS: those of the stops. Default: null.
+    pub seeds: *const u64,
+    /// KILN_LATENTS_SEEDS and KILN_LATENTS_TOUR_SEEDS: number of seeds; of stops there are 2 or more.
+    pub seeds_len: usize,
+    /// What `truncation` cuts around, a latent of latent_dim elements, such as the mean of a class; null: around 0. Default:
+    /// null.
+    pub truncation_mean: *const f32,
+    /// Number of elements of that, latent_dim; 0 for null.
+    pub truncation_mean_len: usize,
+    /// KILN_LATENTS_TOUR_*: 1 if the tour goes from its last stop back to the first and round without end, 0 if it ends there,
+    /// with frame (stops - 1) x walk_steps. Default: 0.
+    pub tour_closed: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// Which ONNX Runtime is in use. The texts are in UTF-8 and belong to the library, for ever; none is null.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct KilnEngine {
+    /// Bytes of this struct that were filled in.
+    pub struct_size: usize,
+    /// The library's file, or its bare name where the system's loader found it.
+    pub path: *const c_char,
+    /// Its version, such as "1.31.0".
+    pub version: *const c_char,
+    /// What it says of its build.
+    pub build: *const c_char,
+    /// The execution providers that it was built with, in ONNX Runtime's names, with commas between them.
+    pub providers: *const c_char,
 }
 
 // SAFETY: `repr(C)`, the size comes first, integers and a pointer.
@@ -176,7 +221,7 @@ unsafe impl Versioned for KilnOptions {
     };
 }
 
-// SAFETY: as above.
+// SAFETY: as above, with a float besides.
 unsafe impl Versioned for KilnInfo {
     const NAME: &'static str = "KilnInfo";
     const LEAST: usize = offset_of!(Self, reserved) + 4;
@@ -193,6 +238,9 @@ unsafe impl Versioned for KilnInfo {
         provider: 0,
         max_batch: 0,
         reserved: 0,
+        buffer_bytes: 0,
+        tolerance: 0.,
+        has_class_names: 0,
     };
 }
 
@@ -217,7 +265,21 @@ unsafe impl Versioned for KilnRequest {
         images: KILN_IMAGES_NONE,
         image: null(),
         image_len: 0,
+        seeds: null(),
+        seeds_len: 0,
+        truncation_mean: null(),
+        truncation_mean_len: 0,
+        tour_closed: 0,
+        reserved: 0,
     };
+}
+
+// SAFETY: `repr(C)`, the size comes first, raw pointers.
+unsafe impl Versioned for KilnEngine {
+    const NAME: &'static str = "KilnEngine";
+    const LEAST: usize = offset_of!(Self, providers) + size_of::<usize>();
+    const DEFAULT: Self =
+        Self { struct_size: size_of::<Self>(), path: null(), version: null(), build: null(), providers: null() };
 }
 
 /// Fills options with their defaults: kiln_options_default(&options, sizeof options).
