@@ -102,6 +102,7 @@ pub(super) fn computed<'a>(node: &Node<'a>, inputs: &Inputs<'_, 'a>) -> Result<O
             }
             Tensor { kind: a.kind, shape, data: data.into() }
         }
+        "MatMul" => return product(first()?, inputs.get(1)?),
         "ReduceProd" | "ReduceSum" | "ReduceMax" | "ReduceMin" => return whole(node, inputs),
         _ => return super::arithmetic::computed(node, inputs),
     }))
@@ -356,4 +357,23 @@ fn whole<'a>(node: &Node<'_>, inputs: &Inputs<'_, 'a>) -> Result<Option<Tensor<'
     let one = one.ok_or("overflows")?;
     let shape = if node.int("keepdims").unwrap_or(1) == 1 { vec![1] } else { Vec::new() };
     Ok(Some(Tensor::from_ints(tensor.kind, &shape, &[one])))
+}
+
+/// A product of a matrix and a vector, or of two vectors, which operators of a generator do not take: spectral norms are
+/// made of them.
+fn product<'a>(a: &Tensor<'a>, b: &Tensor<'a>) -> Result<Option<Tensor<'a>>, String> {
+    let (rows, inner, columns) = match (&a.shape[..], &b.shape[..]) {
+        (&[n], &[m]) if n == m => (1, n, 1),
+        (&[rows, n], &[m]) if n == m => (rows, n, 1),
+        (&[n], &[m, columns]) if n == m => (1, n, columns),
+        _ => return Ok(None),
+    };
+    if !a.kind.is_float() || a.kind != b.kind {
+        return Ok(None);
+    }
+    let (left, right) = (a.numbers(), b.numbers());
+    let one = |at: usize| (0..inner).map(|k| left[at / columns * inner + k] * right[k * columns + at % columns]).sum();
+    let all: Vec<f64> = (0..rows * columns).map(one).collect();
+    let shape = [&a.shape[..a.shape.len() - 1], &b.shape[1..]].concat();
+    Ok(Some(Tensor::from_numbers(a.kind, &shape, &all)))
 }

@@ -229,10 +229,11 @@ fn rows(source: &Source<'_>, class: &str) -> Option<usize> {
                 let all = constant(usize::from(is_class(0)))?.ints()?;
                 return all.iter().copied().eq(0..all.len() as i64).then_some(all.len());
             }
-            "Cast" | "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" if is_class(0) => {
-                names.extend(node.outputs.iter());
-            }
             _ => (),
+        }
+        // Keras computes with indices before it takes rows by them.
+        if node.inputs.iter().any(|name| names.contains(name)) {
+            names.extend(node.outputs.iter());
         }
     }
     None

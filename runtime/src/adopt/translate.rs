@@ -98,6 +98,21 @@ impl<'a> Translation<'a> {
             let (op, domain) = (shown(node.op), shown(node.domain));
             return Err(format!("has the operator {op} of the domain {domain}, allowed are the standard ones"));
         }
+        let in_training = match node.op {
+            "BatchNormalization" => node.int("training_mode") == Some(1),
+            "Dropout" => match self.optional(node, 2)? {
+                Some(Value::Same(flag)) => flag.number() != Some(0.),
+                flag => flag.is_some(),
+            },
+            _ => false,
+        };
+        if in_training {
+            return Err(format!(
+                "has {} as in training, by which images are a matter of chance, or depend on the others of the batch: export \
+                 it for inference (in PyTorch after `model.eval()`)",
+                node.place()
+            ));
+        }
         refuse_chance(node)?;
         let made = self.made(node).map_err(|what| format!("has {}, which {what}", node.place()))?;
         if let Some(value) = made {
@@ -380,19 +395,8 @@ fn is_reserved(name: &str) -> bool {
     name.starts_with(OWN) || ["z", "class", "image_in", "image"].contains(&name)
 }
 
-/// Refuses what would make images a matter of chance, or of the others in the batch.
+/// Refuses what makes images a matter of chance, and control flow.
 fn refuse_chance(node: &Node<'_>) -> Result<(), String> {
-    let training = match node.op {
-        "BatchNormalization" => node.int("training_mode") == Some(1),
-        _ => false,
-    };
-    if training {
-        return Err(format!(
-            "has {} as in training, by which images depend on the others of the batch: export it for inference \
-             (in PyTorch after `model.eval()`)",
-            node.place()
-        ));
-    }
     match node.op {
         "RandomNormal" | "RandomNormalLike" | "RandomUniform" | "RandomUniformLike" | "Bernoulli" | "Multinomial" => {
             Err(format!(
