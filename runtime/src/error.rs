@@ -84,6 +84,12 @@ impl Error {
         Fault::new(ErrorKind::Argument, what).into()
     }
 
+    /// The same of the file at `path`.
+    #[cfg(feature = "cli")]
+    pub(crate) fn of(self, path: &Path) -> Self {
+        self.fault.at(path)
+    }
+
     /// CUDA does not work, for this reason.
     pub(crate) fn cuda(why: impl Into<String>) -> Self {
         Fault::new(ErrorKind::Provider, why).into()
@@ -118,7 +124,7 @@ impl From<Fault> for Error {
 pub(crate) struct Fault {
     pub(crate) kind: ErrorKind,
     pub(crate) what: String,
-    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+    pub(crate) source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Fault {
@@ -164,6 +170,14 @@ impl From<String> for Fault {
     /// Of what a file has that is not run, as most faults are.
     fn from(what: String) -> Self {
         Self::new(ErrorKind::Unsupported, what)
+    }
+}
+
+/// Where only words are wanted.
+#[cfg(feature = "cli")]
+impl From<Fault> for String {
+    fn from(fault: Fault) -> Self {
+        fault.what
     }
 }
 

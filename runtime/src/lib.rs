@@ -52,6 +52,9 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod adopt;
 mod binding;
 mod buffer;
 #[cfg(feature = "capi")]

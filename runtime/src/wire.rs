@@ -107,8 +107,8 @@ pub(crate) fn numbers(value: Value<'_>, most: usize, into: &mut Vec<i64>) -> Res
     Ok(())
 }
 
-/// Writing, for tests that need files which nobody else would write.
-#[cfg(test)]
+/// Writing fields.
+#[cfg(any(test, feature = "cli"))]
 pub(crate) mod write {
     pub(crate) fn varint(out: &mut Vec<u8>, mut number: u64) {
         while number >= 0x80 {

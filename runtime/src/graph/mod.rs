@@ -9,6 +9,8 @@ mod read;
 mod weight;
 mod widen;
 
+#[cfg(feature = "cli")]
+pub(crate) use read::OPSETS;
 pub(crate) use read::{mentions, read, type_name};
 pub(crate) use weight::{Data, Element, Weight};
 pub(crate) use widen::{Wide, in_file, widened};

@@ -13,7 +13,7 @@ use crate::wire::{self, Field, Value, damaged, fields};
 use std::borrow::Cow;
 
 /// Versions of the standard operators that are known here.
-const OPSETS: std::ops::RangeInclusive<i64> = 13..=22;
+pub(crate) const OPSETS: std::ops::RangeInclusive<i64> = 13..=22;
 /// Most entries of the metadata.
 const MAX_ENTRIES: usize = 1024;
 /// Most bytes of a name, or of a text of the metadata.

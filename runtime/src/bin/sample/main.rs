@@ -1,5 +1,6 @@
 //! The program `sample`: draws images from a generator file.
 
+mod adopt;
 mod doctor;
 mod grid;
 mod input;
@@ -7,7 +8,7 @@ mod picture;
 mod say;
 mod unfinished;
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 use grid::Grid;
 use picture::Folder;
 use runtime::{Error, Generator, ImageShape, Options, Provider, Request, Start, Walk, engine_info, listed, one_line};
@@ -19,9 +20,12 @@ use unfinished::Unfinished;
 
 /// Draw samples from a generator file.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Args {
-    /// The generator, as written by `trainer --export`; the doctor does without
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    /// The generator, as written by `trainer --export` or `sample adopt`; the doctor does without
     #[arg(required_unless_present = "doctor")]
     model: Option<PathBuf>,
 
@@ -100,6 +104,11 @@ struct Args {
     fast_start: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    Adopt(adopt::Args),
+}
+
 impl Args {
     /// Whether images are asked for.
     fn draws(&self) -> bool {
@@ -115,15 +124,16 @@ Examples:
   sample gen.onnx --class cat --out cats               images of one class, a file each
   sample gen.onnx --input in.png --grid out.png        images made from another one
   sample gen.onnx --info                               what is in the file
-  sample --doctor gen.onnx                             what works here, and how fast";
+  sample --doctor gen.onnx                             what works here, and how fast
+  sample adopt other.onnx gen.onnx                     a generator file of one that another tool exported";
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if !args.draws() && !args.info && !args.doctor {
+    if args.command.is_none() && !args.draws() && !args.info && !args.doctor {
         let message = "nothing to do: give --grid FILE, --out DIR, --raw FILE, --info or --doctor";
         Args::command().error(ErrorKind::MissingRequiredArgument, message).exit();
     }
-    match run(&args) {
+    match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say!("error: {error}");
@@ -132,7 +142,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+fn run(mut args: Args) -> Result<(), Box<dyn std::error::Error>> {
+    if let Some(Command::Adopt(args)) = args.command.take() {
+        return adopt::run(args);
+    }
     let batch = args.batch.min(usize::try_from(args.count)?);
     let start = if args.fast_start { Start::Fast } else { Start::Steady };
     let options =
@@ -149,7 +162,7 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         print_info(&generator)?;
     }
     if args.draws() {
-        draw(args, &mut generator, batch)?;
+        draw(&args, &mut generator, batch)?;
     }
     Ok(())
 }
