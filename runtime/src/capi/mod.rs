@@ -9,6 +9,7 @@ mod errors;
 mod generator;
 mod handles;
 mod layout;
+mod log;
 mod memory;
 mod status;
 mod stream;
@@ -22,6 +23,10 @@ pub use generator::{
 };
 pub use handles::{KILN_MAX_GENERATORS, KILN_MAX_STREAMS, KilnGenerator, KilnStream};
 pub use layout::kiln_draw_interleaved;
+pub use log::{
+    KILN_SEVERITY_ERROR, KILN_SEVERITY_FATAL, KILN_SEVERITY_INFO, KILN_SEVERITY_VERBOSE, KILN_SEVERITY_WARNING,
+    KilnLog, kiln_log_to,
+};
 pub use status::KilnStatus;
 pub use stream::{kiln_stream_close, kiln_stream_missed, kiln_stream_next, kiln_stream_open, kiln_stream_try_next};
 pub use structs::{
