@@ -138,6 +138,21 @@
 // The program and version that wrote the file.
 #define KILN_TEXT_TRAINER 5
 
+// What is of use to those who look for a fault in ONNX Runtime.
+#define KILN_SEVERITY_VERBOSE 0
+
+// What ONNX Runtime does.
+#define KILN_SEVERITY_INFO 1
+
+// What may be otherwise than was meant.
+#define KILN_SEVERITY_WARNING 2
+
+// What fails: the call is an error, too.
+#define KILN_SEVERITY_ERROR 3
+
+// What ONNX Runtime cannot go on after.
+#define KILN_SEVERITY_FATAL 4
+
 // What a call came to. Later versions may add values: treat every value but KILN_STATUS_OK as an error, and one that is not
 // known as KILN_STATUS_RUN.
 enum KilnStatus
@@ -355,6 +370,10 @@ typedef struct KilnEngine {
     // The execution providers that it was built with, in ONNX Runtime's names, with commas between them.
     const char *providers;
 } KilnEngine;
+
+// A function that is given a message of ONNX Runtime's log: `user` is what was given to kiln_log_to, `severity` one of
+// KILN_SEVERITY_*, and `text` UTF-8 of one line or a few, which ends in NUL and is gone after the call.
+typedef void (*KilnLog)(void *user, uint32_t severity, const char *text);
 
 // Generators for many threads. `{0}` is the null handle, that no function takes for one.
 typedef struct KilnPool {
@@ -706,6 +725,21 @@ KilnStatus kiln_draw_interleaved(struct KilnGenerator generator,
                                  uint32_t element,
                                  void *out,
                                  size_t len);
+
+// Gives what ONNX Runtime logs, from the severity `least` on, one of KILN_SEVERITY_*, to the function `log`, with `user` as its
+// first argument, for the life of the process; without this, nobody gets it, and nothing is printed. To be called before
+// anything loads ONNX Runtime: before the first kiln_open or kiln_load. Less than KILN_SEVERITY_WARNING makes opening slower.
+//
+// Threads: any; `log` is called by whichever thread is at work, several at once among them, and is waited for. It must not
+// call this library, and throw nothing.
+// Ownership: `user` stays the caller's, and is passed on until the process ends.
+// Errors: KILN_STATUS_ARGUMENT, also if ONNX Runtime is loaded already, or another function was given.
+//
+// # Safety
+// `log` must be null or a function that may be called like this by any thread until the process ends.
+KilnStatus kiln_log_to(KilnLog log,
+                       void *user,
+                       uint32_t least);
 
 // Starts a thread that draws the images of `request`, one by one and without end, at most `frames` ahead, 1 to 64. The
 // request is one of a seed, a walk or a closed tour, and of one class at most; frame i is what kiln_draw draws of it with `first` i later.

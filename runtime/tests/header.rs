@@ -17,6 +17,7 @@ fn the_header_is_up_to_date() {
         "texts",
         "latent",
         "layout",
+        "log",
         "stream",
         "pool",
         "convert",

@@ -10,6 +10,7 @@ mod generator;
 mod handles;
 mod latent;
 mod layout;
+mod log;
 mod memory;
 mod pool;
 mod status;
@@ -26,6 +27,10 @@ pub use generator::{
 pub use handles::{KILN_MAX_GENERATORS, KILN_MAX_POOLS, KILN_MAX_STREAMS, KilnGenerator, KilnPool, KilnStream};
 pub use latent::{kiln_fill_latent, kiln_fill_truncated, kiln_walk};
 pub use layout::kiln_draw_interleaved;
+pub use log::{
+    KILN_SEVERITY_ERROR, KILN_SEVERITY_FATAL, KILN_SEVERITY_INFO, KILN_SEVERITY_VERBOSE, KILN_SEVERITY_WARNING,
+    KilnLog, kiln_log_to,
+};
 pub use pool::{
     kiln_pool_close, kiln_pool_draw, kiln_pool_draw_timeout, kiln_pool_open, kiln_pool_sample, kiln_pool_warm_up,
 };

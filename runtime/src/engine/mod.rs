@@ -7,16 +7,17 @@
 #[cfg(feature = "bundled")]
 mod bundled;
 mod library;
+mod log;
 mod places;
 mod process;
 
+pub use log::{Severity, log_to};
 pub(crate) use process::OfProcess;
 
 use crate::binding::check;
 use crate::error::{Error, ErrorKind, Fault, Result};
 use library::Library;
 use ort::environment::Environment;
-use ort::logging::LogLevel;
 use places::{Places, places};
 use std::ffi::CStr;
 use std::fmt::Write as _;
@@ -81,8 +82,8 @@ pub fn load(path: impl AsRef<Path>) -> Result<&'static EngineInfo> {
 }
 
 /// The process's ONNX Runtime environment, for an application that runs models of its own through the crate `ort` beside a
-/// generator: ONNX Runtime has one environment a process, and this crate makes it. Its log is not printed; for a session of
-/// one's own `ort`'s builder sets a level or a logger.
+/// generator: ONNX Runtime has one environment a process, and this crate makes it. Its log goes to [`log_to`]'s function; for a
+/// session of one's own `ort`'s builder sets a level or a logger.
 ///
 /// # Errors
 /// As [`engine_info`].
@@ -159,11 +160,11 @@ fn open(path: &Path) -> std::result::Result<Engine, String> {
         .with_name("kiln")
         .with_telemetry(false)
         // Whoever asks hears the reason; the log would repeat it, in colour, on the standard error stream.
-        .with_logger(Arc::new(|_, _, _, _, _| {}))
+        .with_logger(Arc::new(|level, _, _, _, message| log::pass(level, message)))
         .build()
         .map_err(|e| fail(e.to_string()))?;
-    // A logger begins with everything, and making lines that nobody reads takes time.
-    environment.set_log_level(LogLevel::Fatal);
+    // A logger begins with everything.
+    environment.set_log_level(log::least());
     let providers = providers().map_err(fail)?;
     let info = EngineInfo { path: library.path, version: library.version, build: ort::info().to_owned(), providers };
     Ok(Engine { environment, info })
