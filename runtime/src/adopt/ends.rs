@@ -23,7 +23,12 @@ pub(super) fn begin<'a>(
     let (element, precision) = match Kind::from_number(port.element) {
         Some(Kind::F16) => (Element::F16, Precision::F16),
         Some(Kind::F32) => (Element::F32, Precision::F32),
-        _ => return Err(format!("has {}, allowed are latents of f32 and f16: export it in one of them", described(port))),
+        _ => {
+            return Err(format!(
+                "has {}, allowed are latents of f32 and f16: export it in one of them",
+                described(port)
+            ));
+        }
     };
     let len = volume(&sizes).ok_or_else(wrong)?;
     to.input("z", element, vec![len])?;
@@ -52,7 +57,9 @@ pub(super) fn begin<'a>(
     report.push(format!("latent     {}: {len} numbers a sample", described(port)));
     report.push(match wishes.distribution {
         Some(Distribution::Normal) => "           as they are, normal".into(),
-        Some(Distribution::Uniform(low, high)) => format!("           made uniform, from {low} to {high}, of normal ones"),
+        Some(Distribution::Uniform(low, high)) => {
+            format!("           made uniform, from {low} to {high}, of normal ones")
+        }
         None => "assumed    its latents are standard normal numbers (else --distribution uniform)".into(),
     });
     if let Some(n) = port.shape[0] {
@@ -155,7 +162,9 @@ fn shape(port: &super::source::Port<'_>, sizes: &[usize], wishes: &Wishes) -> Re
         (1..=MAX_CHANNELS).contains(&image.channels) && image.height.max(image.width) <= MAX_SIDE
     };
     let what = |why: &str| {
-        Err(format!("has images of {sizes:?}, which {why} (allowed are 1 to {MAX_CHANNELS} channels of {MAX_SIDE} pixels a side)"))
+        Err(format!(
+            "has images of {sizes:?}, which {why} (allowed are 1 to {MAX_CHANNELS} channels of {MAX_SIDE} pixels a side)"
+        ))
     };
     if let Some(image) = wishes.shape {
         let layout = wishes.layout.unwrap_or(Layout::Nchw);

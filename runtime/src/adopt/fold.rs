@@ -95,7 +95,8 @@ pub(super) fn computed<'a>(node: &Node<'a>, inputs: &Inputs<'_, 'a>) -> Result<O
         "OneHot" => one_hot(inputs, node.int("axis").unwrap_or(-1))?,
         "Where" => {
             let shape = common(inputs)?;
-            let [flags, a, b] = [expanded(first()?, &shape)?, expanded(inputs.get(1)?, &shape)?, expanded(inputs.get(2)?, &shape)?];
+            let [flags, a, b] =
+                [expanded(first()?, &shape)?, expanded(inputs.get(1)?, &shape)?, expanded(inputs.get(2)?, &shape)?];
             let (size, mut data) = (a.kind.size(), Vec::with_capacity(a.data.len()));
             for (i, flag) in flags.ints().unwrap_or_default().into_iter().enumerate() {
                 data.extend_from_slice(&if flag != 0 { &a } else { &b }.data[i * size..][..size]);
@@ -182,7 +183,8 @@ fn unsqueeze<'a>(tensor: &Tensor<'a>, axes: &[i64]) -> Result<Tensor<'a>, String
     let rank = tensor.shape.len() + axes.len();
     let axes = axes.iter().map(|&at| axis(at, rank)).collect::<Result<Vec<_>, _>>()?;
     let mut old = tensor.shape.iter();
-    let shape: Vec<usize> = (0..rank).filter_map(|i| if axes.contains(&i) { Some(1) } else { old.next().copied() }).collect();
+    let shape: Vec<usize> =
+        (0..rank).filter_map(|i| if axes.contains(&i) { Some(1) } else { old.next().copied() }).collect();
     tensor.shaped(&shape)
 }
 
@@ -192,7 +194,8 @@ fn placed<'a>(
     shape: &[usize],
     from: impl Fn(&[usize], &[usize]) -> Vec<usize>,
 ) -> Result<Tensor<'a>, String> {
-    let len = volume(shape).filter(|len| *len <= MOST).ok_or_else(|| format!("makes a tensor {shape:?} of {tensor}"))?;
+    let len =
+        volume(shape).filter(|len| *len <= MOST).ok_or_else(|| format!("makes a tensor {shape:?} of {tensor}"))?;
     let mut at = vec![0; shape.len()];
     let places = (0..len).map(|_| {
         let place = from(&at, &tensor.shape);
@@ -336,7 +339,8 @@ fn one_hot<'a>(inputs: &Inputs<'_, 'a>, at: i64) -> Result<Tensor<'a>, String> {
         return Err(format!("makes {depth} numbers of each of {indices}"));
     }
     let place = |i: i64| if i < 0 { i.saturating_add(depth as i64) } else { i };
-    let last: Vec<usize> = all.iter().flat_map(|&i| (0..depth).map(move |k| usize::from(place(i) == k as i64))).collect();
+    let last: Vec<usize> =
+        all.iter().flat_map(|&i| (0..depth).map(move |k| usize::from(place(i) == k as i64))).collect();
     let shape: Vec<usize> = indices.shape.iter().copied().chain([depth]).collect();
     let made = values.taken(&shape, last.into_iter());
     let mut perm: Vec<i64> = (0..indices.shape.len() as i64).collect();

@@ -143,12 +143,17 @@ pub(super) fn list<'a>(
     }
     match to.constant(node, i)? {
         None => Ok(None),
-        Some(tensor) => tensor.ints().map(Some).ok_or_else(|| format!("takes {tensor} as input {i}, which must be integers")),
+        Some(tensor) => {
+            tensor.ints().map(Some).ok_or_else(|| format!("takes {tensor} as input {i}, which must be integers"))
+        }
     }
 }
 
 /// The type of the first input, which is put into the new graph.
-pub(super) fn first<'a>(to: &mut Translation<'a>, node: &Node<'a>) -> Result<(Text<'a>, crate::operators::Typed), String> {
+pub(super) fn first<'a>(
+    to: &mut Translation<'a>,
+    node: &Node<'a>,
+) -> Result<(Text<'a>, crate::operators::Typed), String> {
     let name = to.name(node.inputs.first().ok_or("takes nothing")?)?;
     let typed = to.typed(&name)?.clone();
     Ok((name, typed))

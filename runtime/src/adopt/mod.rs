@@ -130,7 +130,8 @@ fn translated<'a>(
     let ports = ports::ports(source, wishes)?;
     let needed = ports::needed(source, ports.image.name);
     let fixed = ports.latent.shape[0];
-    let names = source.constants.keys().copied().chain(source.nodes.iter().flat_map(|node| node.outputs.iter().copied()));
+    let names =
+        source.constants.keys().copied().chain(source.nodes.iter().flat_map(|node| node.outputs.iter().copied()));
     let mut to = Translation::new(source.opset, fixed, names);
     let (precision, latent_dim) = ends::begin(&mut to, &ports, wishes, report)?;
     ports.enter(&mut to)?;
@@ -151,7 +152,8 @@ fn translated<'a>(
     }
     if !wishes.class_names.is_empty() {
         // The same rule as for those of a file.
-        crate::classes::read(&wishes.class_names.join("\n"), classes).map_err(|e| format!("has class names, but: {e}"))?;
+        crate::classes::read(&wishes.class_names.join("\n"), classes)
+            .map_err(|e| format!("has class names, but: {e}"))?;
     }
     let info = ModelInfo {
         precision,
@@ -216,7 +218,10 @@ impl std::str::FromStr for Distribution {
             None if text == "normal" => Ok(Self::Normal),
             None if text == "uniform" => Ok(Self::Uniform(-1., 1.)),
             Some(("uniform", bounds)) => range_of(bounds).map(|(low, high)| Self::Uniform(low, high)),
-            _ => Err(format!("{} is no distribution, allowed are normal, uniform (from -1 to 1) and uniform:A..B", shown(text))),
+            _ => Err(format!(
+                "{} is no distribution, allowed are normal, uniform (from -1 to 1) and uniform:A..B",
+                shown(text)
+            )),
         }
     }
 }
@@ -238,7 +243,8 @@ impl std::str::FromStr for Layout {
 /// # Errors
 /// Others.
 pub fn range_of(text: &str) -> std::result::Result<(f64, f64), String> {
-    let both = text.split_once("..").and_then(|(a, b)| Some((a.trim().parse::<f64>().ok()?, b.trim().parse::<f64>().ok()?)));
+    let both =
+        text.split_once("..").and_then(|(a, b)| Some((a.trim().parse::<f64>().ok()?, b.trim().parse::<f64>().ok()?)));
     both.filter(|(a, b)| a.is_finite() && b.is_finite() && a < b && a.abs().max(b.abs()) <= 1e6 && b - a >= 1e-6)
         .ok_or_else(|| format!("{} is no range: it is written as -1..1, 0..1 or 0..255", shown(text)))
 }

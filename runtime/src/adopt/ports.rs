@@ -103,7 +103,8 @@ pub(super) fn ports<'s, 'a>(source: &'s Source<'a>, wishes: &Wishes) -> Result<P
     let latent = match latent {
         Some(port) if is_latent(port) => port,
         Some(port) => {
-            let what = format!("must be f32 or f16 [N, ...] with 1 to {MAX_LATENT_DIM} numbers of known shape for a sample");
+            let what =
+                format!("must be f32 or f16 [N, ...] with 1 to {MAX_LATENT_DIM} numbers of known shape for a sample");
             return Err(format!("has {}, which cannot be the latent: that {what}", described(port)));
         }
         None => {
@@ -192,7 +193,10 @@ pub(super) fn needed<'a>(source: &Source<'a>, name: &'a str) -> HashSet<&'a str>
 /// The kind of labels of an input, and how many classes there are.
 fn classes(source: &Source<'_>, port: &Port<'_>, wishes: &Wishes) -> Result<(Labels, usize), String> {
     let labels = labels(port).ok_or_else(|| {
-        format!("has {}, which cannot be the class: that is i64 or i32 [N], or one number for each class [N, classes]", described(port))
+        format!(
+            "has {}, which cannot be the class: that is i64 or i32 [N], or one number for each class [N, classes]",
+            described(port)
+        )
     })?;
     let found = match labels {
         Labels::OneHot(_) => port.shape.get(1).copied().flatten(),

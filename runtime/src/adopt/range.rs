@@ -79,8 +79,8 @@ fn made(node: &Node<'_>, ranges: &HashMap<&str, Range>) -> Option<Range> {
         "Relu" => input(0).map(|(low, high)| (low.max(0.), high.max(0.))),
         "Floor" => input(0).map(|(low, high)| (low.floor(), high.floor())),
         "Concat" => (0..node.inputs.len()).map(input).collect::<Option<Vec<_>>>()?.into_iter().reduce(union),
-        "Cast" | "DepthToSpace" | "Expand" | "Flatten" | "Gather" | "GlobalAveragePool" | "Identity" | "Reshape" | "Slice"
-        | "Split" | "Squeeze" | "Tile" | "Transpose" | "Unsqueeze" => input(0),
+        "Cast" | "DepthToSpace" | "Expand" | "Flatten" | "Gather" | "GlobalAveragePool" | "Identity" | "Reshape"
+        | "Slice" | "Split" | "Squeeze" | "Tile" | "Transpose" | "Unsqueeze" => input(0),
         _ => None,
     }
 }

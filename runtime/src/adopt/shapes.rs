@@ -94,7 +94,8 @@ fn split(to: &Translation<'_>, typed: &Typed, target: &[Size], one: i64) -> Resu
         _ => None,
     };
     let rest = rest.iter().map(fixed).collect::<Option<Vec<_>>>();
-    rest.map(|rest| (is_first, rest)).ok_or_else(|| format!("brings {typed} to {}, which mixes samples", listed(target)))
+    rest.map(|rest| (is_first, rest))
+        .ok_or_else(|| format!("brings {typed} to {}, which mixes samples", listed(target)))
 }
 
 pub(super) fn expand<'a>(to: &mut Translation<'a>, node: &Node<'a>) -> Result<(), String> {

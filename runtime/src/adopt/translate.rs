@@ -124,7 +124,8 @@ impl<'a> Translation<'a> {
 
     /// What a node makes, where that is known without computing it.
     fn made(&self, node: &Node<'a>) -> Result<Option<Value<'a>>, String> {
-        let inputs: Vec<Option<&Value<'a>>> = node.inputs.iter().map(|name| self.value(name)).collect::<Result<_, _>>()?;
+        let inputs: Vec<Option<&Value<'a>>> =
+            node.inputs.iter().map(|name| self.value(name)).collect::<Result<_, _>>()?;
         match (node.op, inputs.first()) {
             ("Identity" | "Dropout", Some(Some(value))) => return Ok(Some((*value).clone())),
             ("Shape" | "Size", Some(Some(Value::Live(name)))) => return self.shape_of(node, name).map(Some),
@@ -183,7 +184,8 @@ impl<'a> Translation<'a> {
 
     fn sized(&self, node: &Node<'a>, per_sample: bool, sizes: &[usize]) -> Result<Value<'a>, String> {
         let of = |n: usize| {
-            let all: Vec<i64> = per_sample.then_some(n).into_iter().chain(sizes.iter().copied()).map(|n| n as i64).collect();
+            let all: Vec<i64> =
+                per_sample.then_some(n).into_iter().chain(sizes.iter().copied()).map(|n| n as i64).collect();
             match node.op {
                 "Size" => Rc::new(Tensor::of_ints(&[], &[all.iter().product()])),
                 _ => Rc::new(fold::part_of_shape(node, &all)),
@@ -280,7 +282,8 @@ impl<'a> Translation<'a> {
             Value::Same(tensor) => self.weight(name, &tensor)?,
             Value::ByClass(both) => self.row_of_class(name, &both)?,
             Value::Sized(all) => {
-                let row = one_row(&all).ok_or_else(|| format!("takes {}, which depends on the number of samples", shown(name)))?;
+                let row = one_row(&all)
+                    .ok_or_else(|| format!("takes {}, which depends on the number of samples", shown(name)))?;
                 let row = self.weight(name, &row)?;
                 self.per_sample(&row)?
             }
@@ -339,7 +342,8 @@ impl<'a> Translation<'a> {
             return Err(format!("takes {typed}, the same for all samples, where each must have its own"));
         }
         // Latents are finite: 0 times one is 0.
-        let (begin, end, axes) = (self.list("nothing/begin", &[0])?, self.list("nothing/end", &[1])?, self.list("nothing/axes", &[1])?);
+        let (begin, end, axes) =
+            (self.list("nothing/begin", &[0])?, self.list("nothing/end", &[1])?, self.list("nothing/axes", &[1])?);
         let (z, zero) = (Text::from("z"), Tensor::from_numbers(Kind::F32, &[], &[0.]));
         let element = self.typed(&z)?.element;
         let mut last = self.put("Slice", vec![z, begin, end, axes], "nothing", vec![])?;

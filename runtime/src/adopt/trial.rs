@@ -82,7 +82,9 @@ fn looked_at(generator: &mut Generator, report: &mut Vec<String>) -> Result<Vec<
     }
     let (low, high) = images.iter().fold((f32::MAX, f32::MIN), |(low, high), &x| (low.min(x), high.max(x)));
     if low < -1. - OUTSIDE || high > 1. + OUTSIDE {
-        return fail(format!("draws values from {low} to {high} where they must be from -1 to 1: give another --range"));
+        return fail(format!(
+            "draws values from {low} to {high} where they must be from -1 to 1: give another --range"
+        ));
     }
     if high - low < 2. * LEAST_SPAN || low >= 0. {
         report.push(format!("look       all values are from {low:.3} to {high:.3}: is it another --range?"));

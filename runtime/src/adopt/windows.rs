@@ -57,15 +57,19 @@ pub(super) fn transposed<'a>(to: &mut Translation<'a>, node: &Node<'a>) -> Resul
         let n = positions[axis] as i64;
         let out = match wanted {
             // Of all axes, or of the positions alone.
-            Some(all) => *all.get(all.len().checked_sub(axes).ok_or("has another output_shape")? + axis).ok_or("has another output_shape")?,
+            Some(all) => *all
+                .get(all.len().checked_sub(axes).ok_or("has another output_shape")? + axis)
+                .ok_or("has another output_shape")?,
             None => n.checked_mul(strides[axis]).ok_or("makes too many positions")?,
         };
         let reach = (sides[axis] as i64 - 1).checked_mul(dilations[axis]).and_then(|n| n.checked_add(1));
-        let whole = (n - 1).checked_mul(strides[axis]).zip(reach).and_then(|(a, b)| a.checked_add(b)?.checked_add(extra[axis]));
+        let whole =
+            (n - 1).checked_mul(strides[axis]).zip(reach).and_then(|(a, b)| a.checked_add(b)?.checked_add(extra[axis]));
         let total = whole.and_then(|n| n.checked_sub(out)).filter(|n| *n >= 0);
         let total = total.ok_or_else(|| format!("makes no {out} positions of {n}"))?;
         let half = total / 2;
-        (pads[axis], pads[axes + axis]) = if mode == "SAME_UPPER" { (half, total - half) } else { (total - half, half) };
+        (pads[axis], pads[axes + axis]) =
+            if mode == "SAME_UPPER" { (half, total - half) } else { (total - half, half) };
     }
     settings.retain(|setting| setting.name != "pads");
     settings.push(Attribute { name: "pads".into(), value: graph::Setting::Ints(pads) });
@@ -108,7 +112,8 @@ pub(super) fn resize<'a>(to: &mut Translation<'a>, node: &Node<'a>) -> Result<()
         _ => return Err("has factors that are not known before it runs".into()),
     }
     let scales: Vec<f64> = scales.into_iter().map(f64::from).collect();
-    let weight = to.weight(&format!("{}/scales", node.outputs[0]), &Tensor::from_numbers(Kind::F32, &[rank], &scales))?;
+    let weight =
+        to.weight(&format!("{}/scales", node.outputs[0]), &Tensor::from_numbers(Kind::F32, &[rank], &scales))?;
     let mut settings = attributes(node, &["axes", "scales"])?;
     if is_old {
         let text = |name: &'static str, value: &'static str| Attribute {

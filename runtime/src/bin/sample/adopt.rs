@@ -75,7 +75,9 @@ Examples:
 fn input(text: &str) -> Result<(String, f64), String> {
     // Names have equals signs more often than numbers do.
     let found = text.rsplit_once('=').and_then(|(name, value)| Some((name.to_owned(), value.parse::<f64>().ok()?)));
-    found.filter(|(_, value)| value.is_finite()).ok_or_else(|| "it is written as NAME=VALUE, VALUE a finite number".into())
+    found
+        .filter(|(_, value)| value.is_finite())
+        .ok_or_else(|| "it is written as NAME=VALUE, VALUE a finite number".into())
 }
 
 fn shape(text: &str) -> Result<ImageShape, String> {
