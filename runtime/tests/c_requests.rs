@@ -10,7 +10,7 @@ use std::ffi::{CStr, c_char};
 use std::mem::offset_of;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const MODEL: &str = "dcgan-f32.onnx";
 const DIM: usize = 48;
@@ -307,7 +307,7 @@ fn a_pool_serves_many_threads_by_one_handle() {
 }
 
 #[test]
-fn a_pool_that_is_closed_lets_the_calls_that_have_begun_end() {
+fn a_pool_in_use_says_so_and_one_that_is_closed_lets_calls_end() {
     let _turn = turn();
     let generator = open("slow.onnx", &KilnOptions { max_batch: 512, ..options() }).expect("opens");
     let one = info(generator).image_len;
@@ -320,6 +320,22 @@ fn a_pool_that_is_closed_lets_the_calls_that_have_begun_end() {
     };
     let shared = pool(generator, 1).expect("opens");
     ok(kiln_close(generator));
+    // Who does not wait is told that all are in use, at the latest when another thread draws.
+    let (found, began) = (AtomicBool::new(false), Instant::now());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut out = vec![0u8; 512 * one];
+            while !found.load(Ordering::Relaxed) {
+                assert_eq!(pool_draw(shared, &request(), &mut out, None), Ok(true));
+            }
+        });
+        let mut out = vec![0u8; one];
+        while !found.load(Ordering::Relaxed) {
+            let drawn = pool_draw(shared, &request(), &mut out, Some(0)).expect("draws");
+            found.store(!drawn || began.elapsed() > Duration::from_secs(60), Ordering::Relaxed);
+        }
+    });
+    assert!(began.elapsed() < Duration::from_secs(60), "it never was in use");
     // Of three callers one draws and two wait, most likely, when it is closed.
     let begun = std::sync::Barrier::new(4);
     std::thread::scope(|scope| {

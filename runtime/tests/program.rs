@@ -89,7 +89,9 @@ fn pictures_keep_opacity_and_nothing_lies_between_the_images() {
             let of = |at: usize| image[at % channels * height * width + at / channels];
             assert!(pixels.iter().enumerate().all(|(at, &value)| value == of(at)), "{name}: image {i}");
         }
-        assert_eq!(std::fs::read_dir(folder.path().join("a/b")).expect("lists").count(), 6);
+        // And what they are of, by which other pictures are kept out.
+        assert_eq!(std::fs::read_dir(folder.path().join("a/b")).expect("lists").count(), 7);
+        std::fs::remove_dir_all(folder.path().join("a")).expect("removes");
     }
     let output = sample(folder.path(), &["MODEL", "--out", "out.png/x"]);
     assert!(output.status.code() == Some(1) && said(&output).contains("the folder out.png/x"), "{}", said(&output));

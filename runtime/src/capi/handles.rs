@@ -320,6 +320,33 @@ mod tests {
     }
 
     #[test]
+    fn of_several_that_close_what_is_in_use_one_does() {
+        let table = Table::<u32, 1>::new(1, "number");
+        let id = table.open(|| Ok(1)).expect("opens");
+        let (used, told) = (Barrier::new(2), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let _ = table.with(id, |_| {
+                    used.wait();
+                    while told.load(Ordering::SeqCst) < 2 {
+                        std::thread::yield_now();
+                    }
+                    // Until both wait, most likely.
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                    Ok(())
+                });
+            });
+            used.wait();
+            let closing = [0; 2]
+                .map(|_| scope.spawn(|| status(table.close_used(id, |_| _ = told.fetch_add(1, Ordering::SeqCst)))));
+            let mut all = closing.map(|closing| closing.join().expect("no panic") as i32);
+            all.sort_unstable();
+            assert_eq!(all, [KilnStatus::Ok as i32, KilnStatus::Handle as i32]);
+        });
+        assert!(table.open(|| Ok(2)).is_ok(), "the place is free");
+    }
+
+    #[test]
     fn the_table_is_full_when_it_is_and_failures_take_no_place() {
         let table = Table::<u32, 2>::new(1, "number");
         for _ in 0..5 {

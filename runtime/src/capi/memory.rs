@@ -153,6 +153,18 @@ mod tests {
     }
 
     #[test]
+    fn texts_are_cut_between_characters() {
+        for (capacity, expected) in
+            [(0, &b"####"[..]), (1, b"\0###"), (2, b"a\0##"), (3, b"a\0##"), (4, "aé\0".as_bytes())]
+        {
+            let (mut bytes, mut length) = (*b"####", 9);
+            // SAFETY: there are four bytes and more.
+            unsafe { copy_text("aé", bytes.as_mut_ptr().cast(), capacity, &mut length) }.expect("is right");
+            assert_eq!((&bytes[..], length), (expected, 3), "{capacity}");
+        }
+    }
+
+    #[test]
     fn overlaps_are_found() {
         let input = |start, len| [("none", 0, 0), ("in", start, len)];
         assert!(apart((100, 10), &input(90, 10)).is_ok() && apart((100, 10), &input(110, 1)).is_ok());

@@ -126,7 +126,7 @@ pub fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         print!("{line}");
     }
     let mut file = Unfinished::create(&args.to)?;
-    file.write(&adopted.bytes)?;
+    file.write_at(0, &adopted.bytes)?;
     // It may have come meanwhile.
     check()?;
     print!("written    {}", file.finish()?);

@@ -81,8 +81,10 @@ impl<'a> Grid<'a> {
 
     /// Writes the picture, and says where.
     pub fn save(mut self) -> Result<String, Box<dyn std::error::Error>> {
-        let bytes = picture::encoded((self.size.width, self.size.height), self.color, &self.pixels)?;
-        self.file.write(&bytes)?;
+        let mut bytes = Vec::new();
+        let compression = png::Compression::Balanced;
+        picture::encode((self.size.width, self.size.height), self.color, compression, &self.pixels, &mut bytes)?;
+        self.file.write_at(0, &bytes)?;
         Ok(self.file.finish()?)
     }
 }

@@ -2,21 +2,27 @@
 
 mod adopt;
 mod doctor;
+mod drawing;
+mod folder;
 mod grid;
 mod input;
+mod job;
 mod picture;
+mod progress;
 mod say;
+mod seeds;
+mod stop;
 mod unfinished;
 
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
-use grid::Grid;
-use picture::Folder;
-use runtime::{Error, Generator, ImageShape, Options, Provider, Request, Start, Walk, engine_info, listed, one_line};
+use drawing::Plan;
+use runtime::{Error, Generator, ImageShape, Options, Provider, Start, engine_info, listed, one_line};
 use say::{print, say};
+use seeds::Seeds;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
-use unfinished::Unfinished;
+use stop::{STOPPED, Stopped};
 
 /// Draw samples from a generator file.
 #[derive(Debug, Parser)]
@@ -33,13 +39,17 @@ struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
-    /// Index of the first image
+    /// An image of each of these seeds, such as 1,5,9 or 0..1000; with --walk, the way leads through these
+    #[arg(long, value_name = "LIST", conflicts_with = "seed")]
+    seeds: Option<Seeds>,
+
+    /// Index of the first image; of several seeds, of the image of each
     #[arg(long, value_name = "N", default_value_t = 0)]
     first_index: u64,
 
-    /// How many images
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
-    count: u64,
+    /// How many images [default: 64, or as many as there are seeds or frames from seed to seed]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
 
     /// Only typical images: cut the latents' distribution off at so many standard deviations (the truncation trick)
     #[arg(long, value_name = "T")]
@@ -50,9 +60,13 @@ struct Args {
     #[arg(long, value_name = "NAME")]
     class: Option<String>,
 
-    /// Walk from image to image of the seed, in N steps each
+    /// Walk from image to image of the seed, or of --seeds, in N steps each
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     walk: Option<u32>,
+
+    /// Walk from the last of --seeds back to the first, too
+    #[arg(long = "loop", requires = "walk", requires = "seeds")]
+    closed: bool,
 
     /// Begin with this picture (PNG), for image-to-image generators; size and colours are those that --info tells
     #[arg(long, value_name = "FILE")]
@@ -70,7 +84,8 @@ struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     columns: Option<u64>,
 
-    /// Write each image as a picture of its own (PNG) into this folder, named by its index
+    /// Write each image as a picture of its own (PNG) into this folder, named by its index, by its seed of several seeds, or by
+    /// its frame. Pictures of the same that are there already are not made again
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
@@ -87,17 +102,17 @@ struct Args {
     #[arg(long, conflicts_with_all = ["grid", "out", "raw", "info", "input"])]
     doctor: bool,
 
-    /// Images a call
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    batch: usize,
+    /// Images a call, at most [default: 64, of large images fewer]
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
 
     /// Where to run: auto, cpu or cuda
     #[arg(long, value_name = "NAME", default_value_t = Provider::Auto)]
     provider: Provider,
 
-    /// Threads of one call
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    threads: usize,
+    /// Threads that draw and write [default: as many as the machine has; the doctor's: 1]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
 
     /// Start sooner and sample slower: for a few images. Leaves the file's self-test out
     #[arg(long)]
@@ -121,7 +136,8 @@ Examples:
   sample gen.onnx --seed 7 --grid out.png              64 images as one picture
   sample gen.onnx --count 10000 --raw images.bin       as bytes, for a program
   sample gen.onnx --walk 8 --count 64 --grid walk.png  eight images, and seven steps after each
-  sample gen.onnx --class cat --out cats               images of one class, a file each
+  sample gen.onnx --walk 30 --seeds 5,8,13 --loop --out film   a film through three images, and back
+  sample gen.onnx --class cat --out cats               images of one class, a file each; again, and it goes on
   sample gen.onnx --input in.png --grid out.png        images made from another one
   sample gen.onnx --info                               what is in the file
   sample --doctor gen.onnx                             what works here, and how fast
@@ -135,6 +151,10 @@ fn main() -> ExitCode {
     }
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Stopped>() => {
+            say!("{error}");
+            STOPPED.into()
+        }
         Err(error) => {
             say!("error: {error}");
             ExitCode::FAILURE
@@ -146,10 +166,13 @@ fn run(mut args: Args) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(Command::Adopt(args)) = args.command.take() {
         return adopt::run(args);
     }
-    let batch = args.batch.min(usize::try_from(args.count)?);
     let start = if args.fast_start { Start::Fast } else { Start::Steady };
+    let plan = match args.draws() {
+        true => Plan::new(&args, job::count(&args)?),
+        false => Plan { workers: 1, threads: args.threads.map_or(1, usize::from), batch: args.batch.unwrap_or(64) },
+    };
     let options =
-        Options { provider: args.provider, threads: args.threads, max_batch: batch, start, ..Options::default() };
+        Options { provider: args.provider, threads: plan.threads, max_batch: plan.batch, start, ..Options::default() };
     if args.doctor {
         return Ok(doctor::report(args.model.as_deref(), &options)?);
     }
@@ -162,78 +185,8 @@ fn run(mut args: Args) -> Result<(), Box<dyn std::error::Error>> {
         print_info(&generator)?;
     }
     if args.draws() {
-        draw(&args, &mut generator, batch)?;
+        drawing::draw(&args, generator, plan)?;
     }
-    Ok(())
-}
-
-/// Draws what is asked for, and writes it.
-fn draw(args: &Args, generator: &mut Generator, batch: usize) -> Result<(), Box<dyn std::error::Error>> {
-    let shape = generator.info().image;
-    let mut request = match args.walk {
-        None => Request::seed(args.seed),
-        Some(steps) => Request::walk(Walk { seed: args.seed, first_index: 0, steps }),
-    };
-    if let Some(threshold) = args.truncation {
-        request = request.truncation(threshold);
-    }
-    if let Some(class) = &args.class {
-        request = request.class(generator.info().class_named(class)?);
-    }
-    let image = match (&args.input, generator.info().image_in) {
-        (None, None) => None,
-        (Some(path), Some(shape)) => Some(input::read(path, shape)?),
-        (Some(_), None) => {
-            return Err("--input is given, but the generator makes images from nothing but latents".into());
-        }
-        (None, Some(ImageShape { height, width, .. })) => {
-            let what =
-                format!("the generator begins with a picture of {width} x {height} pixels: give one with --input FILE");
-            return Err(what.into());
-        }
-    };
-    if let Some(image) = &image {
-        request = request.image_bytes(image);
-    }
-    let mut grid = args.grid.as_deref().map(|path| Grid::new(path, shape, args.count, args.columns)).transpose()?;
-    let mut folder = args.out.as_deref().map(|path| Folder::new(path, shape)).transpose()?;
-    let mut raw = args.raw.as_deref().map(Unfinished::create).transpose()?;
-    let mut pixels = vec![0u8; batch * shape.len()];
-    let start = Instant::now();
-    let mut done = 0;
-    while done < args.count {
-        let n = (args.count - done).min(batch as u64) as usize;
-        let pixels = &mut pixels[..n * shape.len()];
-        generator.draw(&request.first(args.first_index.wrapping_add(done)), pixels)?;
-        if let Some(grid) = &mut grid {
-            pixels.chunks_exact(shape.len()).zip(done as usize..).for_each(|(image, i)| grid.place(i, image));
-        }
-        if let Some(folder) = &mut folder {
-            for (image, i) in pixels.chunks_exact(shape.len()).zip(done..) {
-                folder.write(args.first_index.wrapping_add(i), image)?;
-            }
-        }
-        if let Some(raw) = &mut raw {
-            raw.write(pixels)?;
-        }
-        done += n as u64;
-    }
-    let seconds = start.elapsed().as_secs_f64();
-    let mut written = Vec::new();
-    if let Some(grid) = grid {
-        written.push(grid.save()?);
-    }
-    written.extend(args.out.as_ref().map(|path| path.display().to_string()));
-    if let Some(raw) = raw {
-        written.push(raw.finish()?);
-    }
-    print!(
-        "{done} images of seed {} in {} ({:.0} images/s on {})",
-        args.seed,
-        written.join(" and "),
-        done as f64 / seconds,
-        generator.provider()
-    );
     Ok(())
 }
 

@@ -1,45 +1,124 @@
 //! Files that appear whole or not at all.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// A file under a temporary name beside its own, removed unless it is finished.
 pub struct Unfinished<'a> {
     path: &'a Path,
     temporary: PathBuf,
-    file: Option<BufWriter<File>>,
+    /// Until it has its name.
+    file: Option<File>,
+    /// Where the next bytes go if nobody says otherwise.
+    position: u64,
 }
 
 impl<'a> Unfinished<'a> {
+    /// Under a name that no other process takes.
     pub fn create(path: &'a Path) -> Result<Self, String> {
         let name = path.file_name().ok_or_else(|| format!("{} is no name of a file", path.display()))?;
         let temporary = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-        let file =
-            File::create(&temporary).map_err(|e| format!("cannot create a file beside {}: {e}", path.display()))?;
-        Ok(Self { path, temporary, file: Some(BufWriter::new(file)) })
+        Self::create_as(path, temporary)
     }
 
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+    /// Under this name, in the same folder.
+    pub fn create_as(path: &'a Path, temporary: PathBuf) -> Result<Self, String> {
+        match File::create(&temporary) {
+            Ok(file) => Ok(Self { path, temporary, file: Some(file), position: 0 }),
+            Err(e) => Err(format!("cannot create a file beside {}: {}", path.display(), words(&e))),
+        }
+    }
+
+    /// Writes these bytes from a place on.
+    pub fn write_at(&mut self, at: u64, bytes: &[u8]) -> Result<(), String> {
         let path = self.path.display();
         let file = self.file.as_mut().ok_or_else(|| format!("{path} is finished"))?;
-        file.write_all(bytes).map_err(|e| format!("cannot write {path}: {e}"))
+        let seek = if at == self.position { Ok(at) } else { file.seek(SeekFrom::Start(at)) };
+        seek.and_then(|_| file.write_all(bytes)).map_err(|e| format!("cannot write {path}: {}", words(&e)))?;
+        self.position = at + bytes.len() as u64;
+        Ok(())
     }
 
+    /// Gives the file its name, when it is on the disk, and says where.
     pub fn finish(mut self) -> Result<String, String> {
+        let synced = self.file.as_mut().map_or(Ok(()), |file| file.sync_all());
+        synced.map_err(|e| format!("cannot write {}: {}", self.path.display(), words(&e)))?;
         let path = self.path.display().to_string();
-        let text = |e: std::io::Error| format!("cannot write {path}: {e}");
-        if let Some(file) = self.file.take() {
-            file.into_inner().map_err(|e| text(e.into_error()))?.sync_all().map_err(text)?;
-        }
-        std::fs::rename(&self.temporary, self.path).map_err(text)?;
+        self.place()?;
         Ok(path)
+    }
+
+    /// Gives the file its name. After a crash of the whole machine it may be there and not whole.
+    pub fn place(mut self) -> Result<(), String> {
+        // Windows does not rename what is open.
+        self.file = None;
+        std::fs::rename(&self.temporary, self.path).map_err(|e| {
+            let _ = std::fs::remove_file(&self.temporary);
+            format!("cannot write {}: {}", self.path.display(), words(&e))
+        })
     }
 }
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        // After `finish` there is nothing under this name.
-        let _ = std::fs::remove_file(&self.temporary);
+        if self.file.take().is_some() {
+            let _ = std::fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// What went wrong, in words where the system's are few.
+pub fn words(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full".into(),
+        ErrorKind::FileTooLarge => "the file is larger than is allowed here".into(),
+        ErrorKind::PermissionDenied => "this user has no permission to write there".into(),
+        ErrorKind::ReadOnlyFilesystem => "the disk can only be read".into(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_whole_or_not_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.bin");
+        let names = || std::fs::read_dir(folder.path()).expect("lists").count();
+        let mut file = Unfinished::create(&path).expect("creates");
+        for (at, bytes) in [(4, &b"cd"[..]), (0, b"ab"), (2, b"--"), (6, b"e")] {
+            file.write_at(at, bytes).expect("writes");
+        }
+        assert!(!path.exists() && names() == 1);
+        drop(file);
+        assert_eq!(names(), 0);
+        let mut file = Unfinished::create(&path).expect("creates");
+        for (at, bytes) in [(4, &b"cd"[..]), (0, b"ab"), (2, b"--"), (6, b"e")] {
+            file.write_at(at, bytes).expect("writes");
+        }
+        assert_eq!(file.finish().as_deref(), Ok(path.to_str().expect("UTF-8")));
+        assert_eq!((std::fs::read(&path).expect("reads"), names()), (b"ab--cde".to_vec(), 1));
+        // Where a folder has the name, nothing is left but that.
+        std::fs::remove_file(&path).expect("removes");
+        std::fs::create_dir(&path).expect("makes");
+        std::fs::write(path.join("b"), "").expect("writes");
+        assert!(Unfinished::create(&path).expect("creates").finish().is_err());
+        assert_eq!(names(), 1);
+    }
+
+    #[test]
+    fn what_went_wrong_is_told_in_words() {
+        let of = |kind: ErrorKind| words(&kind.into());
+        assert_eq!(
+            (of(ErrorKind::StorageFull), of(ErrorKind::QuotaExceeded)),
+            ("the disk is full".into(), "the disk is full".into())
+        );
+        assert!(
+            of(ErrorKind::PermissionDenied).contains("no permission")
+                && of(ErrorKind::ReadOnlyFilesystem).contains("read")
+        );
     }
 }
