@@ -8,7 +8,9 @@
 
 mod arithmetic;
 mod ends;
+mod fields;
 mod fold;
+mod known;
 mod lower;
 mod ports;
 mod range;
@@ -108,7 +110,7 @@ pub fn adopt(path: &Path, wishes: &Wishes) -> Result<Adopted> {
 
 fn is_generator(source: &Source<'_>) -> std::result::Result<bool, String> {
     let entries = source.remarks.iter().filter(|(number, _)| *number == 14);
-    let keys: Vec<&str> = entries.map(|(_, value)| source::key(*value)).collect::<std::result::Result<_, _>>()?;
+    let keys: Vec<&str> = entries.map(|(_, value)| fields::key(*value)).collect::<std::result::Result<_, _>>()?;
     Ok(keys.iter().any(|key| key.starts_with("kiln.")))
 }
 
