@@ -2,8 +2,9 @@
 //
 // Made by cbindgen from the Rust module `runtime::capi`; not to be edited.
 //
-// Errors: every function that can fail returns a KilnStatus, KILN_STATUS_OK (0) if it did what it says;
-// kiln_error_text() then tells what was wrong and what is allowed. Nothing is thrown, and no panic gets out.
+// Errors: every function that can fail returns a KilnStatus, KILN_STATUS_OK (0) if it did what it says; else the status
+// says what a program can do about it, and kiln_error_text() what was wrong and what is allowed, in the same thread;
+// kiln_generator_error() and kiln_stream_error() do so in any. Nothing is thrown, and no panic gets out.
 // Handles: numbers that are looked up. A handle that is null, closed, of the other kind or garbage is
 // KILN_STATUS_HANDLE. They may be copied; whoever closes one closes its copies.
 // Threads: every function may be called from any thread, but only one call at a time uses a handle; another one comes
@@ -21,8 +22,8 @@
 // nothing is written about the user or sent. Where another thread may be in getenv() meanwhile, set it before that thread
 // begins; then nothing is set.
 // Fork: call fork() while no other thread is in a function of this library. In the child, a generator that was opened
-// before draws if options.threads was 1; with more, or on a GPU, drawing is KILN_STATUS_RUN: open one in the child. A
-// stream gives the frames that were ready, then KILN_STATUS_RUN. Closing them, or ending without, works in any case.
+// before draws if options.threads was 1; with more, or on a GPU, drawing is KILN_STATUS_FORKED: open one in the child.
+// A stream gives the frames that were ready, then KILN_STATUS_FORKED. Closing them, or ending without, works in any case.
 //
 //     KilnGenerator generator;
 //     KilnInfo info;
@@ -42,6 +43,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+// The version of this header; kiln_version() tells that of the library that runs.
+#define KILN_VERSION "0.1.0"
+#define KILN_VERSION_MAJOR 0
+#define KILN_VERSION_MINOR 1
+#define KILN_VERSION_PATCH 0
+
 
 // Most generators open at once in a process.
 #define KILN_MAX_GENERATORS 256
@@ -130,7 +138,23 @@
 // The program and version that wrote the file.
 #define KILN_TEXT_TRAINER 5
 
-// What a call came to. Later versions may add values: treat every value but KILN_STATUS_OK as an error.
+// What is of use to those who look for a fault in ONNX Runtime.
+#define KILN_SEVERITY_VERBOSE 0
+
+// What ONNX Runtime does.
+#define KILN_SEVERITY_INFO 1
+
+// What may be otherwise than was meant.
+#define KILN_SEVERITY_WARNING 2
+
+// What fails: the call is an error, too.
+#define KILN_SEVERITY_ERROR 3
+
+// What ONNX Runtime cannot go on after.
+#define KILN_SEVERITY_FATAL 4
+
+// What a call came to. Later versions may add values: treat every value but KILN_STATUS_OK as an error, and one that is not
+// known as KILN_STATUS_RUN.
 enum KilnStatus
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
@@ -138,24 +162,53 @@ enum KilnStatus
  {
     // It did what it says.
     KILN_STATUS_OK = 0,
-    // An argument outside its range.
+    // An argument outside its range: an error of the program's.
     KILN_STATUS_ARGUMENT = 1,
-    // ONNX Runtime was not found or could not be loaded.
+    // ONNX Runtime was not found or cannot be used. Say where it is (kiln_load), or ship it beside the program.
     KILN_STATUS_ENGINE = 2,
-    // The file is not a generator that this library can run.
-    KILN_STATUS_MODEL = 3,
-    // The provider that was asked for does not work here.
+    // The file has what this version does not run: an operator, a setting, a size, weights of another architecture. Another
+    // copy has it, too: it must be exported in another way.
+    KILN_STATUS_UNSUPPORTED = 3,
+    // The provider that was asked for does not work here. Take KILN_PROVIDER_CPU or KILN_PROVIDER_AUTO.
     KILN_STATUS_PROVIDER = 4,
-    // ONNX Runtime failed while running a model that it had loaded.
+    // ONNX Runtime failed, or this library has a fault. Drawing again may help; opening the file again is the surer way.
     KILN_STATUS_RUN = 5,
-    // The handle is null, closed, or none that this library gave out.
+    // The handle is null, closed, or none that this library gave out: an error of the program's.
     KILN_STATUS_HANDLE = 6,
-    // The handle is in use by another thread; nothing was done.
+    // The handle is in use by another thread; nothing was done. Give each thread a kiln_clone, or call later.
     KILN_STATUS_BUSY = 7,
     // An error in this library. The handle that was in use, if there was one, is closed.
     KILN_STATUS_PANIC = 8,
-    // As many generators or streams are open as can be.
+    // As many generators or streams are open as can be. Close one.
     KILN_STATUS_FULL = 9,
+    // There is no such file: the generator's, or that of the weights which it names. Ask for another path.
+    KILN_STATUS_NOT_FOUND = 10,
+    // The file may not be read by this user. Ask for rights, or for another path.
+    KILN_STATUS_PERMISSION = 11,
+    // The system failed to read the file. Trying again may help.
+    KILN_STATUS_IO = 12,
+    // It is no ONNX file, or where weights are wanted no safetensors file: a folder, an empty file, a web page that a download
+    // got instead. Fetch the right one.
+    KILN_STATUS_NOT_A_MODEL = 13,
+    // It is an ONNX file that does not say that it is one of Kiln's: another tool has made it. No copy of it will do.
+    KILN_STATUS_FOREIGN = 14,
+    // The file was a generator once, and is cut off or changed. Fetch it again.
+    KILN_STATUS_DAMAGED = 15,
+    // The file is of a later format, or says that it needs what this version does not know. Tell the user to update.
+    KILN_STATUS_NEWER_FORMAT = 16,
+    // The generator does not draw the image that its file says it draws: the file is damaged, or ONNX Runtime computes wrongly
+    // here. Fetch it again; then try another provider or library.
+    KILN_STATUS_SELF_TEST = 17,
+    // It would take more memory than is allowed. Lower options.max_batch.
+    KILN_STATUS_MEMORY_LIMIT = 18,
+    // The call took longer than options.time_limit_ms. Draw fewer images a call, or wait longer; the handle can be used again.
+    KILN_STATUS_TIME_LIMIT = 19,
+    // kiln_cancel has ended the call; the handle can be used again.
+    KILN_STATUS_CANCELLED = 20,
+    // The generator or stream belongs to the process that this one was forked from. Open another here.
+    KILN_STATUS_FORKED = 21,
+    // The system has no further thread, or no memory of the kind that is needed. Trying again later may help.
+    KILN_STATUS_RESOURCES = 22,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -164,6 +217,18 @@ typedef enum KilnStatus KilnStatus;
 typedef int32_t KilnStatus;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
+
+// A generator. `{0}` is the null handle, that no function takes for one.
+typedef struct KilnGenerator {
+    // For the library alone; 0 is null.
+    uint64_t id;
+} KilnGenerator;
+
+// A stream of frames. `{0}` is the null handle, that no function takes for one.
+typedef struct KilnStream {
+    // For the library alone; 0 is null.
+    uint64_t id;
+} KilnStream;
 
 // How a generator is opened. Fill it with kiln_options_default, then change what should be otherwise.
 typedef struct KilnOptions {
@@ -182,9 +247,15 @@ typedef struct KilnOptions {
     // effect with one thread. 0: they do not. Default: 0.
     uint32_t spinning;
     // Milliseconds that a call which draws or warms up may take, and the self-test at opening: one that takes longer is
-    // ended with KILN_STATUS_RUN, after the layer at hand. Drawn ahead, it holds for each frame. On a GPU what is in the
-    // device's queue already is waited for, and a warm-up is not ended. 0: as long as it takes. Default: 0.
+    // ended with KILN_STATUS_TIME_LIMIT, after the layer at hand. Drawn ahead, it holds for each frame. On a GPU what is in
+    // the device's queue already is waited for, and a warm-up is not ended. 0: as long as it takes. Default: 0.
     uint32_t time_limit_ms;
+    // Where the text of an error of opening goes, or an empty one: memory of the caller's, used during the call alone, for
+    // languages that may go on in another thread before they have called kiln_error_text. A longer text is cut between two
+    // characters; it ends in NUL in any case. Default: null.
+    char *error_text;
+    // Bytes at `error_text`; 2000 are enough for nearly all texts. Default: 0.
+    size_t error_capacity;
 } KilnOptions;
 
 // What to draw. Fill it with kiln_request_default, then change what should be otherwise.
@@ -239,12 +310,6 @@ typedef struct KilnRequest {
     // 0.
     uint32_t reserved;
 } KilnRequest;
-
-// A generator. `{0}` is the null handle, that no function takes for one.
-typedef struct KilnGenerator {
-    // For the library alone; 0 is null.
-    uint64_t id;
-} KilnGenerator;
 
 // The shape of one image.
 typedef struct KilnImageShape {
@@ -306,11 +371,9 @@ typedef struct KilnEngine {
     const char *providers;
 } KilnEngine;
 
-// A stream of frames. `{0}` is the null handle, that no function takes for one.
-typedef struct KilnStream {
-    // For the library alone; 0 is null.
-    uint64_t id;
-} KilnStream;
+// A function that is given a message of ONNX Runtime's log: `user` is what was given to kiln_log_to, `severity` one of
+// KILN_SEVERITY_*, and `text` UTF-8 of one line or a few, which ends in NUL and is gone after the call.
+typedef void (*KilnLog)(void *user, uint32_t severity, const char *text);
 
 // Generators for many threads. `{0}` is the null handle, that no function takes for one.
 typedef struct KilnPool {
@@ -325,16 +388,48 @@ extern "C" {
 // The text of the last error in this thread: what was wrong and what is allowed. Empty if there was none; never null. UTF-8
 // of one line or a few, of bounded length, without control characters but line ends and tabs.
 //
+// Languages that may go on in another thread between two calls (Go, unless runtime.LockOSThread was called) take
+// kiln_generator_error and kiln_stream_error, and KilnOptions.error_text for opening.
+//
 // Threads: any; each has its own text.
 // Lifetime: the text stays until the next call in this thread that fails, or until the thread ends. It belongs to the
 // library.
 const char *kiln_error_text(void);
 
-// The library's version, such as "0.1.0".
+// Copies the text of the last error of a call with this handle into `text`, whichever thread made that call: what
+// kiln_error_text gives there. A text of `capacity` bytes or more is cut between two characters; it ends in NUL in any case,
+// unless `capacity` is 0. `*length` is the length of the whole text in bytes, without the NUL, 0 if no call has failed; 2000
+// bytes are enough for nearly all.
+//
+// Not noted are KILN_STATUS_HANDLE, KILN_STATUS_BUSY and KILN_STATUS_PANIC, after which there is no handle, another thread's
+// call goes on, or the handle is closed: kiln_status_text says what there is to say.
+//
+// Threads: any, at any time: it is never KILN_STATUS_BUSY.
+// Ownership: `text` stays the caller's, and is not used after the call.
+// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE.
+//
+// # Safety
+// `text` must be null, with a `capacity` of 0, or point to `capacity` writable bytes; `length` must be null or writable.
+KilnStatus kiln_generator_error(struct KilnGenerator generator,
+                                char *text,
+                                size_t capacity,
+                                size_t *length);
+
+// The same for a stream.
+//
+// Threads: any, at any time: it is never KILN_STATUS_BUSY.
+// Ownership: `text` stays the caller's, and is not used after the call.
+// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE.
+//
+// # Safety
+// As for kiln_generator_error.
+KilnStatus kiln_stream_error(struct KilnStream stream, char *text, size_t capacity, size_t *length);
+
+// What a KilnStatus means, in a few words, such as "no such file"; never null. The text of an error says more.
 //
 // Threads: any.
 // Lifetime: for ever.
-const char *kiln_version(void);
+const char *kiln_status_text(int32_t status);
 
 // Fills options with their defaults: kiln_options_default(&options, sizeof options).
 //
@@ -372,13 +467,17 @@ KilnStatus kiln_load(const char *path);
 // Threads: any.
 // Ownership: the caller closes the handle with kiln_close. Path and options are no longer used after the call. The file
 // stays mapped into memory until the generator and its clones are closed: replace it by renaming another over it.
-// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_ENGINE, KILN_STATUS_MODEL, KILN_STATUS_PROVIDER, KILN_STATUS_RUN,
-// KILN_STATUS_FULL if KILN_MAX_GENERATORS are open. `*out` is then the null handle.
+// Errors: of the file KILN_STATUS_NOT_FOUND, KILN_STATUS_PERMISSION, KILN_STATUS_IO, KILN_STATUS_NOT_A_MODEL,
+// KILN_STATUS_FOREIGN, KILN_STATUS_DAMAGED, KILN_STATUS_NEWER_FORMAT, KILN_STATUS_UNSUPPORTED, KILN_STATUS_SELF_TEST; of the
+// machine KILN_STATUS_ENGINE, KILN_STATUS_PROVIDER, KILN_STATUS_RESOURCES; KILN_STATUS_ARGUMENT, KILN_STATUS_MEMORY_LIMIT,
+// KILN_STATUS_TIME_LIMIT, KILN_STATUS_RUN; KILN_STATUS_FULL if KILN_MAX_GENERATORS are open. `*out` is then the null handle.
 //
 // # Safety
 // `path` must be null or end in NUL (UTF-8 on Windows); `options` must be null or point to a struct of the size that it
-// begins with; `out` must be null or writable.
-KilnStatus kiln_open(const char *path, const struct KilnOptions *options, struct KilnGenerator *out);
+// begins with, whose `error_text` is null or points to as many writable bytes as it says; `out` must be null or writable.
+KilnStatus kiln_open(const char *path,
+                     const struct KilnOptions *options,
+                     struct KilnGenerator *out);
 
 // Opens a generator that is in memory: the `model_len` bytes of its file at `model` and, where the file names another one
 // as the place of its weights, the `weights_len` bytes of that one at `weights`, else null and 0. Messages say "in memory"
@@ -442,16 +541,12 @@ KilnStatus kiln_class_named(struct KilnGenerator generator,
 //
 // Threads: any, but one call on a handle at a time; clones draw at the same time.
 // Ownership: `out` stays the caller's, and is not used after the call.
-// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY. After KILN_STATUS_RUN `out` may hold
-// anything.
+// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_TIME_LIMIT, KILN_STATUS_CANCELLED, KILN_STATUS_RUN, KILN_STATUS_FORKED,
+// KILN_STATUS_HANDLE, KILN_STATUS_BUSY. After an error `out` may hold anything.
 //
 // # Safety
 // `out` must be null or point to `len` writable bytes that no other thread touches during the call.
-KilnStatus kiln_sample(struct KilnGenerator generator,
-                       uint64_t seed,
-                       uint64_t first_index,
-                       uint8_t *out,
-                       size_t len);
+KilnStatus kiln_sample(struct KilnGenerator generator, uint64_t seed, uint64_t first_index, uint8_t *out, size_t len);
 
 // Fills `out` with the images that `request` asks for: [n, channels, height, width], of the type that `element`, one of
 // KILN_ELEMENT_*, says: uint8_t, uint16_t with the bits of a half, or float. `len` is the number of elements, n x
@@ -460,7 +555,7 @@ KilnStatus kiln_sample(struct KilnGenerator generator,
 // Threads: any, but one call on a handle at a time; clones draw at the same time.
 // Ownership: `out`, the request and what it points to stay the caller's, and are not used after the call.
 // Errors: KILN_STATUS_ARGUMENT, also where a request does not fit the generator, or `out` overlaps what the request points
-// to; KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY. After an error `out` may hold anything.
+// to; else as kiln_sample. After an error `out` may hold anything.
 //
 // # Safety
 // `request` must be null or point to a struct of the size that it begins with, whose pointers, as far as its choices use
@@ -476,12 +571,12 @@ KilnStatus kiln_draw(struct KilnGenerator generator,
 // others; with several threads, it also finds out in which way they draw such a batch sooner.
 //
 // Threads: any, but one call on a handle at a time.
-// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
+// Errors: as kiln_sample.
 KilnStatus kiln_warm_up(struct KilnGenerator generator,
                         size_t batch);
 
 // Tells the kiln_sample, kiln_draw, kiln_draw_interleaved or kiln_warm_up that another thread has called on this handle to end, if there is one:
-// it then comes back with KILN_STATUS_RUN, after the layer at hand, unless it was about to succeed anyway. Of no effect on
+// it then comes back with KILN_STATUS_CANCELLED, after the layer at hand, unless it was about to succeed anyway. Of no effect on
 // calls that begin later. On a GPU what is in the device's queue already is waited for, and a warm-up is not ended.
 //
 // Threads: any, at any time: it neither waits for the call nor is KILN_STATUS_BUSY.
@@ -493,8 +588,8 @@ KilnStatus kiln_cancel(struct KilnGenerator generator);
 //
 // Threads: any, but one call on a handle at a time.
 // Ownership: the path is no longer used after the call.
-// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_MODEL, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY; the old weights
-// then stay.
+// Errors: those of a file as kiln_open; KILN_STATUS_ARGUMENT, KILN_STATUS_TIME_LIMIT, KILN_STATUS_RUN, KILN_STATUS_HANDLE,
+// KILN_STATUS_BUSY; the old weights then stay.
 //
 // # Safety
 // `path` must be null or end in NUL (UTF-8 on Windows).
@@ -505,8 +600,8 @@ KilnStatus kiln_swap_weights(struct KilnGenerator generator,
 //
 // Threads: any, but one call on a handle at a time.
 // Ownership: the caller closes the new handle with kiln_close, in any order with the old one.
-// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, KILN_STATUS_FULL if KILN_MAX_GENERATORS are open.
-// `*out` is then the null handle.
+// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RESOURCES, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, KILN_STATUS_FULL if
+// KILN_MAX_GENERATORS are open. `*out` is then the null handle.
 //
 // # Safety
 // `out` must be null or writable.
@@ -615,8 +710,7 @@ KilnStatus kiln_walk(const float *a,
 // Threads: any, but one call on a handle at a time; clones draw at the same time.
 // Ownership: `out`, the request and what it points to stay the caller's, and are not used after the call.
 // Errors: KILN_STATUS_ARGUMENT, also where a request or a layout does not fit the generator, the images do not fit `len`,
-// or `out` overlaps what the request points to; KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY. After an error
-// `out` is as it was.
+// or `out` overlaps what the request points to; else as kiln_sample. After an error `out` is as it was.
 //
 // # Safety
 // `request` must be null or point to a struct of the size that it begins with, whose pointers, as far as its choices use
@@ -632,14 +726,29 @@ KilnStatus kiln_draw_interleaved(struct KilnGenerator generator,
                                  void *out,
                                  size_t len);
 
+// Gives what ONNX Runtime logs, from the severity `least` on, one of KILN_SEVERITY_*, to the function `log`, with `user` as its
+// first argument, for the life of the process; without this, nobody gets it, and nothing is printed. To be called before
+// anything loads ONNX Runtime: before the first kiln_open or kiln_load. Less than KILN_SEVERITY_WARNING makes opening slower.
+//
+// Threads: any; `log` is called by whichever thread is at work, several at once among them, and is waited for. It must not
+// call this library, and throw nothing.
+// Ownership: `user` stays the caller's, and is passed on until the process ends.
+// Errors: KILN_STATUS_ARGUMENT, also if ONNX Runtime is loaded already, or another function was given.
+//
+// # Safety
+// `log` must be null or a function that may be called like this by any thread until the process ends.
+KilnStatus kiln_log_to(KilnLog log,
+                       void *user,
+                       uint32_t least);
+
 // Starts a thread that draws the images of `request`, one by one and without end, at most `frames` ahead, 1 to 64. The
 // request is one of a seed, a walk or a closed tour, and of one class at most; frame i is what kiln_draw draws of it with `first` i later.
 //
 // Threads: any, but one call on a handle at a time.
 // Ownership: the stream draws with a clone of the generator, which stays usable and may be closed at any time. The request
 // and what it points to are copied. The caller closes the stream with kiln_stream_close.
-// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, KILN_STATUS_FULL if KILN_MAX_STREAMS
-// are open. `*out` is then the null handle.
+// Errors: KILN_STATUS_RESOURCES, KILN_STATUS_FULL if KILN_MAX_STREAMS are open; else as kiln_sample. `*out` is then the null
+// handle.
 //
 // # Safety
 // `request` must be null or point to a struct of the size that it begins with, whose pointers, as far as its choices use
@@ -655,8 +764,8 @@ KilnStatus kiln_stream_open(struct KilnGenerator generator,
 //
 // Threads: any, but one call on a handle at a time.
 // Ownership: `out` stays the caller's, and is not used after the call.
-// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, none of which loses a frame; KILN_STATUS_RUN when the
-// stream has ended by a failure, after the last frame before it. `*ready` is then false.
+// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, none of which loses a frame; those of
+// kiln_sample when the stream has ended by one, after the last frame before it. `*ready` is then false.
 //
 // # Safety
 // `out` must be null or point to `len` writable bytes that no other thread touches during the call; `ready` must be null or
@@ -776,6 +885,12 @@ KilnStatus kiln_pool_warm_up(struct KilnPool pool,
 // Threads: any, at any time.
 // Errors: KILN_STATUS_HANDLE.
 KilnStatus kiln_pool_close(struct KilnPool pool);
+
+// The version of the library that runs, such as "0.1.0"; that of the header is KILN_VERSION.
+//
+// Threads: any.
+// Lifetime: for ever.
+const char *kiln_version(void);
 
 #ifdef __cplusplus
 }  // extern "C"

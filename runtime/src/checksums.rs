@@ -4,6 +4,7 @@
 //! bytes in the file. That of the graph is of everything else that decides what is computed, in a form of our own that does
 //! not depend on how a tool has laid the file out: see `graph`.
 
+use crate::error::Fault;
 use crate::graph::{Attribute, Data, Element, Graph, Port, Setting, read};
 use crate::model::InfoError;
 use crate::text::shown;
@@ -29,7 +30,7 @@ impl Checksums {
     /// # Errors
     /// A file that this crate does not read, or with weights elsewhere.
     pub fn of(onnx: &[u8]) -> Result<Self, String> {
-        let model = read(onnx)?;
+        let model = read(onnx).map_err(|fault| fault.what)?;
         let weights = model.graph.weights.iter().filter(|weight| weight.element.is_float()).map(|weight| {
             let bytes = weight.bytes().ok_or_else(|| format!("has {weight} in another file"))?;
             Ok((weight.name.clone().into_owned(), crc32c::crc32c(bytes)))
@@ -49,7 +50,7 @@ impl Checksums {
 
     /// Reads what [`Self::to_metadata`] wrote; `None` where there are none.
     pub(crate) fn from_metadata(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, InfoError> {
-        let fail = |key: &'static str, what: &str| InfoError { key, what: what.into() };
+        let fail = |key: &'static str, what: &str| InfoError::new(key, what);
         let (graph, weights) = match (get(GRAPH), get(WEIGHTS)) {
             (None, None) => return Ok(None),
             (Some(graph), Some(weights)) => (graph, weights),
@@ -69,27 +70,31 @@ impl Checksums {
     }
 
     /// Checks a graph without its weights' elements, of a generator with so many classes.
-    pub(crate) fn check_graph(&self, found: &Graph<'_>, classes: usize) -> Result<(), String> {
+    pub(crate) fn check_graph(&self, found: &Graph<'_>, classes: usize) -> Result<(), Fault> {
         match graph(found, classes) == self.graph {
             true => Ok(()),
-            false => Err(format!("is damaged: its graph is not the one that was written; {AGAIN}")),
+            false => Err(Fault::damaged(format!("is damaged: its graph is not the one that was written; {AGAIN}"))),
         }
     }
 
     /// Checks the elements of all weights of a graph.
-    pub(crate) fn check_weights(&self, graph: &Graph<'_>) -> Result<(), String> {
+    pub(crate) fn check_weights(&self, graph: &Graph<'_>) -> Result<(), Fault> {
         let mut count = 0;
         for weight in graph.weights.iter().filter(|weight| weight.element.is_float()) {
             let sum = self.weights.iter().find(|(name, _)| *name == weight.name).map(|(_, sum)| *sum);
             if sum.is_none() || weight.bytes().map(crc32c::crc32c) != sum {
                 let name = shown(&weight.name);
-                return Err(format!("is damaged: the weight {name} is not the one that was written; {AGAIN}"));
+                let what = format!("is damaged: the weight {name} is not the one that was written; {AGAIN}");
+                return Err(Fault::damaged(what));
             }
             count += 1;
         }
         match self.weights.len() == count {
             true => Ok(()),
-            false => Err(format!("is damaged: {} weights were written, it has {count}; {AGAIN}", self.weights.len())),
+            false => {
+                let written = self.weights.len();
+                Err(Fault::damaged(format!("is damaged: {written} weights were written, it has {count}; {AGAIN}")))
+            }
         }
     }
 }

@@ -51,7 +51,7 @@ impl ModelInfo {
     /// # Errors
     /// No such class or several; the message lists names, those that are nearly the same first. A generator without classes.
     pub fn class_named(&self, name: &str) -> Result<u32> {
-        let fail = |what: String| Err(Error::Argument(what));
+        let fail = |what: String| Err(Error::argument(what));
         let Some(last) = self.classes.checked_sub(1) else {
             return fail("a class is asked for, but the generator is unconditional".into());
         };

@@ -1,6 +1,7 @@
 //! Ending a call that is running: because somebody says so, or because it takes too long.
 
 use crate::binding::RunOptions;
+use crate::error::{ErrorKind, Fault};
 use crate::watchdog;
 use std::ffi::CStr;
 use std::fmt;
@@ -19,8 +20,8 @@ impl fmt::Debug for Canceller {
 
 impl Canceller {
     /// Tells the generator's call to end, if one is running, and says whether there was one. Returns at once and never waits
-    /// for the call, which fails with [`Error::Run`](crate::Error::Run) after the layer at hand, unless it was about to
-    /// succeed anyway. Of no effect on calls that begin later.
+    /// for the call, which fails with [`ErrorKind::Cancelled`] after the layer at hand, unless it was about to succeed anyway.
+    /// Of no effect on calls that begin later.
     pub fn cancel(&self) -> bool {
         let mut state = self.0.state();
         let is_running = matches!(*state, State::Running { .. });
@@ -59,8 +60,9 @@ impl Control {
     ///
     /// # Errors
     /// No thread to be had that looks at the time.
-    pub(crate) fn new(limit: Option<Duration>, entries: &[(&CStr, &CStr)]) -> Result<Arc<Self>, String> {
-        let (options, state) = (RunOptions::new(entries)?, Mutex::new(State::Idle));
+    pub(crate) fn new(limit: Option<Duration>, entries: &[(&CStr, &CStr)]) -> Result<Arc<Self>, Fault> {
+        let options = RunOptions::new(entries).map_err(|what| Fault::new(ErrorKind::Run, what))?;
+        let state = Mutex::new(State::Idle);
         let control = Arc::new(Self { options, limit, state });
         if limit.is_some() {
             watchdog::watch(&control)?;
@@ -123,14 +125,17 @@ impl Call {
     }
 
     /// Why it was told to end, if it was.
-    pub(crate) fn told(&self) -> Option<String> {
+    pub(crate) fn told(&self) -> Option<Fault> {
         let State::Ended(why) = *self.0.state() else { return None };
         Some(match (why, self.0.limit) {
-            (Why::TooLong, Some(limit)) => format!(
-                "the call was ended as it took longer than options.time_limit, {limit:?}; raise that, or draw fewer images a \
-                 call"
+            (Why::TooLong, Some(limit)) => Fault::new(
+                ErrorKind::TimeLimit,
+                format!(
+                    "the call was ended as it took longer than options.time_limit, {limit:?}; raise that, or draw fewer \
+                     images a call"
+                ),
             ),
-            _ => "the call was cancelled".into(),
+            _ => Fault::new(ErrorKind::Cancelled, "the call was cancelled"),
         })
     }
 }
@@ -151,7 +156,7 @@ mod tests {
 
     fn control(limit: Option<Duration>) -> Arc<Control> {
         crate::engine_info().unwrap_or_else(|e| panic!("{e}"));
-        Control::new(limit, &[]).unwrap_or_else(|e| panic!("{e}"))
+        Control::new(limit, &[]).unwrap_or_else(|fault| panic!("{}", fault.what))
     }
 
     #[test]
@@ -162,10 +167,10 @@ mod tests {
         for _ in 0..2 {
             assert!(!canceller.cancel(), "nothing runs");
             let call = control.begin().expect("can be ended");
-            assert_eq!(call.told(), None);
+            assert!(call.told().is_none());
             assert!(canceller.clone().cancel());
             assert!(!canceller.cancel(), "it was told");
-            assert_eq!(call.told().as_deref(), Some("the call was cancelled"));
+            assert_eq!(call.told().map(|fault| fault.kind), Some(ErrorKind::Cancelled));
         }
         drop(canceller);
         assert!(control.begin().is_none(), "nobody is left who could end it");
@@ -183,8 +188,13 @@ mod tests {
             while call.told().is_none() {
                 std::thread::yield_now();
             }
-            assert!(call.told().is_some_and(|why| why.contains("options.time_limit, 1ms")), "{:?}", call.told());
+            let told = call.told().expect("was told");
+            assert!(
+                told.kind == ErrorKind::TimeLimit && told.what.contains("options.time_limit, 1ms"),
+                "{}",
+                told.what
+            );
         }
-        assert_eq!((of_long.told(), of_endless.told()), (None, None));
+        assert!(of_long.told().is_none() && of_endless.told().is_none());
     }
 }

@@ -6,6 +6,7 @@
 use crate::binding::{Binding, Bindings};
 use crate::control::Control;
 use crate::engine::OfProcess;
+use crate::error::Fault;
 use crate::session::Model;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -56,23 +57,23 @@ impl Crew {
     ///
     /// # Errors
     /// No such number of threads to be had.
-    pub(crate) fn new(count: usize, model: &Arc<Model>) -> Result<Self, String> {
+    pub(crate) fn new(count: usize, model: &Arc<Model>) -> Result<Self, Fault> {
         let mut members = Vec::with_capacity(count);
         for i in 0..count {
             let state = Mutex::new(State { bindings: Bindings::default(), order: Order::None });
             let desk = Arc::new(Desk { state, changed: Condvar::new(), is_busy: AtomicBool::new(false) });
             let (of_thread, model) = (desk.clone(), model.clone());
-            let spawned =
-                std::thread::Builder::new().name("kiln-draw".into()).spawn(move || of_thread.work(&model)).map_err(
-                    |e| format!("thread {} of options.threads cannot be started: {e}; lower options.threads", i + 2),
-                );
+            let spawned = std::thread::Builder::new().name("kiln-draw".into()).spawn(move || of_thread.work(&model));
             // Those that are there already end with it.
             members.push(Member { desk, thread: None });
             match spawned {
                 Ok(thread) => members[i].thread = Some(thread),
-                Err(what) => {
+                Err(e) => {
                     drop(Self(OfProcess::new(members.into())));
-                    return Err(what);
+                    let which = i + 2;
+                    let what =
+                        format!("thread {which} of options.threads cannot be started: {e}; lower options.threads");
+                    return Err(Fault::no_thread(what, e));
                 }
             }
         }

@@ -25,7 +25,7 @@ const FOLDERS: &str = "the folders of NVIDIA's libraries must be where the syste
 /// really runs there is found out when it is opened. The first answer is kept for the life of the process.
 ///
 /// # Errors
-/// [`Error::Provider`] with the first reason why not, and what to do; [`Error::Engine`] without ONNX Runtime.
+/// [`ErrorKind::Provider`](crate::ErrorKind::Provider) with the first reason why not, and what to do; [`ErrorKind::Engine`](crate::ErrorKind::Engine) without ONNX Runtime.
 pub fn cuda() -> Result<()> {
     backend().map(drop)
 }
@@ -38,14 +38,13 @@ pub fn cuda() -> Result<()> {
 pub(crate) fn backend() -> Result<Backend> {
     static FOUND: OnceLock<std::result::Result<Backend, String>> = OnceLock::new();
     let engine = engine_info()?;
-    FOUND.get_or_init(|| find(engine)).clone().map_err(|why| Error::Provider { provider: "cuda", why })
+    FOUND.get_or_init(|| find(engine)).clone().map_err(Error::cuda)
 }
 
 #[cfg(not(feature = "cuda"))]
 pub(crate) fn backend() -> Result<std::convert::Infallible> {
     engine_info()?;
-    let why = "this program was built without it; build it with `--features cuda`".into();
-    Err(Error::Provider { provider: "cuda", why })
+    Err(Error::cuda("this program was built without it; build it with `--features cuda`"))
 }
 
 #[cfg(feature = "cuda")]

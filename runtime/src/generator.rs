@@ -5,7 +5,7 @@ use crate::buffer::{Buffer, Host};
 use crate::control::{Canceller, Control};
 use crate::crew::Crew;
 use crate::cuda::backend;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Fault, Result};
 #[cfg(feature = "cuda")]
 use crate::gpu::ASYNCHRONOUS;
 use crate::layout::Interleaved;
@@ -100,7 +100,7 @@ impl Generator {
         options: &Options,
     ) -> Result<Self> {
         let path = Path::new(IN_MEMORY);
-        let bytes = |given| Bytes::given(given).map_err(|what| Error::Model { path: path.to_owned(), what });
+        let bytes = |given| Bytes::given(given).map_err(|fault| fault.at(path));
         let (model, weights) = (bytes(model.into())?, weights.map(bytes).transpose()?);
         let load = |target| Model::of_bytes(model.clone(), weights.clone(), options, target);
         Self::opened(path, options, load)
@@ -119,11 +119,13 @@ impl Generator {
             Provider::Cuda => return on_cuda(),
             Provider::Auto if options.start == Start::Fast => Some(FAST.into()),
             Provider::Auto => match on_cuda() {
-                Err(Error::Provider { why, .. }) => Some(why),
-                Err(error @ Error::Engine { .. }) => return Err(error),
-                // If it is not CUDA's but the file's fault, the CPU will say so, too.
-                Err(error) => Some(error.to_string()),
-                opened => return opened,
+                Ok(opened) => return Ok(opened),
+                Err(error) => match error.kind() {
+                    ErrorKind::Engine => return Err(error),
+                    ErrorKind::Provider => Some(error.what().to_owned()),
+                    // If it is not CUDA's but the file's fault, the CPU will say so, too.
+                    _ => Some(error.to_string()),
+                },
             },
         };
         on(Target::Cpu { why })
@@ -155,7 +157,7 @@ impl Generator {
         let on_cuda = generator.provider() == Provider::Cuda;
         #[cfg(feature = "cuda")]
         if on_cuda {
-            generator.prepare().map_err(|why| Error::Provider { provider: "cuda", why })?;
+            generator.prepare().map_err(Error::cuda)?;
         }
         // On a GPU always: by this it is known to work.
         if generator.model.options().start == Start::Steady || on_cuda {
@@ -170,27 +172,28 @@ impl Generator {
         if n.checked_mul(per_image).is_none_or(|bytes| bytes > MAX_BUFFER_BYTES) {
             let most = MAX_BUFFER_BYTES / per_image;
             let what = format!("options.max_batch is {n}, images this large allow at most {most}");
-            return Err(Error::Argument(what));
+            return Err(Fault::new(ErrorKind::MemoryLimit, what).into());
         }
         let (host, run_with): (_, &[_]) = match model.runner() {
             Runner::Cpu(_) => (Host::Heap, &[]),
             #[cfg(feature = "cuda")]
             Runner::Cuda(gpu) => (Host::Pinned(gpu.backend().cudart), &[ASYNCHRONOUS]),
         };
-        let fail = |what: String| Error::Run { path: model.path().to_owned(), what };
+        let fail = |fault: Fault| fault.at(model.path());
+        let no_memory = |what: String| fail(Fault::new(ErrorKind::Resources, what));
         let others = model.options().threads.min(n) - 1;
         let crew = match model.runner() {
             Runner::Cpu(cpu) if others > 0 && !cpu.alone => Some(Crew::new(others, &model).map_err(fail)?),
             _ => None,
         };
-        let floats = |len: usize| Buffer::floats(info.precision, n * len, host).map_err(fail);
+        let floats = |len: usize| Buffer::floats(info.precision, n * len, host).map_err(no_memory);
         Ok(Self {
             bindings: Bindings::default(),
             joint_bindings: Bindings::default(),
             crew,
             inputs: Inputs {
                 latent: floats(info.latent_dim)?,
-                class: (info.classes > 0).then(|| Buffer::labels(n, host)).transpose().map_err(fail)?,
+                class: (info.classes > 0).then(|| Buffer::labels(n, host)).transpose().map_err(no_memory)?,
                 image: info.image_in.map(|image| floats(image.len())).transpose()?,
             },
             image: floats(info.image.len())?,
@@ -264,7 +267,7 @@ impl Generator {
         let n = out.len() / len;
         if n == 0 || n > self.max_batch() || !out.len().is_multiple_of(len) {
             let most = self.max_batch();
-            return Err(Error::Argument(format!(
+            return Err(Error::argument(format!(
                 "the output holds {} values, allowed are 1 to {most} images (max_batch) of {len} values",
                 out.len()
             )));
@@ -321,7 +324,7 @@ impl Generator {
     fn call(&mut self, work: impl FnOnce(&mut Self, Option<&Arc<Control>>) -> Result<()>) -> Result<()> {
         let Some(call) = self.control.begin() else { return work(self, None) };
         // What has succeeded all the same is no error.
-        work(self, Some(call.control())).map_err(|error| call.told().map_or(error, |told| self.failed(told)))
+        work(self, Some(call.control())).map_err(|error| call.told().map_or(error, |told| told.at(self.path())))
     }
 
     /// Runs the inputs that `request` asks for.
@@ -336,12 +339,8 @@ impl Generator {
         match &self.image {
             Buffer::F16(image) => Ok(Values::F16(&image[..len])),
             Buffer::F32(image) => Ok(Values::F32(&image[..len])),
-            Buffer::I64(_) => Err(self.failed("images are no labels".into())),
+            Buffer::I64(_) => Err(Fault::new(ErrorKind::Run, "images are no labels").at(self.path())),
         }
-    }
-
-    fn failed(&self, what: String) -> Error {
-        Error::Run { path: self.path().to_owned(), what }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -352,7 +351,7 @@ impl Generator {
         if (1..=self.max_batch()).contains(&n) {
             return Ok(());
         }
-        Err(Error::Argument(format!("the batch is {n}, allowed is 1 to {}", self.max_batch())))
+        Err(Error::argument(format!("the batch is {n}, allowed is 1 to {}", self.max_batch())))
     }
 
     /// Draws the sample that the file at `path` says it draws.
@@ -375,7 +374,7 @@ impl Generator {
                     "fails its self-test: value {at} of seed {seed} is {found}, must be {expected} within {tolerance}; the \
                      file is damaged, or this ONNX Runtime computes it wrongly"
                 );
-                return Err(Error::Model { path: path.to_owned(), what });
+                return Err(Fault::new(ErrorKind::SelfTest, what).at(path));
             }
         }
         Ok(())

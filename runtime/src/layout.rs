@@ -53,14 +53,14 @@ impl Interleaved {
                 _ => "",
             };
             let what = format!("layout.channels is {channels}, allowed is {}{more} for this generator", image.channels);
-            return Err(Error::Argument(what));
+            return Err(Error::argument(what));
         }
         let row = image.width * channels;
         let stride = |name: &str, given: usize, least: usize| match given {
             0 => Ok(least),
             given if given >= least => Ok(given),
             given => {
-                Err(Error::Argument(format!("layout.{name} is {given}, allowed is {least} or more, or 0 for {least}")))
+                Err(Error::argument(format!("layout.{name} is {given}, allowed is {least} or more, or 0 for {least}")))
             }
         };
         let rows = stride("row_stride", self.row_stride, row)?;
@@ -71,12 +71,12 @@ impl Interleaved {
             Some((one, images, images.checked_mul(n.saturating_sub(1))?.checked_add(one)?))
         };
         let Some((one, images, needed)) = sizes() else {
-            return Err(Error::Argument(format!("{n} images in this layout take more elements than there can be")));
+            return Err(Error::argument(format!("{n} images in this layout take more elements than there can be")));
         };
         stride("image_stride", self.image_stride, one)?;
         if needed > len {
             let what = format!("the output holds {len} elements, {n} images in this layout take {needed}");
-            return Err(Error::Argument(what));
+            return Err(Error::argument(what));
         }
         Ok(Placed { channels, row, rows, images })
     }

@@ -52,6 +52,9 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod adopt;
 mod binding;
 mod buffer;
 #[cfg(feature = "capi")]
@@ -98,8 +101,8 @@ pub use classes::MAX_CLASS_NAME;
 pub use classes::listed;
 pub use control::Canceller;
 pub use cuda::{MAX_GRAPHS, cuda};
-pub use engine::{EngineInfo, engine_info, environment, load};
-pub use error::{Error, Result};
+pub use engine::{EngineInfo, Severity, engine_info, environment, load, log_to};
+pub use error::{Error, ErrorKind, Result};
 pub use generator::{Generator, MAX_BUFFER_BYTES, Values};
 pub use latent::{Element, fill_latent, fill_truncated, fill_truncated_towards, walk};
 pub use layout::Interleaved;

@@ -20,9 +20,14 @@
 //! | `kiln.trainer` | program and version |
 //! | `kiln.graph_crc32c`, `kiln.weights_crc32c` | CRC-32C of the graph and of each weight: [`Checksums`]; may be missing |
 //! | `kiln.self_test` | `seed=S index=I tolerance=T points=P:V,P:V,...` |
+//! | `kiln.must.*` | reserved: whoever does not know such a key must not draw; there is none yet |
+//!
+//! Other keys that are not known are left alone. A later version that changes what is drawn without them gives its keys the
+//! prefix `kiln.must.`, and one that changes what is above another format: both are refused by their name.
 
 use crate::checksums::Checksums;
 use crate::classes;
+use crate::error::{ErrorKind, Fault};
 use crate::graph::Element;
 use crate::self_test::SelfTest;
 use crate::text::shown;
@@ -54,6 +59,10 @@ pub const MAX_SIDE: usize = 4096;
 /// Most classes of a conditional generator.
 pub const MAX_CLASSES: usize = 1 << 20;
 const VALUE_RANGE: &str = "-1 1";
+/// The key by which a file is one of Kiln's.
+pub(crate) const FORMAT: &str = "kiln.format";
+/// How keys begin that nobody may leave alone.
+const MUST: &str = "kiln.must.";
 
 const fn text(name: &CStr) -> &str {
     match name.to_str() {
@@ -171,18 +180,74 @@ pub struct ModelInfo {
 }
 
 /// Metadata that is missing or cannot be.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("metadata `{key}` {what}")]
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct InfoError {
     /// The key.
     pub key: &'static str,
     /// What is wrong with it and what is allowed.
     pub what: String,
+    /// What kind of error it is for the file that has it.
+    pub kind: ErrorKind,
+}
+
+impl InfoError {
+    /// Of a value that cannot be.
+    pub(crate) fn new(key: &'static str, what: impl Into<String>) -> Self {
+        Self { key, what: what.into(), kind: ErrorKind::Unsupported }
+    }
+}
+
+impl fmt::Display for InfoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "metadata `{}` {}", self.key, self.what)
+    }
+}
+
+impl std::error::Error for InfoError {}
+
+impl From<InfoError> for Fault {
+    fn from(error: InfoError) -> Self {
+        Self::new(error.kind, error.to_string())
+    }
 }
 
 fn fail<T>(key: &'static str, what: impl Into<String>) -> Result<T, InfoError> {
-    Err(InfoError { key, what: what.into() })
+    Err(InfoError::new(key, what))
 }
+
+/// Checks the version of a file's format.
+fn check_format(found: Option<String>) -> Result<(), InfoError> {
+    let of = |kind, what: String| Err(InfoError { kind, ..InfoError::new(FORMAT, what) });
+    let Some(found) = found else {
+        return of(ErrorKind::Foreign, format!("is missing; {AGAIN}"));
+    };
+    match found.parse() {
+        Ok(FORMAT_VERSION) => Ok(()),
+        Ok(later) if later > FORMAT_VERSION => {
+            let what = format!("says that this file has format {later}; this version reads {FORMAT_VERSION}: {UPDATE}");
+            of(ErrorKind::NewerFormat, what)
+        }
+        _ => fail(FORMAT, format!("is {}, this version reads {FORMAT_VERSION}", shown(&found))),
+    }
+}
+
+/// Looks for keys that a later version must understand, of which this one knows none.
+pub(crate) fn check_keys<'a>(keys: impl IntoIterator<Item = &'a str>) -> Result<(), Fault> {
+    match keys.into_iter().find(|key| key.starts_with(MUST)) {
+        None => Ok(()),
+        Some(key) => {
+            let what =
+                format!("metadata {} must be understood to draw, and this version does not: {UPDATE}", shown(key));
+            Err(Fault::new(ErrorKind::NewerFormat, what))
+        }
+    }
+}
+
+/// What to do about metadata that is missing.
+const AGAIN: &str = "export the generator again with `trainer --export`";
+/// What to do about a file that is newer than this crate.
+const UPDATE: &str = concat!("update the program, which has runtime ", env!("CARGO_PKG_VERSION"));
 
 impl ModelInfo {
     /// The metadata, as keys and values in a fixed order.
@@ -193,7 +258,7 @@ impl ModelInfo {
         let names = (!self.class_names.is_empty()).then(|| (classes::NAMES, self.class_names.join("\n")));
         let checksums = self.checksums.iter().flat_map(Checksums::to_metadata);
         let always = [
-            ("kiln.format", FORMAT_VERSION.to_string()),
+            (FORMAT, FORMAT_VERSION.to_string()),
             ("kiln.precision", self.precision.to_string()),
             ("kiln.latent_dim", self.latent_dim.to_string()),
             ("kiln.latent_distribution", "normal".to_owned()),
@@ -219,7 +284,7 @@ impl ModelInfo {
     pub fn from_metadata(get: impl Fn(&str) -> Option<String>) -> Result<Self, InfoError> {
         let text = |key: &'static str| match get(key) {
             Some(value) => Ok(value),
-            None => fail(key, "is missing; export the generator again with `trainer --export`"),
+            None => fail(key, format!("is missing; {AGAIN}")),
         };
         let number = |key: &'static str, least: usize, most: usize| {
             let value = text(key)?;
@@ -232,7 +297,7 @@ impl ModelInfo {
             value if value == only => Ok(()),
             value => fail(key, format!("is {}, this version reads {only:?} only", shown(&value))),
         };
-        exactly("kiln.format", &FORMAT_VERSION.to_string())?;
+        check_format(get(FORMAT))?;
         exactly("kiln.latent_distribution", "normal")?;
         exactly("kiln.value_range", VALUE_RANGE)?;
         let shape = |key: &'static str, shape: String| {
@@ -256,7 +321,8 @@ impl ModelInfo {
         let images_seen = text("kiln.images_seen")?;
         let (recipe, recipe_sha256) = (text("kiln.recipe")?, text("kiln.recipe_sha256")?);
         if !recipe_sha256.is_empty() && recipe_sha256 != sha256(&recipe) {
-            return fail("kiln.recipe_sha256", "is not the hash of kiln.recipe: one of them was changed");
+            let what = "is not the hash of kiln.recipe: one of them was changed";
+            return Err(InfoError { kind: ErrorKind::Damaged, ..InfoError::new("kiln.recipe_sha256", what) });
         }
         Ok(Self {
             precision: text("kiln.precision")?.parse().or_else(|e: String| fail("kiln.precision", e))?,

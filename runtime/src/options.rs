@@ -81,7 +81,7 @@ pub struct Options {
     /// What opening is good for. Default: [`Start::Steady`].
     pub start: Start,
     /// How long a call may take that draws or warms up, and the self-test at opening: one that takes longer is ended after
-    /// the layer at hand, with [`Error::Run`]. `None`: as long as it takes. Default: `None`.
+    /// the layer at hand, with [`ErrorKind::TimeLimit`](crate::ErrorKind::TimeLimit). `None`: as long as it takes. Default: `None`.
     ///
     /// A thread, one a process, looks at the time. On a GPU layers are put into its queue, mostly long before they are
     /// computed: what ends is the queueing, and what is in the queue already is waited for. A replay
@@ -112,11 +112,11 @@ impl Options {
     pub(crate) fn check(&self) -> Result<()> {
         for (name, value, most) in [("threads", self.threads, MAX_THREADS), ("max_batch", self.max_batch, MAX_BATCH)] {
             if !(1..=most).contains(&value) {
-                return Err(Error::Argument(format!("options.{name} is {value}, allowed is 1 to {most}")));
+                return Err(Error::argument(format!("options.{name} is {value}, allowed is 1 to {most}")));
             }
         }
         if self.time_limit == Some(Duration::ZERO) {
-            return Err(Error::Argument("options.time_limit is 0, allowed is a longer time, or none".into()));
+            return Err(Error::argument("options.time_limit is 0, allowed is a longer time, or none"));
         }
         Ok(())
     }

@@ -120,5 +120,5 @@ fn check_size(size: usize) -> Result<()> {
     if (1..=MAX_POOL).contains(&size) {
         return Ok(());
     }
-    Err(Error::Argument(format!("the pool's size is {size}, allowed is 1 to {MAX_POOL}")))
+    Err(Error::argument(format!("the pool's size is {size}, allowed is 1 to {MAX_POOL}")))
 }

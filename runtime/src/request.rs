@@ -215,5 +215,5 @@ impl<'a> Request<'a> {
 }
 
 fn argument<T>(what: String) -> Result<T> {
-    Err(Error::Argument(what))
+    Err(Error::argument(what))
 }

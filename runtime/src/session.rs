@@ -3,19 +3,22 @@
 use crate::checksums::Checksums;
 use crate::cpu::{Cpu, Joint};
 use crate::engine::{OfProcess, environment};
-use crate::error::{Error, Result};
+#[cfg(feature = "cuda")]
+use crate::error::Error;
+use crate::error::{ErrorKind, Fault, Result};
 #[cfg(feature = "cuda")]
 use crate::gpu::{Backend, Gpu};
 #[cfg(feature = "cuda")]
 use crate::graph::Element;
 use crate::graph::{self, Data, Graph, Weight, Wide};
-use crate::model::ModelInfo;
+use crate::model::{FORMAT, ModelInfo, check_keys};
 use crate::operators::{self, Alike, Checked};
 use crate::options::{Options, Start};
 use crate::rewrite::{self, Form};
 use crate::rows;
 use crate::text::{one_line, shown};
 use crate::weights::{Bytes, Tensors, beside, map};
+use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use std::path::{Path, PathBuf};
@@ -63,9 +66,9 @@ pub(crate) enum Target {
 impl Model {
     /// Loads the model at `path`, with the weights that it has or names.
     pub(crate) fn open(path: &Path, options: &Options, target: Target) -> Result<Self> {
-        let file = map(path).map_err(|what| Error::Model { path: path.to_owned(), what })?;
+        let file = map(path).map_err(|fault| fault.at(path))?;
         Self::load(file, path, options, target, |name| {
-            Tensors::open(&beside(path, name).map_err(|what| Error::Model { path: path.to_owned(), what })?)
+            Tensors::open(&beside(path, name).map_err(|fault| fault.at(path))?)
         })
     }
 
@@ -81,12 +84,12 @@ impl Model {
             Some(weights) => Tensors::of(weights.clone(), Path::new(WEIGHTS_IN_MEMORY)),
             None => {
                 let what = format!("has its weights in {}, which must be given beside it", shown(name));
-                Err(Error::Model { path: path.to_owned(), what })
+                Err(Fault::new(ErrorKind::Argument, what).at(path))
             }
         })?;
         if weights.is_some() && found.tensors.is_none() {
             let what = "has its weights in itself, and others were given: give none, or the file that names them";
-            return Err(Error::Model { path: path.to_owned(), what: what.into() });
+            return Err(Fault::new(ErrorKind::Argument, what).at(path));
         }
         Ok(found)
     }
@@ -99,9 +102,9 @@ impl Model {
         target: Target,
         open: impl FnOnce(&str) -> Result<Tensors>,
     ) -> Result<Self> {
-        let fail = |what: String| Error::Model { path: path.to_owned(), what };
-        let model = graph::read(&file).map_err(fail)?;
-        let info = ModelInfo::from_metadata(|key| model.metadata(key)).map_err(|e| fail(e.to_string()))?;
+        let fail = |fault: Fault| fault.at(path);
+        let model = graph::read(&file).map_err(|fault| fail(foreign_or(fault, &file)))?;
+        let info = described(model.keys(), |key| model.metadata(key)).map_err(fail)?;
         let checked = checked(&model.graph, &info).map_err(fail)?;
         let tensors = match outside(&model.graph).map_err(fail)? {
             Some(name) => Some(open(name)?),
@@ -109,8 +112,8 @@ impl Model {
         };
         let (runner, rewritten) = {
             let at = tensors.as_ref().map_or(path, Tensors::path);
-            let graph = with_tensors(model.graph, tensors.as_ref(), info.checksums.as_ref())
-                .map_err(|what| Error::Model { path: at.to_owned(), what })?;
+            let graph =
+                with_tensors(model.graph, tensors.as_ref(), info.checksums.as_ref()).map_err(|fault| fault.at(at))?;
             // SAFETY: both files stay in memory after the session has ended.
             unsafe { runner(graph, &checked, path, options, target) }?
         };
@@ -120,15 +123,15 @@ impl Model {
 
     /// The same graph with the weights and the description of the safetensors file at `path`, where this one runs.
     pub(crate) fn with_weights(&self, path: &Path) -> Result<Self> {
-        let fail = |what: String| Error::Model { path: path.to_owned(), what };
+        let fail = |fault: Fault| fault.at(path);
         let tensors = Tensors::open(path)?;
-        let info = ModelInfo::from_metadata(|key| tensors.metadata(key)).map_err(|e| fail(e.to_string()))?;
+        let info = described(tensors.keys(), |key| tensors.metadata(key)).map_err(fail)?;
         if !same_architecture(&self.info, &info) {
             return Err(fail("describes a generator of another architecture than the open one".into()));
         }
         let model = graph::read(&self.file).map_err(fail)?;
         let (runner, rewritten) = {
-            let checked = operators::check(&model.graph, &info).map_err(fail)?;
+            let checked = operators::check(&model.graph, &info).map_err(|what| fail(what.into()))?;
             if info.checksums.as_ref().is_some_and(|sums| sums.check_graph(&model.graph, info.classes).is_err()) {
                 return Err(fail("has the weights of another graph than the open one".into()));
             }
@@ -176,7 +179,7 @@ impl Model {
             Runner::Cuda(_) => "on a GPU".into(),
         };
         let what = format!("was opened {what} before this process was forked; open it in the child");
-        Err(Error::Run { path: self.path.clone(), what })
+        Err(Fault::new(ErrorKind::Forked, what).at(&self.path))
     }
 
     pub(crate) fn is_rewritten(&self) -> bool {
@@ -206,20 +209,38 @@ impl Runner {
     }
 }
 
+/// What a file says of itself, by its metadata's keys.
+fn described<'a>(
+    keys: impl IntoIterator<Item = &'a str>,
+    get: impl Fn(&str) -> Option<String>,
+) -> std::result::Result<ModelInfo, Fault> {
+    let info = ModelInfo::from_metadata(get)?;
+    check_keys(keys)?;
+    Ok(info)
+}
+
+/// Why a file is refused: for what is in it, unless it is another tool's, of which nobody has said that it can be run.
+fn foreign_or(fault: Fault, file: &[u8]) -> Fault {
+    match fault.kind == ErrorKind::Unsupported && !graph::mentions(file, FORMAT) {
+        true => fault.of_kind(ErrorKind::Foreign),
+        false => fault,
+    }
+}
+
 /// Checks a graph as the file has it.
-fn checked(graph: &Graph<'_>, info: &ModelInfo) -> std::result::Result<Checked, String> {
+fn checked(graph: &Graph<'_>, info: &ModelInfo) -> std::result::Result<Checked, Fault> {
     let checked = operators::check(graph, info)?;
     info.checksums.as_ref().map_or(Ok(()), |sums| sums.check_graph(graph, info.classes))?;
     Ok(checked)
 }
 
 /// The one file that the weights of a graph are in beside it.
-fn outside<'a>(graph: &Graph<'a>) -> std::result::Result<Option<&'a str>, String> {
+fn outside<'a>(graph: &Graph<'a>) -> std::result::Result<Option<&'a str>, Fault> {
     let mut found = None;
     for weight in &graph.weights {
         let Data::Outside(file) = weight.data else { continue };
         if !weight.element.is_float() {
-            return Err(format!("has the sizes {} in another file, which must be in it", shown(&weight.name)));
+            return Err(format!("has the sizes {} in another file, which must be in it", shown(&weight.name)).into());
         }
         if found.replace(file).is_some_and(|other| other != file) {
             return Err("has its weights in several files, allowed is one safetensors file".into());
@@ -233,12 +254,12 @@ fn with_tensors<'a>(
     mut graph: Graph<'a>,
     tensors: Option<&'a Tensors>,
     checksums: Option<&Checksums>,
-) -> std::result::Result<Graph<'a>, String> {
+) -> std::result::Result<Graph<'a>, Fault> {
     if let Some(tensors) = tensors {
         // Integers are part of the graph, whatever its weights are.
         let mut weights: Vec<&mut Weight<'_>> = graph.weights.iter_mut().filter(|w| w.element.is_float()).collect();
         if weights.len() < tensors.len() {
-            return Err(format!("has {} tensors, of which the graph has {}", tensors.len(), weights.len()));
+            return Err(format!("has {} tensors, of which the graph has {}", tensors.len(), weights.len()).into());
         }
         for weight in &mut weights {
             weight.data = Data::Bytes(tensors.get(weight)?.into());
@@ -248,7 +269,7 @@ fn with_tensors<'a>(
         Some(sums) => sums.check_weights(&graph)?,
         None => {
             if let Some(weight) = graph.weights.iter().find(|weight| !weight.is_finite()) {
-                return Err(format!("is damaged: not all numbers of the weight {weight} are finite"));
+                return Err(Fault::damaged(format!("is damaged: not all numbers of the weight {weight} are finite")));
             }
         }
     }
@@ -272,7 +293,6 @@ unsafe fn runner(
     options: &Options,
     target: Target,
 ) -> Result<(Runner, bool)> {
-    let fail = |what: String| Error::Model { path: path.to_owned(), what };
     let alone = checked.alike == Alike::Alone && matches!(target, Target::Cpu { .. });
     let memory = checked.live.saturating_mul(if alone { 1 } else { options.max_batch as u64 });
     if memory > MAX_WORKING_BYTES {
@@ -281,7 +301,7 @@ unsafe fn runner(
             "options.max_batch is {}, which takes {memory} bytes; allowed here is {most}; lower it",
             options.max_batch
         );
-        return Err(Error::Argument(what));
+        return Err(Fault::new(ErrorKind::MemoryLimit, what).into());
     }
     // Whether some of it is to be computed in full single precision.
     #[cfg(feature = "cuda")]
@@ -298,6 +318,7 @@ unsafe fn runner(
         true => rewrite::rewritten(graph, checked, form),
         false => (graph, false),
     };
+    let environment = environment()?;
     let runner = match target {
         Target::Cpu { why } => {
             let threads = |arranged: bool| match checked.alike {
@@ -314,22 +335,23 @@ unsafe fn runner(
             let wide = (options.start == Start::Fast).then(|| Wide::of(&graph)).flatten();
             let graph = wide.iter().fold(graph, |graph, wide| wide.put(graph));
             let session = |threads: usize| {
-                let session = builder(options, threads, !alike)
+                let session = builder(environment, options, threads, !alike)
                     // SAFETY: the caller's promise; what is widened is dropped after the session.
                     .and_then(|builder| unsafe { graph::build::session(&graph, &builder) });
-                session.map_err(|e| fail(format!("is refused by ONNX Runtime: {}", one_line(&e))))
+                session.map_err(|e| {
+                    Fault::new(ErrorKind::Run, format!("is refused by ONNX Runtime: {}", one_line(&e))).at(path)
+                })
             };
             let joint = (several > 1).then(|| session(several)).transpose()?;
             Runner::Cpu(Cpu::new(session(1)?, joint, options.max_batch, wide, alone, why))
         }
         #[cfg(feature = "cuda")]
         Target::Cuda(backend) => {
-            let opened = builder(options, options.threads, options.start == Start::Steady)
+            let opened = builder(environment, options, options.threads, options.start == Start::Steady)
                 // SAFETY: the caller's promise.
                 .and_then(|builder| unsafe { Gpu::open(backend, builder, &graph, exact) });
             opened.map(|gpu| Runner::Cuda(OfProcess::new(Box::new(gpu)))).map_err(|e| {
-                let why = format!("ONNX Runtime refuses {} there: {e}; ask for cpu or auto", path.display());
-                Error::Provider { provider: "cuda", why }
+                Error::cuda(format!("ONNX Runtime refuses {} there: {e}; ask for cpu or auto", path.display()))
             })?
         }
     };
@@ -340,9 +362,13 @@ unsafe fn runner(
 const MAX_WORKING_BYTES: u64 = 16 << 30;
 
 /// What all sessions have in common.
-fn builder(options: &Options, threads: usize, prepack: bool) -> std::result::Result<SessionBuilder, String> {
+fn builder(
+    environment: &Environment,
+    options: &Options,
+    threads: usize,
+    prepack: bool,
+) -> std::result::Result<SessionBuilder, String> {
     let text = |e: ort::Error<SessionBuilder>| e.to_string();
-    let environment = environment().map_err(|e| e.to_string())?;
     Session::builder(environment)
         .map_err(|e| e.to_string())?
         .with_optimization_level(GraphOptimizationLevel::All)

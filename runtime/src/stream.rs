@@ -9,7 +9,7 @@ mod shared;
 pub use shared::Closer;
 
 use crate::engine::OfProcess;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Fault, Result};
 use crate::generator::Generator;
 use crate::model::ModelInfo;
 use crate::pixels::Pixel;
@@ -83,16 +83,15 @@ impl<T: Pixel> Stream<T> {
         frames: usize,
     ) -> Result<Self> {
         if !(1..=MAX_FRAMES).contains(&frames) {
-            return Err(Error::Argument(format!(
+            return Err(Error::argument(format!(
                 "the stream's length is {frames} frames, allowed is 1 to {MAX_FRAMES}"
             )));
         }
         let Some(kept) = Kept::new(&request)? else {
             let what = "a stream has no end: give it a seed, a walk or a closed tour, and one class for all frames";
-            return Err(Error::Argument(what.into()));
+            return Err(Error::argument(what));
         };
         let (info, path) = (generator.info().clone(), generator.path().to_owned());
-        let fail = |what: String| Error::Run { path: path.clone(), what };
         let frame = || vec![T::default(); info.image.len()].into_boxed_slice();
         // What is wrong with the request is said here, not by the first frame.
         generator.draw(&request, &mut frame())?;
@@ -120,7 +119,8 @@ impl<T: Pixel> Stream<T> {
                 theirs.wake_consumer();
             }
         };
-        let producer = thread.spawn(produce).map_err(|e| fail(format!("cannot start the stream's thread: {e}")))?;
+        let no_thread = |e| Fault::no_thread(format!("cannot start the stream's thread: {e}"), e).at(&path);
+        let producer = thread.spawn(produce).map_err(no_thread)?;
         // Nobody else sets it.
         let _ = shared.producer.set(producer.thread().clone());
         let (current, producer) = (frame(), Some(OfProcess::new(producer)));
@@ -202,7 +202,7 @@ impl<T: Pixel> Stream<T> {
     /// Takes the next finished frame and gives the last one back; `false` if none is finished yet.
     fn advance(&mut self) -> Result<bool> {
         if self.shared.is_closed() {
-            return Err(self.failed("the stream was closed"));
+            return Err(self.failed(ErrorKind::Cancelled, "the stream was closed"));
         }
         let Some(frame) = self.finished.dequeue() else { return self.check().map(|()| false) };
         let used = std::mem::replace(&mut self.current, frame);
@@ -216,18 +216,18 @@ impl<T: Pixel> Stream<T> {
     fn check(&self) -> Result<()> {
         if self.producer.as_ref().is_some_and(|producer| !producer.is_ours()) {
             let what = "the stream was started before this process was forked, which has not its thread; start one in the child";
-            return Err(self.failed(what));
+            return Err(self.failed(ErrorKind::Forked, what));
         }
         // A frame that came in between is taken first.
         if !self.shared.has_ended() || self.finished.ready() {
             return Ok(());
         }
         // Without a reason, it was a panic.
-        Err(self.shared.failed().unwrap_or_else(|| self.failed("the stream's thread has ended")))
+        Err(self.shared.failed().unwrap_or_else(|| self.failed(ErrorKind::Run, "the stream's thread has ended")))
     }
 
-    fn failed(&self, what: &str) -> Error {
-        Error::Run { path: self.path.clone(), what: what.into() }
+    fn failed(&self, kind: ErrorKind, what: &str) -> Error {
+        Fault::new(kind, what).at(&self.path)
     }
 }
 
@@ -255,9 +255,10 @@ mod tests {
             let generator = generator.try_clone().unwrap_or_else(|e| panic!("{e}"));
             // No address space has room for this stack.
             let thread = thread::Builder::new().stack_size(1 << 60);
-            let error =
-                Stream::<u8>::start_on(thread, generator, Request::seed(1), 5).expect_err("no thread").to_string();
-            assert!(error.contains("cannot start") && error.contains("trivial.onnx"), "{error}");
+            let error = Stream::<u8>::start_on(thread, generator, Request::seed(1), 5).expect_err("no thread");
+            assert!(error.kind() == ErrorKind::Resources && std::error::Error::source(&error).is_some(), "{error:?}");
+            let text = error.to_string();
+            assert!(text.contains("cannot start") && text.contains("trivial.onnx"), "{text}");
         };
         // What the first time allocates once for all.
         fails();

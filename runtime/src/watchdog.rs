@@ -2,6 +2,7 @@
 
 use crate::control::Control;
 use crate::engine::OfProcess;
+use crate::error::Fault;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Instant;
@@ -22,11 +23,12 @@ struct Watched {
 ///
 /// # Errors
 /// No thread to be had.
-pub(crate) fn watch(control: &Arc<Control>) -> Result<(), String> {
+pub(crate) fn watch(control: &Arc<Control>) -> Result<(), Fault> {
     let mut watched = watched();
     if !watched.started.as_ref().is_some_and(OfProcess::is_ours) {
         let thread = thread::Builder::new().name("kiln time limit".into()).spawn(look);
-        thread.map_err(|e| format!("cannot start the thread that options.time_limit needs: {e}"))?;
+        let what = "cannot start the thread that options.time_limit needs";
+        thread.map_err(|e| Fault::no_thread(format!("{what}: {e}"), e))?;
         watched.started = Some(OfProcess::new(()));
     }
     watched.controls.retain(|control| control.strong_count() > 0);

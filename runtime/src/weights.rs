@@ -1,6 +1,6 @@
 //! Files in memory, mapped or given, and the tensors of a safetensors file.
 
-use crate::error::{Error, Result};
+use crate::error::{ErrorKind, Fault, Result};
 use crate::graph::{Element, MAX_RANK, Weight};
 use crate::text::{sentence, shown};
 use memmap2::Mmap;
@@ -28,11 +28,10 @@ impl Bytes {
     ///
     /// # Errors
     /// One that is empty or too large.
-    pub(crate) fn given(bytes: Cow<'static, [u8]>) -> std::result::Result<Arc<Self>, String> {
-        match (1..=MAX_FILE_BYTES).contains(&(bytes.len() as u64)) {
-            true => Ok(Arc::new(Self::Given(bytes))),
-            false => Err(format!("has {} bytes, allowed is a file of 1 to {MAX_FILE_BYTES}", bytes.len())),
-        }
+    pub(crate) fn given(bytes: Cow<'static, [u8]>) -> std::result::Result<Arc<Self>, Fault> {
+        let allowed = || format!("has {} bytes, allowed is a file of 1 to {MAX_FILE_BYTES}", bytes.len());
+        check_length(bytes.len() as u64, allowed)?;
+        Ok(Arc::new(Self::Given(bytes)))
     }
 }
 
@@ -51,27 +50,36 @@ impl Deref for Bytes {
 ///
 /// # Errors
 /// What is no file, empty, too large, or cannot be read.
-pub(crate) fn map(path: &Path) -> std::result::Result<Arc<Bytes>, String> {
-    let fail = |e: std::io::Error| format!("cannot be opened: {e}");
-    let is_right = |metadata: std::fs::Metadata| match metadata.is_file()
-        && (1..=MAX_FILE_BYTES).contains(&metadata.len())
-    {
-        true => Ok(()),
-        false => Err(format!("is no file of 1 to {MAX_FILE_BYTES} bytes; give a file that `trainer --export` wrote")),
+pub(crate) fn map(path: &Path) -> std::result::Result<Arc<Bytes>, Fault> {
+    let is_right = |metadata: std::fs::Metadata| {
+        // What is no regular file has no length that means anything.
+        let length = if metadata.is_file() { metadata.len() } else { 0 };
+        check_length(length, || {
+            format!("is no file of 1 to {MAX_FILE_BYTES} bytes; give a file that `trainer --export` wrote")
+        })
     };
     // Opening waits where there is a pipe; what is opened is looked at again, as it may be another file by then.
-    is_right(std::fs::metadata(path).map_err(fail)?)?;
-    let file = File::open(path).map_err(fail)?;
-    is_right(file.metadata().map_err(fail)?)?;
+    is_right(std::fs::metadata(path).map_err(Fault::io)?)?;
+    let file = File::open(path).map_err(Fault::io)?;
+    is_right(file.metadata().map_err(Fault::io)?)?;
     // SAFETY: the mapping is read-only and private. Whoever shortens or rewrites the file while it is open breaks the
     // promise that its bytes stay; the crate's documentation says so, and the trainer replaces files by renaming.
-    unsafe { Mmap::map(&file) }.map(|file| Arc::new(Bytes::Mapped(file))).map_err(fail)
+    unsafe { Mmap::map(&file) }.map(|file| Arc::new(Bytes::Mapped(file))).map_err(Fault::io)
+}
+
+fn check_length(length: u64, allowed: impl FnOnce() -> String) -> std::result::Result<(), Fault> {
+    match length {
+        0 => Err(Fault::new(ErrorKind::NotAModel, allowed())),
+        1..=MAX_FILE_BYTES => Ok(()),
+        _ => Err(allowed().into()),
+    }
 }
 
 /// Refuses what Git leaves in the place of a large file.
-pub(crate) fn check_is_no_pointer(bytes: &[u8]) -> std::result::Result<(), String> {
+pub(crate) fn check_is_no_pointer(bytes: &[u8]) -> std::result::Result<(), Fault> {
+    let what = "is a pointer of Git LFS, not the file itself: run `git lfs pull`";
     match bytes.starts_with(b"version https://git-lfs.") {
-        true => Err("is a pointer of Git LFS, not the file itself: run `git lfs pull`".into()),
+        true => Err(Fault::new(ErrorKind::NotAModel, what)),
         false => Ok(()),
     }
 }
@@ -82,13 +90,14 @@ pub(crate) fn check_is_no_pointer(bytes: &[u8]) -> std::result::Result<(), Strin
 ///
 /// # Errors
 /// Names that lead out of the folder.
-pub(crate) fn beside(path: &Path, name: &str) -> std::result::Result<PathBuf, String> {
+pub(crate) fn beside(path: &Path, name: &str) -> std::result::Result<PathBuf, Fault> {
     let mut components = Path::new(name).components();
     let plain = matches!((components.next(), components.next()), (Some(Component::Normal(n)), None) if n == name);
     // What separates folders and drives on another system must not do it here, either.
     if !plain || name.contains(['/', '\\', ':', '\0']) {
         let name = shown(name);
-        return Err(format!("names {name} as the file of its weights, allowed is the plain name of a file beside it"));
+        let what = format!("names {name} as the file of its weights, allowed is the plain name of a file beside it");
+        return Err(what.into());
     }
     let near = path.with_file_name(name);
     if near.exists() {
@@ -96,7 +105,10 @@ pub(crate) fn beside(path: &Path, name: &str) -> std::result::Result<PathBuf, St
     }
     match std::fs::canonicalize(path).map(|real| real.with_file_name(name)) {
         Ok(far) if far.exists() => Ok(far),
-        _ => Err(format!("has its weights in {}, which must lie beside it and is not there", shown(name))),
+        _ => {
+            let what = format!("has its weights in {}, which must lie beside it and is not there", shown(name));
+            Err(Fault::new(ErrorKind::NotFound, what))
+        }
     }
 }
 
@@ -115,7 +127,7 @@ impl Tensors {
     /// # Errors
     /// A file that cannot be mapped, and as [`Self::of`].
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let file = map(path).map_err(|what| Error::Model { path: path.to_owned(), what })?;
+        let file = map(path).map_err(|fault| fault.at(path))?;
         Self::of(file, path)
     }
 
@@ -124,13 +136,13 @@ impl Tensors {
     /// # Errors
     /// A header that is no header, or tensors that overlap, leave holes, or are not as long as their shape says.
     pub(crate) fn of(file: Arc<Bytes>, path: &Path) -> Result<Self> {
-        let fail = |what: String| Error::Model { path: path.to_owned(), what };
-        check_is_no_pointer(&file).map_err(fail)?;
+        check_is_no_pointer(&file).map_err(|fault| fault.at(path))?;
         let length = file.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         if (MAX_HEADER_BYTES..MAX_FILE_BYTES).contains(&length) {
-            return Err(fail(format!("has a header of {length} bytes, allowed are {MAX_HEADER_BYTES}")));
+            let what = format!("has a header of {length} bytes, allowed are {MAX_HEADER_BYTES}");
+            return Err(Fault::from(what).at(path));
         }
-        let (length, header) = SafeTensors::read_metadata(&file).map_err(|e| fail(explain(&e)))?;
+        let (length, header) = SafeTensors::read_metadata(&file).map_err(|e| explain(&e, &file).at(path))?;
         Ok(Self { path: path.to_owned(), start: size_of::<u64>() + length, file, header })
     }
 
@@ -141,6 +153,11 @@ impl Tensors {
     /// A value of the file's `__metadata__`.
     pub(crate) fn metadata(&self, key: &str) -> Option<String> {
         self.header.metadata().as_ref()?.get(key).cloned()
+    }
+
+    /// The keys of that.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.header.metadata().iter().flatten().map(|(key, _)| key.as_str())
     }
 
     /// Number of tensors.
@@ -171,8 +188,11 @@ fn element(dtype: Dtype) -> Option<Element> {
     }
 }
 
-fn explain(error: &SafeTensorError) -> String {
-    format!("is no safetensors file, or damaged: {}", sentence(&error.to_string()))
+fn explain(error: &SafeTensorError, file: &[u8]) -> Fault {
+    // A header is an object of JSON, behind its length.
+    let is_one = file.get(size_of::<u64>()) == Some(&b'{');
+    let kind = if is_one { ErrorKind::Damaged } else { ErrorKind::NotAModel };
+    Fault::new(kind, format!("is no safetensors file, or damaged: {}", sentence(&error.to_string())))
 }
 
 #[cfg(test)]
@@ -185,6 +205,7 @@ mod tests {
         std::fs::write(folder.path().join("w.safetensors"), b"x").expect("writes");
         std::fs::create_dir(folder.path().join("inner")).expect("a folder");
         let model = folder.path().join("model.onnx");
+        let beside = |model: &Path, name: &str| beside(model, name).map_err(|fault| fault.what);
         assert_eq!(beside(&model, "w.safetensors"), Ok(folder.path().join("w.safetensors")));
         for name in [
             "",

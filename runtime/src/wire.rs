@@ -1,6 +1,8 @@
 //! The wire format of protobuf (<https://protobuf.dev/programming-guides/encoding/>), as much as it takes to walk through a
 //! message of unknown origin without copying what is inside.
 
+use crate::error::Fault;
+
 /// The value of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Value<'a> {
@@ -25,10 +27,12 @@ pub(crate) fn fields(message: &[u8]) -> Fields<'_> {
 }
 
 /// What is said of bytes that are no message.
-pub(crate) const DAMAGED: &str = "is no ONNX file, or damaged: a field ends outside its message";
+pub(crate) fn damaged() -> Fault {
+    Fault::damaged("is no ONNX file, or damaged: a field ends outside its message")
+}
 
 impl<'a> Iterator for Fields<'a> {
-    type Item = Result<Field<'a>, String>;
+    type Item = Result<Field<'a>, Fault>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.0.is_empty() {
@@ -36,7 +40,7 @@ impl<'a> Iterator for Fields<'a> {
         }
         let field = read(self.0);
         self.0 = field.map_or(&[], |(_, rest)| rest);
-        Some(field.map(|(field, _)| field).ok_or_else(|| DAMAGED.into()))
+        Some(field.map(|(field, _)| field).ok_or_else(damaged))
     }
 }
 
@@ -81,10 +85,10 @@ pub(crate) fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 /// Adds the numbers of a repeated integer field, packed or not, to `into`, which holds at most `most`.
-pub(crate) fn numbers(value: Value<'_>, most: usize, into: &mut Vec<i64>) -> Result<(), String> {
+pub(crate) fn numbers(value: Value<'_>, most: usize, into: &mut Vec<i64>) -> Result<(), Fault> {
     let mut put = |n: u64| {
         if into.len() == most {
-            return Err(format!("has a list of more than {most} numbers where so many are the most"));
+            return Err(Fault::from(format!("has a list of more than {most} numbers where so many are the most")));
         }
         into.push(n as i64);
         Ok(())
@@ -93,18 +97,18 @@ pub(crate) fn numbers(value: Value<'_>, most: usize, into: &mut Vec<i64>) -> Res
         Value::Varint(n) => put(n)?,
         Value::Bytes(mut packed) => {
             while !packed.is_empty() {
-                let (n, rest) = varint(packed).ok_or(DAMAGED)?;
+                let (n, rest) = varint(packed).ok_or_else(damaged)?;
                 put(n)?;
                 packed = rest;
             }
         }
-        Value::Fixed64 | Value::Fixed32(_) => return Err(DAMAGED.into()),
+        Value::Fixed64 | Value::Fixed32(_) => return Err(damaged()),
     }
     Ok(())
 }
 
-/// Writing, for tests that need files which nobody else would write.
-#[cfg(test)]
+/// Writing fields.
+#[cfg(any(test, feature = "cli"))]
 pub(crate) mod write {
     pub(crate) fn varint(out: &mut Vec<u8>, mut number: u64) {
         while number >= 0x80 {

@@ -48,16 +48,29 @@ fn wrong_handles_are_errors() {
         }
     }
     let (mut out, mut ready) = ([0u8], true);
-    for (handle, words) in [
-        (KilnStream::default(), "null"),
-        (KilnStream { id: generator.id }, "no stream's"),
-        (KilnStream { id: frames.id ^ 1 << 24 }, "closed"),
-    ] {
+    let closed_stream = KilnStream { id: frames.id ^ 1 << 24 };
+    for (handle, words) in
+        [(KilnStream::default(), "null"), (KilnStream { id: generator.id }, "no stream's"), (closed_stream, "closed")]
+    {
         fails(kiln_stream_close(handle), KilnStatus::Handle, words);
         fails(next(handle, &mut out), KilnStatus::Handle, words);
         fails(try_next(handle, &mut out, &mut ready), KilnStatus::Handle, words);
         assert!(!ready);
         assert_eq!(missed(handle), Err(KilnStatus::Handle));
+    }
+    // Nor is any of it the text of the right ones.
+    let mut length = 7;
+    // SAFETY: alive.
+    unsafe {
+        ok(kiln_generator_error(generator, null_mut(), 0, &mut length));
+        assert_eq!(length, 0);
+        ok(kiln_stream_error(frames, null_mut(), 0, &mut length));
+        assert_eq!(length, 0);
+        fails(next(frames, &mut [0, 0]), KilnStatus::Argument, "len is 2 bytes");
+        ok(kiln_stream_error(frames, null_mut(), 0, &mut length));
+        assert_eq!(length, text().len());
+        fails(kiln_stream_error(closed_stream, null_mut(), 0, null_mut()), KilnStatus::Handle, "closed");
+        fails(kiln_generator_error(closed, null_mut(), 0, null_mut()), KilnStatus::Handle, "closed");
     }
     // None of this has touched the right ones.
     ok(sample(generator, 0, 0, &mut out));
@@ -83,6 +96,8 @@ fn wrong_pointers_and_lengths_are_errors() {
         fails(kiln_open(path.as_ptr(), null(), null_mut()), Argument, "out is null");
         fails(kiln_open(path.as_ptr(), null(), odd.cast()), Argument, "out is 0x");
         fails(kiln_open(path.as_ptr(), odd.cast(), &mut handle), Argument, "multiple of 8");
+        let no_text = KilnOptions { error_capacity: 9, ..options() };
+        fails(kiln_open(path.as_ptr(), &no_text, &mut handle), Argument, "text is null");
         let bytes = memory.as_ptr().cast::<u8>();
         fails(kiln_load(null()), Argument, "path is null");
         fails(kiln_load(c"/nowhere.so".as_ptr()), Argument, "is loaded already");
@@ -94,8 +109,8 @@ fn wrong_pointers_and_lengths_are_errors() {
             "more than there is memory",
         );
         fails(kiln_open_memory(bytes, 8, null(), 0, null(), null_mut()), Argument, "out is null");
-        fails(kiln_open_memory(null(), 0, null(), 0, null(), &mut handle), KilnStatus::Model, "has 0 bytes");
-        fails(kiln_open_memory(bytes, 8, null(), 0, null(), &mut handle), KilnStatus::Model, "model in memory");
+        fails(kiln_open_memory(null(), 0, null(), 0, null(), &mut handle), KilnStatus::NotAModel, "has 0 bytes");
+        fails(kiln_open_memory(bytes, 8, null(), 0, null(), &mut handle), KilnStatus::NotAModel, "model in memory");
         fails(kiln_clone(generator, null_mut()), Argument, "out is null");
         fails(kiln_info(generator, null_mut(), size_of::<KilnInfo>()), Argument, "out is null");
         fails(kiln_info(generator, &mut found, 1), Argument, "sizeof(KilnInfo)");
@@ -239,8 +254,8 @@ fn classes_that_are_not_there_are_errors_that_say_which_are() {
 #[test]
 fn every_kind_of_error_has_its_value_and_a_text_of_its_thread() {
     let _turn = turn();
-    fails(open("nothing.onnx", &options()).expect_err("no file"), KilnStatus::Model, "nothing.onnx");
-    fails(open("failing-self-test.onnx", &options()).expect_err("wrong"), KilnStatus::Model, "self-test");
+    fails(open("nothing.onnx", &options()).expect_err("no file"), KilnStatus::NotFound, "nothing.onnx");
+    fails(open("failing-self-test.onnx", &options()).expect_err("wrong"), KilnStatus::SelfTest, "self-test");
     let cuda = KilnOptions { provider: KILN_PROVIDER_CUDA, ..options() };
     fails(open("trivial.onnx", &cuda).expect_err("no CUDA"), KilnStatus::Provider, "cuda");
     let before = text();
@@ -249,7 +264,7 @@ fn every_kind_of_error_has_its_value_and_a_text_of_its_thread() {
     assert_eq!(std::thread::spawn(text).join().expect("ends"), "", "each thread has its own");
     // The graph of another model, and no safetensors file.
     // SAFETY: ends in NUL.
-    fails(unsafe { kiln_swap_weights(generator, fixture("make.py").as_ptr()) }, KilnStatus::Model, "make.py");
+    fails(unsafe { kiln_swap_weights(generator, fixture("make.py").as_ptr()) }, KilnStatus::NotAModel, "make.py");
     ok(sample(generator, 0, 0, &mut [0]));
     ok(kiln_close(generator));
 }

@@ -285,7 +285,7 @@ fn calls_end_when_they_take_too_long_or_another_thread_says_so() {
         });
         let status = sample(generator, 3, 0, &mut out);
         done.store(true, Ordering::Relaxed);
-        fails(status, KilnStatus::Run, "slow.onnx: the call was cancelled");
+        fails(status, KilnStatus::Cancelled, "slow.onnx: the call was cancelled");
     });
     ok(sample(generator, 3, 0, &mut out[..one]));
     assert_eq!(out[..one], expected::<u8>(name, &Request::seed(3), 1));
@@ -295,7 +295,7 @@ fn calls_end_when_they_take_too_long_or_another_thread_says_so() {
     let limited = KilnOptions { max_batch: large, time_limit_ms: 50, ..options() };
     // On a machine that is very busy the self-test may take so long, too.
     let generator = (0..20).find_map(|_| open(name, &limited).ok()).unwrap_or_else(|| panic!("{}", text()));
-    fails(sample(generator, 3, 0, &mut out), KilnStatus::Run, "options.time_limit, 50ms");
-    fails(kiln_warm_up(generator, large as usize), KilnStatus::Run, "options.time_limit, 50ms");
+    fails(sample(generator, 3, 0, &mut out), KilnStatus::TimeLimit, "options.time_limit, 50ms");
+    fails(kiln_warm_up(generator, large as usize), KilnStatus::TimeLimit, "options.time_limit, 50ms");
     ok(kiln_close(generator));
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{draw, field, fixture};
-use runtime::{Checksums, Error, Generator, Options, Request, Start};
+use runtime::{Checksums, Generator, Options, Request, Start};
 use std::path::{Path, PathBuf};
 
 const DIGITS: &str = "../../../models/digits/gen.onnx";
@@ -24,10 +24,9 @@ fn sealed(name: &str) -> Vec<u8> {
 }
 
 fn refusal(path: &Path, start: Start) -> (PathBuf, String) {
-    match Generator::open(path, &Options { start, ..Options::default() }).expect_err("must be refused") {
-        Error::Model { path, what } => (path, what),
-        other => panic!("{other}"),
-    }
+    let error = Generator::open(path, &Options { start, ..Options::default() }).expect_err("must be refused");
+    let path = error.path().unwrap_or_else(|| panic!("{error}: of no file"));
+    (path.to_owned(), error.what().to_owned())
 }
 
 /// Where the elements of the weight begin in the file, which has them as bytes.

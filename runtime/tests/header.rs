@@ -5,16 +5,19 @@ use std::path::Path;
 #[test]
 fn the_header_is_up_to_date() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).unwrap_or_else(|e| panic!("{e}"));
+    let mut config = cbindgen::Config::from_file(root.join("cbindgen.toml")).unwrap_or_else(|e| panic!("{e}"));
+    config.after_includes = Some(version());
     // In the order in which they are to be read, every file of the module.
     let sources = [
         "status",
+        "errors",
         "handles",
         "structs",
         "generator",
         "texts",
         "latent",
         "layout",
+        "log",
         "stream",
         "pool",
         "convert",
@@ -48,4 +51,20 @@ fn the_header_is_up_to_date() {
         "include/kiln.h is not what src/capi says; to update it: KILN_UPDATE_HEADER=1 cargo test -p runtime --features \
          capi --test header"
     );
+}
+
+/// The crate's version, as the preprocessor can compare it.
+fn version() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let numbers = [
+        ("MAJOR", env!("CARGO_PKG_VERSION_MAJOR")),
+        ("MINOR", env!("CARGO_PKG_VERSION_MINOR")),
+        ("PATCH", env!("CARGO_PKG_VERSION_PATCH")),
+    ];
+    let lines = numbers.map(|(name, number)| format!("#define KILN_VERSION_{name} {number}\n"));
+    format!(
+        "\n// The version of this header; kiln_version() tells that of the library that runs.\n#define KILN_VERSION \
+         \"{version}\"\n{}",
+        lines.concat()
+    )
 }

@@ -3,14 +3,14 @@
 mod common;
 
 use common::{field, fixture};
-use runtime::{Error, Generator, Options, Start};
+use runtime::{Generator, Options, Start};
 use std::path::Path;
 
 fn refusal(path: &Path) -> String {
     for start in [Start::Steady, Start::Fast] {
         let error = Generator::open(path, &Options { start, ..Options::default() }).expect_err("must be refused");
-        let Error::Model { path: named, what } = error else { panic!("{error}") };
-        assert_eq!(named, path);
+        assert_eq!(error.path(), Some(path), "{error}");
+        let what = error.what().to_owned();
         if start == Start::Fast {
             return what;
         }

@@ -56,7 +56,7 @@ fn what_is_no_generator_is_refused_in_words() {
     let options = Options::default();
     let error = |model: Vec<u8>, weights: Option<Vec<u8>>| {
         let error = Generator::from_bytes(model, weights.map(Cow::from), &options).expect_err("must be refused");
-        assert!(matches!(error, Error::Model { .. }), "{error:?}");
+        assert!(error.path().is_some(), "{error:?}");
         error.to_string()
     };
     let (pair, weights) = (bytes("pair.onnx"), bytes("pair.safetensors"));

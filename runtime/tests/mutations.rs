@@ -10,7 +10,7 @@ mod common;
 mod mutations;
 
 use mutations::files::{BESIDE, Files, Tensors, mutant};
-use runtime::{Checksums, Error, Generator, Options, Request, Start};
+use runtime::{Checksums, Error, ErrorKind, Generator, Options, Request, Start};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write, stdout};
 use std::ops::Range;
@@ -97,7 +97,7 @@ fn put(files: &Files, folder: &Path) {
 fn tried(files: &Files, folder: &Path, start: Start, healthy: &[Drawn], origin: Option<&Drawn>) -> End {
     match draw(files, folder, start) {
         // What fails then should have been refused before.
-        Err(error @ Error::Run { .. }) if error.to_string().contains("ONNX Runtime failed") => {
+        Err(error) if error.kind() == ErrorKind::Run && error.what().contains("ONNX Runtime failed") => {
             End::Fault(format!("is opened and cannot be drawn: {error}"))
         }
         Err(error) => {

@@ -4,7 +4,7 @@ mod common;
 
 use common::{fixture, open};
 use half::f16;
-use runtime::{Error, Generator, Options, Pixel, Provider, Request, Start, Values};
+use runtime::{ErrorKind, Generator, Options, Pixel, Provider, Request, Start, Values};
 
 fn draw<T: Pixel>(generator: &mut Generator, seed: u64, first: u64, n: usize) -> Vec<T> {
     common::draw(generator, &Request::seed(seed).first(first), n)
@@ -136,15 +136,15 @@ fn lengths_and_options_out_of_range_are_refused() {
         Options { threads: usize::MAX, ..Options::default() },
     ] {
         let error = Generator::open(fixture("trivial.onnx"), &options).expect_err("must be refused");
-        assert!(matches!(error, Error::Argument(_)) && error.to_string().contains("allowed is 1 to"), "{error}");
+        assert!(error.kind() == ErrorKind::Argument && error.to_string().contains("allowed is 1 to"), "{error}");
     }
 }
 
 #[test]
 fn a_batch_that_would_take_too_much_memory_is_refused_with_the_largest_that_does_not() {
     let error = Generator::open(fixture("wide.onnx"), &Options { max_batch: 4096, ..Options::default() });
-    let Err(Error::Argument(what)) = error else { panic!("{error:?}") };
-    assert!(what.contains("max_batch is 4096") && what.contains("allowed here is 1023"), "{what}");
+    let error = error.expect_err("takes 16 GB");
+    assert!(error.what().contains("max_batch is 4096") && error.what().contains("allowed here is 1023"), "{error}");
     open("wide.onnx", &Options { max_batch: 1023, ..Options::default() });
 }
 
@@ -167,7 +167,7 @@ fn the_provider_is_told_and_a_missing_one_is_an_error() {
     assert_eq!((asked.provider(), asked.why_cpu(), asked.replays(1)), (Provider::Cpu, None, false));
     let cuda = Options { provider: Provider::Cuda, ..Options::default() };
     let error = Generator::open(fixture("trivial.onnx"), &cuda).expect_err("the tests' library has no CUDA");
-    assert!(matches!(error, Error::Provider { .. }) && error.to_string().contains(why), "{error}");
+    assert!(error.kind() == ErrorKind::Provider && error.to_string().contains(why), "{error}");
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn values_are_those_of_a_draw_and_numbers_out_of_range_are_refused() {
 fn files_that_are_no_generators_are_errors_that_say_why() {
     let refused = |name: &str, words: &[&str]| {
         let error = Generator::open(fixture(name), &Options::default()).expect_err(name);
-        assert!(matches!(error, Error::Model { .. }), "{error}");
+        assert!(error.path().is_some(), "{error}");
         let error = error.to_string();
         assert!(error.contains(name), "{error}");
         for word in words {

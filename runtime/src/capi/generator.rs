@@ -1,11 +1,12 @@
 //! Generators: open, look at, draw from, close.
 
 use super::convert;
+use super::errors;
 use super::handles::{GENERATORS, KilnGenerator};
 use super::memory;
 use super::status::{Failure, KilnStatus, guard};
 use super::structs::{KILN_ELEMENT_F16, KILN_ELEMENT_F32, KILN_ELEMENT_U8, KilnInfo, KilnOptions, KilnRequest};
-use super::versions;
+use super::versions::{self, Versioned};
 use crate::control::Canceller;
 use crate::generator::Generator;
 use crate::layout::Interleaved;
@@ -41,12 +42,14 @@ pub unsafe extern "C" fn kiln_load(path: *const c_char) -> KilnStatus {
 /// Threads: any.
 /// Ownership: the caller closes the handle with kiln_close. Path and options are no longer used after the call. The file
 /// stays mapped into memory until the generator and its clones are closed: replace it by renaming another over it.
-/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_ENGINE, KILN_STATUS_MODEL, KILN_STATUS_PROVIDER, KILN_STATUS_RUN,
-/// KILN_STATUS_FULL if KILN_MAX_GENERATORS are open. `*out` is then the null handle.
+/// Errors: of the file KILN_STATUS_NOT_FOUND, KILN_STATUS_PERMISSION, KILN_STATUS_IO, KILN_STATUS_NOT_A_MODEL,
+/// KILN_STATUS_FOREIGN, KILN_STATUS_DAMAGED, KILN_STATUS_NEWER_FORMAT, KILN_STATUS_UNSUPPORTED, KILN_STATUS_SELF_TEST; of the
+/// machine KILN_STATUS_ENGINE, KILN_STATUS_PROVIDER, KILN_STATUS_RESOURCES; KILN_STATUS_ARGUMENT, KILN_STATUS_MEMORY_LIMIT,
+/// KILN_STATUS_TIME_LIMIT, KILN_STATUS_RUN; KILN_STATUS_FULL if KILN_MAX_GENERATORS are open. `*out` is then the null handle.
 ///
 /// # Safety
 /// `path` must be null or end in NUL (UTF-8 on Windows); `options` must be null or point to a struct of the size that it
-/// begins with; `out` must be null or writable.
+/// begins with, whose `error_text` is null or points to as many writable bytes as it says; `out` must be null or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kiln_open(
     path: *const c_char,
@@ -97,7 +100,8 @@ pub unsafe extern "C" fn kiln_open_memory(
 /// Writes the handle of the generator that `open` opens with the options, or the null handle.
 ///
 /// # Safety
-/// `options` must be null or point to a struct of the size that it begins with; `out` must be null or writable.
+/// `options` must be null or point to a struct of the size that it begins with, whose `error_text` is null or points to as many
+/// writable bytes as it says; `out` must be null or writable.
 unsafe fn open(
     options: *const KilnOptions,
     out: *mut KilnGenerator,
@@ -106,14 +110,21 @@ unsafe fn open(
     let out = memory::place("out", out)?;
     // SAFETY: writable, as the caller promises.
     unsafe { out.write(KilnGenerator::default()) };
-    let options = match options.is_null() {
-        true => Options::default(),
+    let from = match options.is_null() {
+        true => KilnOptions::DEFAULT,
         // SAFETY: the caller's promise.
-        false => convert::options(&unsafe { versions::read("options", options) }?)?,
+        false => unsafe { versions::read("options", options) }?,
     };
-    let id = GENERATORS.open(|| open(&options))?;
+    // Before there is a text: whoever gives no memory for it, hears of that.
+    // SAFETY: the caller's promise.
+    unsafe { errors::copy("", from.error_text, from.error_capacity) }?;
+    let opened = convert::options(&from).and_then(|options| GENERATORS.open(|| open(&options)));
+    if let Err(failure) = &opened {
+        // SAFETY: the caller's promise.
+        unsafe { errors::copy(&failure.text, from.error_text, from.error_capacity) }?;
+    }
     // SAFETY: as above.
-    unsafe { out.write(KilnGenerator { id }) };
+    unsafe { out.write(KilnGenerator { id: opened? }) };
     Ok(())
 }
 
@@ -126,7 +137,7 @@ unsafe fn open(
 /// `out` must be null or point to `struct_size` writable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kiln_info(generator: KilnGenerator, out: *mut KilnInfo, struct_size: usize) -> KilnStatus {
-    guard(|| {
+    GENERATORS.guard(generator.id, || {
         let info = GENERATORS.with(generator.id, |generator| Ok(convert::info(generator)))?;
         // SAFETY: the caller's promise.
         unsafe { versions::write(out, struct_size, info) }
@@ -155,7 +166,7 @@ pub unsafe extern "C" fn kiln_class_name(
     one_class: u32,
     out: *mut *const c_char,
 ) -> KilnStatus {
-    guard(|| {
+    GENERATORS.guard(generator.id, || {
         let out = memory::place("out", out)?;
         // SAFETY: writable, as the caller promises.
         unsafe { out.write(c"".as_ptr()) };
@@ -195,7 +206,7 @@ pub unsafe extern "C" fn kiln_class_name(
 /// `name` must be null or end in NUL; `out` must be null or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kiln_class_named(generator: KilnGenerator, name: *const c_char, out: *mut u32) -> KilnStatus {
-    guard(|| {
+    GENERATORS.guard(generator.id, || {
         let out = memory::place("out", out)?;
         // SAFETY: the caller's promise.
         let name = unsafe { memory::text("name", name) }?;
@@ -212,8 +223,8 @@ pub unsafe extern "C" fn kiln_class_named(generator: KilnGenerator, name: *const
 ///
 /// Threads: any, but one call on a handle at a time; clones draw at the same time.
 /// Ownership: `out` stays the caller's, and is not used after the call.
-/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY. After KILN_STATUS_RUN `out` may hold
-/// anything.
+/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_TIME_LIMIT, KILN_STATUS_CANCELLED, KILN_STATUS_RUN, KILN_STATUS_FORKED,
+/// KILN_STATUS_HANDLE, KILN_STATUS_BUSY. After an error `out` may hold anything.
 ///
 /// # Safety
 /// `out` must be null or point to `len` writable bytes that no other thread touches during the call.
@@ -225,7 +236,7 @@ pub unsafe extern "C" fn kiln_sample(
     out: *mut u8,
     len: usize,
 ) -> KilnStatus {
-    guard(|| {
+    GENERATORS.guard(generator.id, || {
         GENERATORS.with(generator.id, |generator| {
             // SAFETY: the caller's promise.
             unsafe { draw(generator, &Request::seed(seed).first(first_index), None, out, len) }
@@ -240,7 +251,7 @@ pub unsafe extern "C" fn kiln_sample(
 /// Threads: any, but one call on a handle at a time; clones draw at the same time.
 /// Ownership: `out`, the request and what it points to stay the caller's, and are not used after the call.
 /// Errors: KILN_STATUS_ARGUMENT, also where a request does not fit the generator, or `out` overlaps what the request points
-/// to; KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY. After an error `out` may hold anything.
+/// to; else as kiln_sample. After an error `out` may hold anything.
 ///
 /// # Safety
 /// `request` must be null or point to a struct of the size that it begins with, whose pointers, as far as its choices use
@@ -255,7 +266,7 @@ pub unsafe extern "C" fn kiln_draw(
     len: usize,
 ) -> KilnStatus {
     // SAFETY: the caller's promise.
-    guard(|| unsafe { draw_as(generator, request, None, element, out, len) })
+    GENERATORS.guard(generator.id, || unsafe { draw_as(generator, request, None, element, out, len) })
 }
 
 /// Draws what is asked for into `out`: plane by plane, or so many images in a layout.
@@ -335,21 +346,21 @@ unsafe fn draw<T: Pixel>(
 /// others; with several threads, it also finds out in which way they draw such a batch sooner.
 ///
 /// Threads: any, but one call on a handle at a time.
-/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
+/// Errors: as kiln_sample.
 #[unsafe(no_mangle)]
 pub extern "C" fn kiln_warm_up(generator: KilnGenerator, batch: usize) -> KilnStatus {
-    guard(|| GENERATORS.with(generator.id, |generator| Ok(generator.warm_up(batch)?)))
+    GENERATORS.guard(generator.id, || GENERATORS.with(generator.id, |generator| Ok(generator.warm_up(batch)?)))
 }
 
 /// Tells the kiln_sample, kiln_draw, kiln_draw_interleaved or kiln_warm_up that another thread has called on this handle to end, if there is one:
-/// it then comes back with KILN_STATUS_RUN, after the layer at hand, unless it was about to succeed anyway. Of no effect on
+/// it then comes back with KILN_STATUS_CANCELLED, after the layer at hand, unless it was about to succeed anyway. Of no effect on
 /// calls that begin later. On a GPU what is in the device's queue already is waited for, and a warm-up is not ended.
 ///
 /// Threads: any, at any time: it neither waits for the call nor is KILN_STATUS_BUSY.
 /// Errors: KILN_STATUS_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn kiln_cancel(generator: KilnGenerator) -> KilnStatus {
-    guard(|| GENERATORS.reach(generator.id, Canceller::cancel).map(drop))
+    GENERATORS.guard(generator.id, || GENERATORS.reach(generator.id, Canceller::cancel).map(drop))
 }
 
 /// Puts the weights of the safetensors file at `path`, a generator of the same architecture, in place of this generator's.
@@ -357,14 +368,14 @@ pub extern "C" fn kiln_cancel(generator: KilnGenerator) -> KilnStatus {
 ///
 /// Threads: any, but one call on a handle at a time.
 /// Ownership: the path is no longer used after the call.
-/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_MODEL, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY; the old weights
-/// then stay.
+/// Errors: those of a file as kiln_open; KILN_STATUS_ARGUMENT, KILN_STATUS_TIME_LIMIT, KILN_STATUS_RUN, KILN_STATUS_HANDLE,
+/// KILN_STATUS_BUSY; the old weights then stay.
 ///
 /// # Safety
 /// `path` must be null or end in NUL (UTF-8 on Windows).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kiln_swap_weights(generator: KilnGenerator, path: *const c_char) -> KilnStatus {
-    guard(|| {
+    GENERATORS.guard(generator.id, || {
         // SAFETY: the caller's promise.
         let path = unsafe { memory::path("path", path) }?;
         GENERATORS.with(generator.id, |generator| Ok(generator.swap_weights(path)?))
@@ -375,14 +386,14 @@ pub unsafe extern "C" fn kiln_swap_weights(generator: KilnGenerator, path: *cons
 ///
 /// Threads: any, but one call on a handle at a time.
 /// Ownership: the caller closes the new handle with kiln_close, in any order with the old one.
-/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, KILN_STATUS_FULL if KILN_MAX_GENERATORS are open.
-/// `*out` is then the null handle.
+/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RESOURCES, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, KILN_STATUS_FULL if
+/// KILN_MAX_GENERATORS are open. `*out` is then the null handle.
 ///
 /// # Safety
 /// `out` must be null or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kiln_clone(generator: KilnGenerator, out: *mut KilnGenerator) -> KilnStatus {
-    guard(|| {
+    GENERATORS.guard(generator.id, || {
         let out = memory::place("out", out)?;
         // SAFETY: writable, as the caller promises.
         unsafe { out.write(KilnGenerator::default()) };
@@ -399,5 +410,5 @@ pub unsafe extern "C" fn kiln_clone(generator: KilnGenerator, out: *mut KilnGene
 /// Errors: KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
 #[unsafe(no_mangle)]
 pub extern "C" fn kiln_close(generator: KilnGenerator) -> KilnStatus {
-    guard(|| GENERATORS.close(generator.id))
+    GENERATORS.guard(generator.id, || GENERATORS.close(generator.id))
 }

@@ -3,7 +3,7 @@
 //! A handle's number says which table it belongs to, which place in it, and the how-many-eth object that place holds:
 //! a closed handle is not taken for the next object in its place.
 
-use super::status::{Failure, KilnStatus, discard};
+use super::status::{Failure, KilnStatus, discard, guard};
 use crate::control::Canceller;
 use crate::generator::Generator;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -78,16 +78,28 @@ struct Slot<T: Object> {
     /// Locked while it is used. In a box, so that a table without objects is all zeros and takes no room in the library.
     object: Mutex<Option<Box<T>>>,
     /// Locked for moments only.
-    remote: Mutex<Option<T::Remote>>,
+    beside: Mutex<Beside<T::Remote>>,
+}
+
+/// What is looked at while the object may be in use.
+struct Beside<R> {
+    remote: Option<R>,
+    /// The text of the last error.
+    error: Option<Box<str>>,
 }
 
 impl<T: Object> Slot<T> {
     const fn new() -> Self {
-        Self { id: AtomicU64::new(0), count: AtomicU64::new(0), object: Mutex::new(None), remote: Mutex::new(None) }
+        Self {
+            id: AtomicU64::new(0),
+            count: AtomicU64::new(0),
+            object: Mutex::new(None),
+            beside: Mutex::new(Beside { remote: None, error: None }),
+        }
     }
 
-    fn remote(&self) -> MutexGuard<'_, Option<T::Remote>> {
-        self.remote.lock().unwrap_or_else(PoisonError::into_inner)
+    fn beside(&self) -> MutexGuard<'_, Beside<T::Remote>> {
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the object out, and ends it.
@@ -102,7 +114,7 @@ impl<T: Object> Slot<T> {
     /// Frees the place of the object that was taken out.
     fn free(&self) {
         // Before somebody else can have the place.
-        *self.remote() = None;
+        *self.beside() = Beside { remote: None, error: None };
         self.id.store(0, Ordering::SeqCst);
     }
 }
@@ -158,12 +170,39 @@ impl<T: Object, const N: usize> Table<T, N> {
 
     /// Lets `body` use an object's remote, whoever uses the object meanwhile. `body` must not wait for anything.
     pub(super) fn reach<R>(&self, id: u64, body: impl FnOnce(&T::Remote) -> R) -> Result<R, Failure> {
+        match &self.beside(id)?.remote {
+            Some(remote) => Ok(body(remote)),
+            None => Err(self.unknown(id)),
+        }
+    }
+
+    /// Runs the body of a function that C calls with this handle, as [`guard`] does, and notes its error on the handle.
+    pub(super) fn guard(&self, id: u64, body: impl FnOnce() -> Result<(), Failure>) -> KilnStatus {
+        guard(|| body().inspect_err(|failure| self.note(id, failure)))
+    }
+
+    /// The text of the last error with this handle; empty if there was none.
+    pub(super) fn last_error(&self, id: u64) -> Result<Box<str>, Failure> {
+        Ok(self.beside(id)?.error.clone().unwrap_or_default())
+    }
+
+    fn note(&self, id: u64, failure: &Failure) {
+        // They are not of a call that has used the object, or there is none any more.
+        if matches!(failure.status, KilnStatus::Handle | KilnStatus::Busy | KilnStatus::Panic) {
+            return;
+        }
+        if let Ok(mut beside) = self.beside(id) {
+            beside.error = Some(failure.text.as_str().into());
+        }
+    }
+
+    fn beside(&self, id: u64) -> Result<MutexGuard<'_, Beside<T::Remote>>, Failure> {
         let slot = self.slot(id)?;
-        let remote = slot.remote();
+        let beside = slot.beside();
         // It may have been closed in between, and the place have another object by now.
-        match &*remote {
-            Some(remote) if slot.id.load(Ordering::SeqCst) == id => Ok(body(remote)),
-            _ => Err(self.unknown(id)),
+        match slot.id.load(Ordering::SeqCst) == id {
+            true => Ok(beside),
+            false => Err(self.unknown(id)),
         }
     }
 
@@ -227,7 +266,7 @@ impl<T: Object> Place<'_, T> {
         // It comes round after 2^40 objects in this place.
         let count = self.slot.count.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         let id = count << 24 | self.tag_and_index;
-        *self.slot.remote() = Some(object.remote());
+        *self.slot.beside() = Beside { remote: Some(object.remote()), error: None };
         // Only a caller with a stale handle can hold the lock, to find out that it is stale.
         *self.slot.object.lock().unwrap_or_else(PoisonError::into_inner) = Some(object);
         self.slot.id.store(id, Ordering::SeqCst);
@@ -275,6 +314,9 @@ mod tests {
         assert_eq!(status(table.with(id, |_| Ok(()))), KilnStatus::Handle, "the place has another object");
         assert_eq!(status(table.reach(id, |_| ())), KilnStatus::Handle, "the place has another object");
         assert_eq!(table.reach(next, |n| *n).expect("is open"), 106);
+        assert_eq!(table.guard(id, || table.with(id, |_| Ok(()))), KilnStatus::Handle);
+        assert_eq!(status(table.last_error(id)), KilnStatus::Handle);
+        assert_eq!(&*table.last_error(next).expect("is open"), "", "of no call with this handle");
     }
 
     #[test]
@@ -350,6 +392,7 @@ mod tests {
         table.close(old).expect("closes");
         let id = table.open(|| Ok(1)).expect("opens");
         let barrier = Barrier::new(2);
+        assert_eq!(table.guard(id, || Err(Failure::argument("once"))), KilnStatus::Argument);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let used = table.with(id, |_| {
@@ -361,7 +404,12 @@ mod tests {
             });
             barrier.wait();
             assert_eq!(status(table.with(id, |_| Ok(()))), KilnStatus::Busy);
-            assert_eq!(status(table.close(id)), KilnStatus::Busy);
+            assert_eq!(table.guard(id, || table.close(id)), KilnStatus::Busy);
+            assert_eq!(
+                &*table.last_error(id).expect("is open"),
+                "once",
+                "nor is its text, which another's call leaves"
+            );
             assert_eq!(table.reach(id, |n| *n).expect("is open"), 101, "its remote is not busy");
             assert_eq!(status(table.reach(old, |n| *n)), KilnStatus::Handle);
             assert_eq!(status(table.close(old)), KilnStatus::Handle);

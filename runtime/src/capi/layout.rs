@@ -1,8 +1,8 @@
 //! Drawing into the caller's own layout.
 
 use super::generator::draw_as;
-use super::handles::KilnGenerator;
-use super::status::{KilnStatus, guard};
+use super::handles::{GENERATORS, KilnGenerator};
+use super::status::KilnStatus;
 use super::structs::KilnRequest;
 use crate::layout::Interleaved;
 use std::ffi::c_void;
@@ -16,8 +16,7 @@ use std::ffi::c_void;
 /// Threads: any, but one call on a handle at a time; clones draw at the same time.
 /// Ownership: `out`, the request and what it points to stay the caller's, and are not used after the call.
 /// Errors: KILN_STATUS_ARGUMENT, also where a request or a layout does not fit the generator, the images do not fit `len`,
-/// or `out` overlaps what the request points to; KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY. After an error
-/// `out` is as it was.
+/// or `out` overlaps what the request points to; else as kiln_sample. After an error `out` is as it was.
 ///
 /// # Safety
 /// `request` must be null or point to a struct of the size that it begins with, whose pointers, as far as its choices use
@@ -37,5 +36,5 @@ pub unsafe extern "C" fn kiln_draw_interleaved(
 ) -> KilnStatus {
     let layout = Interleaved { channels, row_stride, image_stride };
     // SAFETY: the caller's promise.
-    guard(|| unsafe { draw_as(generator, request, Some((count, layout)), element, out, len) })
+    GENERATORS.guard(generator.id, || unsafe { draw_as(generator, request, Some((count, layout)), element, out, len) })
 }

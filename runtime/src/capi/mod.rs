@@ -5,10 +5,12 @@
 //! looked up, enumerations and flags come in as integers that are checked, and no panic gets out.
 
 mod convert;
+mod errors;
 mod generator;
 mod handles;
 mod latent;
 mod layout;
+mod log;
 mod memory;
 mod pool;
 mod status;
@@ -17,6 +19,7 @@ mod structs;
 mod texts;
 mod versions;
 
+pub use errors::{kiln_error_text, kiln_generator_error, kiln_status_text, kiln_stream_error};
 pub use generator::{
     kiln_cancel, kiln_class_name, kiln_class_named, kiln_clone, kiln_close, kiln_draw, kiln_info, kiln_load, kiln_open,
     kiln_open_memory, kiln_sample, kiln_swap_weights, kiln_warm_up,
@@ -24,10 +27,14 @@ pub use generator::{
 pub use handles::{KILN_MAX_GENERATORS, KILN_MAX_POOLS, KILN_MAX_STREAMS, KilnGenerator, KilnPool, KilnStream};
 pub use latent::{kiln_fill_latent, kiln_fill_truncated, kiln_walk};
 pub use layout::kiln_draw_interleaved;
+pub use log::{
+    KILN_SEVERITY_ERROR, KILN_SEVERITY_FATAL, KILN_SEVERITY_INFO, KILN_SEVERITY_VERBOSE, KILN_SEVERITY_WARNING,
+    KilnLog, kiln_log_to,
+};
 pub use pool::{
     kiln_pool_close, kiln_pool_draw, kiln_pool_draw_timeout, kiln_pool_open, kiln_pool_sample, kiln_pool_warm_up,
 };
-pub use status::{KilnStatus, kiln_error_text, kiln_version};
+pub use status::KilnStatus;
 pub use stream::{
     kiln_stream_close, kiln_stream_missed, kiln_stream_next, kiln_stream_next_timeout, kiln_stream_open,
     kiln_stream_try_next,
@@ -43,3 +50,4 @@ pub use texts::{
     KILN_TEXT_DATA, KILN_TEXT_DATA_SHA256, KILN_TEXT_QUALITY, KILN_TEXT_RECIPE, KILN_TEXT_RECIPE_SHA256,
     KILN_TEXT_TRAINER, kiln_engine, kiln_info_text, kiln_why_cpu,
 };
+pub use versions::kiln_version;

@@ -1,36 +1,65 @@
-//! What a call came to, and the text of the last error.
+//! What a call came to.
 
-use crate::error::Error;
+use super::errors;
+use crate::error::{Error, ErrorKind};
 use crate::text::printable;
 use std::any::Any;
-use std::cell::RefCell;
-use std::ffi::{CStr, CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What a call came to. Later versions may add values: treat every value but KILN_STATUS_OK as an error.
+/// What a call came to. Later versions may add values: treat every value but KILN_STATUS_OK as an error, and one that is not
+/// known as KILN_STATUS_RUN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum KilnStatus {
     /// It did what it says.
     Ok = 0,
-    /// An argument outside its range.
+    /// An argument outside its range: an error of the program's.
     Argument = 1,
-    /// ONNX Runtime was not found or could not be loaded.
+    /// ONNX Runtime was not found or cannot be used. Say where it is (kiln_load), or ship it beside the program.
     Engine = 2,
-    /// The file is not a generator that this library can run.
-    Model = 3,
-    /// The provider that was asked for does not work here.
+    /// The file has what this version does not run: an operator, a setting, a size, weights of another architecture. Another
+    /// copy has it, too: it must be exported in another way.
+    Unsupported = 3,
+    /// The provider that was asked for does not work here. Take KILN_PROVIDER_CPU or KILN_PROVIDER_AUTO.
     Provider = 4,
-    /// ONNX Runtime failed while running a model that it had loaded.
+    /// ONNX Runtime failed, or this library has a fault. Drawing again may help; opening the file again is the surer way.
     Run = 5,
-    /// The handle is null, closed, or none that this library gave out.
+    /// The handle is null, closed, or none that this library gave out: an error of the program's.
     Handle = 6,
-    /// The handle is in use by another thread; nothing was done.
+    /// The handle is in use by another thread; nothing was done. Give each thread a kiln_clone, or call later.
     Busy = 7,
     /// An error in this library. The handle that was in use, if there was one, is closed.
     Panic = 8,
-    /// As many generators or streams are open as can be.
+    /// As many generators or streams are open as can be. Close one.
     Full = 9,
+    /// There is no such file: the generator's, or that of the weights which it names. Ask for another path.
+    NotFound = 10,
+    /// The file may not be read by this user. Ask for rights, or for another path.
+    Permission = 11,
+    /// The system failed to read the file. Trying again may help.
+    Io = 12,
+    /// It is no ONNX file, or where weights are wanted no safetensors file: a folder, an empty file, a web page that a download
+    /// got instead. Fetch the right one.
+    NotAModel = 13,
+    /// It is an ONNX file that does not say that it is one of Kiln's: another tool has made it. No copy of it will do.
+    Foreign = 14,
+    /// The file was a generator once, and is cut off or changed. Fetch it again.
+    Damaged = 15,
+    /// The file is of a later format, or says that it needs what this version does not know. Tell the user to update.
+    NewerFormat = 16,
+    /// The generator does not draw the image that its file says it draws: the file is damaged, or ONNX Runtime computes wrongly
+    /// here. Fetch it again; then try another provider or library.
+    SelfTest = 17,
+    /// It would take more memory than is allowed. Lower options.max_batch.
+    MemoryLimit = 18,
+    /// The call took longer than options.time_limit_ms. Draw fewer images a call, or wait longer; the handle can be used again.
+    TimeLimit = 19,
+    /// kiln_cancel has ended the call; the handle can be used again.
+    Cancelled = 20,
+    /// The generator or stream belongs to the process that this one was forked from. Open another here.
+    Forked = 21,
+    /// The system has no further thread, or no memory of the kind that is needed. Trying again later may help.
+    Resources = 22,
 }
 
 /// An error on its way to the caller.
@@ -42,7 +71,8 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(status: KilnStatus, text: impl Into<String>) -> Self {
-        Self { status, text: text.into() }
+        // A file may put anything into its metadata, and messages quote it: NUL, too, which is an escape after this.
+        Self { status, text: printable(&text.into()) }
     }
 
     pub(super) fn argument(text: impl Into<String>) -> Self {
@@ -66,12 +96,25 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let status = match &error {
-            Error::Argument(_) => KilnStatus::Argument,
-            Error::Engine { .. } => KilnStatus::Engine,
-            Error::Model { .. } => KilnStatus::Model,
-            Error::Provider { .. } => KilnStatus::Provider,
-            Error::Run { .. } => KilnStatus::Run,
+        let status = match error.kind() {
+            ErrorKind::NotFound => KilnStatus::NotFound,
+            ErrorKind::Permission => KilnStatus::Permission,
+            ErrorKind::Io => KilnStatus::Io,
+            ErrorKind::NotAModel => KilnStatus::NotAModel,
+            ErrorKind::Foreign => KilnStatus::Foreign,
+            ErrorKind::Damaged => KilnStatus::Damaged,
+            ErrorKind::NewerFormat => KilnStatus::NewerFormat,
+            ErrorKind::Unsupported => KilnStatus::Unsupported,
+            ErrorKind::SelfTest => KilnStatus::SelfTest,
+            ErrorKind::Engine => KilnStatus::Engine,
+            ErrorKind::Provider => KilnStatus::Provider,
+            ErrorKind::Argument => KilnStatus::Argument,
+            ErrorKind::MemoryLimit => KilnStatus::MemoryLimit,
+            ErrorKind::TimeLimit => KilnStatus::TimeLimit,
+            ErrorKind::Cancelled => KilnStatus::Cancelled,
+            ErrorKind::Forked => KilnStatus::Forked,
+            ErrorKind::Resources => KilnStatus::Resources,
+            ErrorKind::Run => KilnStatus::Run,
         };
         Self::new(status, error.to_string())
     }
@@ -87,7 +130,7 @@ pub(super) fn discard<T>(value: T) {
     }
 }
 
-/// Runs the body of a function that C calls: errors are noted for [`kiln_error_text`], panics become errors.
+/// Runs the body of a function that C calls: errors are noted for `kiln_error_text`, panics become errors.
 pub(super) fn guard(body: impl FnOnce() -> Result<(), Failure>) -> KilnStatus {
     // Unwind safe: what the body borrows is the caller's, and the tables of handles see to their own.
     match catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| Err(Failure::panic(payload))) {
@@ -95,74 +138,10 @@ pub(super) fn guard(body: impl FnOnce() -> Result<(), Failure>) -> KilnStatus {
         Err(failure) => {
             let status = failure.status;
             // A panic here leaves the text of an earlier error, which is little to lose.
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| note(failure.text))) {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| errors::note(failure.text))) {
                 discard(payload);
             }
             status
         }
-    }
-}
-
-thread_local! {
-    static LAST: RefCell<Option<CString>> = const { RefCell::new(None) };
-}
-
-fn note(text: String) {
-    // A file may put anything into its metadata, and messages quote it: NUL, too, which is an escape after this.
-    let text = printable(&text);
-    // It fails while the thread ends, when nobody is left to ask.
-    let _ = LAST.try_with(|last| last.replace(CString::new(text).ok()));
-}
-
-/// The text of the last error in this thread: what was wrong and what is allowed. Empty if there was none; never null. UTF-8
-/// of one line or a few, of bounded length, without control characters but line ends and tabs.
-///
-/// Threads: any; each has its own text.
-/// Lifetime: the text stays until the next call in this thread that fails, or until the thread ends. It belongs to the
-/// library.
-#[unsafe(no_mangle)]
-pub extern "C" fn kiln_error_text() -> *const c_char {
-    let text = LAST.try_with(|last| last.try_borrow().ok()?.as_deref().map(CStr::as_ptr));
-    text.ok().flatten().unwrap_or(c"".as_ptr())
-}
-
-const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
-    Ok(version) => version,
-    Err(_) => panic!("cargo's version has no NUL"),
-};
-
-/// The library's version, such as "0.1.0".
-///
-/// Threads: any.
-/// Lifetime: for ever.
-#[unsafe(no_mangle)]
-pub extern "C" fn kiln_version() -> *const c_char {
-    VERSION.as_ptr()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn last() -> String {
-        // SAFETY: the text is never null and ends in NUL; nothing fails in this thread meanwhile.
-        unsafe { CStr::from_ptr(kiln_error_text()) }.to_string_lossy().into_owned()
-    }
-
-    #[test]
-    fn panics_and_errors_become_values_with_a_text() {
-        assert_eq!(last(), "");
-        assert_eq!(guard(|| Err(Failure::argument("wrong\0ly"))), KilnStatus::Argument);
-        assert_eq!(last(), "wrong\\0ly");
-        assert_eq!(guard(|| Ok(())), KilnStatus::Ok);
-        assert_eq!(last(), "wrong\\0ly", "the text stays");
-        assert_eq!(guard(|| panic!("a {}", "word")), KilnStatus::Panic);
-        assert_eq!(last(), "internal error: a word");
-        assert_eq!(guard(|| std::panic::panic_any(7)), KilnStatus::Panic);
-        assert_eq!(last(), "internal error: of unknown kind");
-        assert_eq!(guard(|| Err(Failure::argument("\u{1b}[2J\u{202e}".repeat(1_000_000)))), KilnStatus::Argument);
-        assert!(last().len() < 20_000 && last().starts_with("\\u{1b}[2J\\u{202e}"), "bounded, and nothing to obey");
-        assert!(!last().contains(char::is_control));
-        assert_eq!(std::thread::spawn(last).join().expect("ends"), "", "each thread has its own");
     }
 }

@@ -3,7 +3,7 @@
 use super::convert;
 use super::handles::{GENERATORS, KilnGenerator, KilnStream, Object, STREAMS};
 use super::memory;
-use super::status::{Failure, KilnStatus, guard};
+use super::status::{Failure, KilnStatus};
 use super::structs::KilnRequest;
 use super::versions;
 use crate::stream::{Closer, Stream};
@@ -56,8 +56,8 @@ impl Running {
 /// Threads: any, but one call on a handle at a time.
 /// Ownership: the stream draws with a clone of the generator, which stays usable and may be closed at any time. The request
 /// and what it points to are copied. The caller closes the stream with kiln_stream_close.
-/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, KILN_STATUS_FULL if KILN_MAX_STREAMS
-/// are open. `*out` is then the null handle.
+/// Errors: KILN_STATUS_RESOURCES, KILN_STATUS_FULL if KILN_MAX_STREAMS are open; else as kiln_sample. `*out` is then the null
+/// handle.
 ///
 /// # Safety
 /// `request` must be null or point to a struct of the size that it begins with, whose pointers, as far as its choices use
@@ -69,7 +69,7 @@ pub unsafe extern "C" fn kiln_stream_open(
     frames: usize,
     out: *mut KilnStream,
 ) -> KilnStatus {
-    guard(|| {
+    GENERATORS.guard(generator.id, || {
         let out = memory::place("out", out)?;
         // SAFETY: writable, as the caller promises.
         unsafe { out.write(KilnStream::default()) };
@@ -93,8 +93,8 @@ pub unsafe extern "C" fn kiln_stream_open(
 ///
 /// Threads: any, but one call on a handle at a time.
 /// Ownership: `out` stays the caller's, and is not used after the call.
-/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, none of which loses a frame; KILN_STATUS_RUN when the
-/// stream has ended by a failure, after the last frame before it. `*ready` is then false.
+/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, none of which loses a frame; those of
+/// kiln_sample when the stream has ended by one, after the last frame before it. `*ready` is then false.
 ///
 /// # Safety
 /// `out` must be null or point to `len` writable bytes that no other thread touches during the call; `ready` must be null or
@@ -107,7 +107,7 @@ pub unsafe extern "C" fn kiln_stream_try_next(
     ready: *mut bool,
 ) -> KilnStatus {
     // SAFETY: the caller's promise.
-    guard(|| unsafe { next_if_ready(stream, out, len, ready, Stream::try_next) })
+    STREAMS.guard(stream.id, || unsafe { next_if_ready(stream, out, len, ready, Stream::try_next) })
 }
 
 /// # Safety
@@ -141,7 +141,7 @@ unsafe fn next_if_ready(
 /// `out` must be null or point to `len` writable bytes that no other thread touches during the call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kiln_stream_next(stream: KilnStream, out: *mut u8, len: usize) -> KilnStatus {
-    guard(|| {
+    STREAMS.guard(stream.id, || {
         STREAMS.with(stream.id, |running| {
             // SAFETY: the caller's promise.
             unsafe { running.copy(out, len, |stream| stream.next_frame().map(Some)) }
@@ -168,7 +168,7 @@ pub unsafe extern "C" fn kiln_stream_next_timeout(
 ) -> KilnStatus {
     let wait = Duration::from_millis(wait_ms.into());
     // SAFETY: the caller's promise.
-    guard(|| unsafe { next_if_ready(stream, out, len, ready, |stream| stream.next_timeout(wait)) })
+    STREAMS.guard(stream.id, || unsafe { next_if_ready(stream, out, len, ready, |stream| stream.next_timeout(wait)) })
 }
 
 /// Says in `*out` how often kiln_stream_try_next or kiln_stream_next_timeout had no frame to give.
@@ -180,7 +180,7 @@ pub unsafe extern "C" fn kiln_stream_next_timeout(
 /// `out` must be null or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kiln_stream_missed(stream: KilnStream, out: *mut u64) -> KilnStatus {
-    guard(|| {
+    STREAMS.guard(stream.id, || {
         let out = memory::place("out", out)?;
         let missed = STREAMS.with(stream.id, |running| Ok(running.0.missed()))?;
         // SAFETY: writable, as the caller promises.
@@ -197,5 +197,5 @@ pub unsafe extern "C" fn kiln_stream_missed(stream: KilnStream, out: *mut u64) -
 /// Errors: KILN_STATUS_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn kiln_stream_close(stream: KilnStream) -> KilnStatus {
-    guard(|| STREAMS.close_used(stream.id, Closer::close))
+    STREAMS.guard(stream.id, || STREAMS.close_used(stream.id, Closer::close))
 }

@@ -4,7 +4,7 @@ use super::status::{KilnStatus, guard};
 use super::versions::{Versioned, write};
 use std::ffi::{c_char, c_void};
 use std::mem::offset_of;
-use std::ptr::null;
+use std::ptr::{null, null_mut};
 
 /// Elements of 8 bits, 0 to 255: uint8_t.
 pub const KILN_ELEMENT_U8: u32 = 0;
@@ -71,9 +71,15 @@ pub struct KilnOptions {
     /// effect with one thread. 0: they do not. Default: 0.
     pub spinning: u32,
     /// Milliseconds that a call which draws or warms up may take, and the self-test at opening: one that takes longer is
-    /// ended with KILN_STATUS_RUN, after the layer at hand. Drawn ahead, it holds for each frame. On a GPU what is in the
-    /// device's queue already is waited for, and a warm-up is not ended. 0: as long as it takes. Default: 0.
+    /// ended with KILN_STATUS_TIME_LIMIT, after the layer at hand. Drawn ahead, it holds for each frame. On a GPU what is in
+    /// the device's queue already is waited for, and a warm-up is not ended. 0: as long as it takes. Default: 0.
     pub time_limit_ms: u32,
+    /// Where the text of an error of opening goes, or an empty one: memory of the caller's, used during the call alone, for
+    /// languages that may go on in another thread before they have called kiln_error_text. A longer text is cut between two
+    /// characters; it ends in NUL in any case. Default: null.
+    pub error_text: *mut c_char,
+    /// Bytes at `error_text`; 2000 are enough for nearly all texts. Default: 0.
+    pub error_capacity: usize,
 }
 
 /// The shape of one image.
@@ -197,7 +203,7 @@ pub struct KilnEngine {
     pub providers: *const c_char,
 }
 
-// SAFETY: `repr(C)`, the size comes first, integers.
+// SAFETY: `repr(C)`, the size comes first, integers and a pointer.
 unsafe impl Versioned for KilnOptions {
     const NAME: &'static str = "KilnOptions";
     // The last field was one that had to be 0 before it had a name.
@@ -210,6 +216,8 @@ unsafe impl Versioned for KilnOptions {
         max_batch: 64,
         spinning: 0,
         time_limit_ms: 0,
+        error_text: null_mut(),
+        error_capacity: 0,
     };
 }
 

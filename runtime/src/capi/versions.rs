@@ -1,8 +1,23 @@
-//! Structs begin with their size, so that later versions can add fields at the end and programs that were compiled before
-//! stay right.
+//! Which version this is, and what keeps programs right that were compiled with another one: structs begin with their size, so
+//! that later versions can add fields at the end.
 
 use super::memory;
 use super::status::Failure;
+use std::ffi::{CStr, c_char};
+
+const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+    Ok(version) => version,
+    Err(_) => panic!("cargo's version has no NUL"),
+};
+
+/// The version of the library that runs, such as "0.1.0"; that of the header is KILN_VERSION.
+///
+/// Threads: any.
+/// Lifetime: for ever.
+#[unsafe(no_mangle)]
+pub extern "C" fn kiln_version() -> *const c_char {
+    VERSION.as_ptr()
+}
 
 /// A struct that begins with its size.
 ///

@@ -7,16 +7,17 @@
 #[cfg(feature = "bundled")]
 mod bundled;
 mod library;
+mod log;
 mod places;
 mod process;
 
+pub use log::{Severity, log_to};
 pub(crate) use process::OfProcess;
 
 use crate::binding::check;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Fault, Result};
 use library::Library;
 use ort::environment::Environment;
-use ort::logging::LogLevel;
 use places::{Places, places};
 use std::ffi::CStr;
 use std::fmt::Write as _;
@@ -55,7 +56,7 @@ static LOADING: Mutex<()> = Mutex::new(());
 /// protects, set it before they begin: then nothing is changed.
 ///
 /// # Errors
-/// [`Error::Engine`] with every place that was looked at.
+/// [`ErrorKind::Engine`] with every place that was looked at.
 pub fn engine_info() -> Result<&'static EngineInfo> {
     Ok(&engine()?.info)
 }
@@ -64,7 +65,7 @@ pub fn engine_info() -> Result<&'static EngineInfo> {
 /// To be called before anything else needs it.
 ///
 /// # Errors
-/// [`Error::Engine`] if it is no library to use; [`Error::Argument`] if another one is loaded already, of which there is one a
+/// [`ErrorKind::Engine`] if it is no library to use; [`ErrorKind::Argument`] if another one is loaded already, of which there is one a
 /// process.
 pub fn load(path: impl AsRef<Path>) -> Result<&'static EngineInfo> {
     let path = path.as_ref();
@@ -73,7 +74,7 @@ pub fn load(path: impl AsRef<Path>) -> Result<&'static EngineInfo> {
     if same(&info.path, path) || same(&info.path, &library::resolved(path)) {
         return Ok(info);
     }
-    Err(Error::Argument(format!(
+    Err(Error::argument(format!(
         "{} cannot be loaded: {} is loaded already, and a process has one ONNX Runtime; call this first",
         path.display(),
         info.path.display()
@@ -81,8 +82,8 @@ pub fn load(path: impl AsRef<Path>) -> Result<&'static EngineInfo> {
 }
 
 /// The process's ONNX Runtime environment, for an application that runs models of its own through the crate `ort` beside a
-/// generator: ONNX Runtime has one environment a process, and this crate makes it. Its log is not printed; for a session of
-/// one's own `ort`'s builder sets a level or a logger.
+/// generator: ONNX Runtime has one environment a process, and this crate makes it. Its log goes to [`log_to`]'s function; for a
+/// session of one's own `ort`'s builder sets a level or a logger.
 ///
 /// # Errors
 /// As [`engine_info`].
@@ -129,7 +130,12 @@ fn first_of(places: Places) -> Result<Engine> {
             Err(e) => note(&e),
         }
     }
-    Err(Error::Engine { searched })
+    let what = format!(
+        "no usable ONNX Runtime library (1.24 or newer); looked at:\n{searched}to get one: set ORT_DYLIB_PATH to the library \
+         file (it is in the Python package `onnxruntime`, folder onnxruntime/capi), or place it next to the program, or build \
+         with the feature `bundled`"
+    );
+    Err(Fault::new(ErrorKind::Engine, what).into())
 }
 
 /// Keeps ONNX Runtime from writing a number for this user, and what it sees, into the cache folder, and from sending it
@@ -154,11 +160,11 @@ fn open(path: &Path) -> std::result::Result<Engine, String> {
         .with_name("kiln")
         .with_telemetry(false)
         // Whoever asks hears the reason; the log would repeat it, in colour, on the standard error stream.
-        .with_logger(Arc::new(|_, _, _, _, _| {}))
+        .with_logger(Arc::new(|level, _, _, _, message| log::pass(level, message)))
         .build()
         .map_err(|e| fail(e.to_string()))?;
-    // A logger begins with everything, and making lines that nobody reads takes time.
-    environment.set_log_level(LogLevel::Fatal);
+    // A logger begins with everything.
+    environment.set_log_level(log::least());
     let providers = providers().map_err(fail)?;
     let info = EngineInfo { path: library.path, version: library.version, build: ort::info().to_owned(), providers };
     Ok(Engine { environment, info })

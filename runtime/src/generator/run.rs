@@ -6,7 +6,7 @@ use crate::buffer::Buffer;
 use crate::control::Control;
 use crate::cpu::Way;
 use crate::crew::Crew;
-use crate::error::{Error, Result};
+use crate::error::{ErrorKind, Fault, Result};
 #[cfg(feature = "cuda")]
 use crate::gpu::Ports;
 use crate::model::{CLASS, IMAGE, IMAGE_IN, LATENT, ModelInfo};
@@ -48,7 +48,7 @@ impl Generator {
                 unsafe { gpu.run(batch, &Ports { inputs, image }, options) }
             }),
         };
-        ran.map_err(|e| Error::Run { path: model.path().to_owned(), what: format!("ONNX Runtime failed: {e}") })
+        ran.map_err(|e| Fault::new(ErrorKind::Run, format!("ONNX Runtime failed: {e}")).at(model.path()))
     }
 }
 

@@ -9,7 +9,9 @@ mod read;
 mod weight;
 mod widen;
 
-pub(crate) use read::{read, type_name};
+#[cfg(feature = "cli")]
+pub(crate) use read::OPSETS;
+pub(crate) use read::{mentions, read, type_name};
 pub(crate) use weight::{Data, Element, Weight};
 pub(crate) use widen::{Wide, in_file, widened};
 
@@ -35,6 +37,11 @@ pub(crate) struct Model<'a> {
 }
 
 impl Model<'_> {
+    /// The keys of the metadata.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.metadata.iter().map(|(key, _)| *key)
+    }
+
     /// A value of the metadata.
     pub(crate) fn metadata(&self, key: &str) -> Option<String> {
         self.metadata.iter().find(|(name, _)| *name == key).map(|(_, value)| (*value).to_owned())

@@ -6,13 +6,14 @@
 use super::{
     Attribute, Data, Element, Graph, MAX_NODES, MAX_RANK, MAX_WEIGHTS, Model, Node, Port, Setting, Text, Weight,
 };
+use crate::error::{ErrorKind, Fault};
 use crate::text::shown;
 use crate::weights::check_is_no_pointer;
-use crate::wire::{self, DAMAGED, Field, Value, fields};
+use crate::wire::{self, Field, Value, damaged, fields};
 use std::borrow::Cow;
 
 /// Versions of the standard operators that are known here.
-const OPSETS: std::ops::RangeInclusive<i64> = 13..=22;
+pub(crate) const OPSETS: std::ops::RangeInclusive<i64> = 13..=22;
 /// Most entries of the metadata.
 const MAX_ENTRIES: usize = 1024;
 /// Most bytes of a name, or of a text of the metadata.
@@ -30,8 +31,32 @@ const MAX_NUMBERS: usize = 1024;
 ///
 /// # Errors
 /// Bytes that are no model; parts that are not known.
-pub(crate) fn read(bytes: &[u8]) -> Result<Model<'_>, String> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Model<'_>, Fault> {
     check_is_no_pointer(bytes)?;
+    model(bytes).map_err(|fault| match begins_as_model(bytes) {
+        true => fault,
+        false => fault.of_kind(ErrorKind::NotAModel),
+    })
+}
+
+/// Whether these are the first bytes of an ONNX file, which the rest need not be: the version of the format, which is written
+/// before all else, then a field that there is.
+fn begins_as_model(bytes: &[u8]) -> bool {
+    let Some((0x08, rest)) = bytes.split_first() else { return false };
+    let Some((_, rest)) = wire::varint(rest) else { return false };
+    let texts = [2, 3, 4, 6, 7, 8, 14].map(|number| number << 3 | 2);
+    rest.first().is_none_or(|tag| *tag == 5 << 3 || texts.contains(tag))
+}
+
+/// Whether a file that may be refused for what is in it has metadata of this name at all.
+pub(crate) fn mentions(bytes: &[u8], key: &str) -> bool {
+    fields(bytes).map_while(Result::ok).any(|field| match (field.number, field.value) {
+        (14, Value::Bytes(message)) => entry(message).is_ok_and(|(name, _)| name == key),
+        _ => false,
+    })
+}
+
+fn model(bytes: &[u8]) -> Result<Model<'_>, Fault> {
     let (mut metadata, mut found, mut opset) = (Vec::new(), None, None);
     for field in fields(bytes) {
         let field = field?;
@@ -46,7 +71,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Model<'_>, String> {
                     return Err(format!(
                         "has operators of the domain {}, allowed are the standard ones",
                         shown(domain)
-                    ));
+                    )
+                    .into());
                 }
                 if opset.replace(version).is_some() {
                     return Err("names the standard operators' version twice".into());
@@ -58,41 +84,43 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Model<'_>, String> {
             _ => return Err(unknown("a model", field)),
         }
     }
-    let graph = found.ok_or("is no ONNX file: it has no graph")?;
+    let graph = found.ok_or_else(|| Fault::damaged("is no ONNX file: it has no graph"))?;
     let opset = opset.ok_or("does not say which version of the standard operators it has")?;
     if !OPSETS.contains(&opset) {
         let (least, most) = (OPSETS.start(), OPSETS.end());
-        return Err(format!("has version {opset} of the standard operators, allowed is {least} to {most}"));
+        return Err(format!("has version {opset} of the standard operators, allowed is {least} to {most}").into());
     }
     for (i, (key, _)) in metadata.iter().enumerate() {
         if key.starts_with("kiln.") && metadata[..i].iter().any(|(other, _)| other == key) {
-            return Err(format!("has metadata {} twice", shown(key)));
+            return Err(format!("has metadata {} twice", shown(key)).into());
         }
     }
     Ok(Model { metadata, graph: graph_of(graph, opset)? })
 }
 
-fn unknown(what: &str, field: Field<'_>) -> String {
+fn unknown(what: &str, field: Field<'_>) -> Fault {
     let number = field.number;
-    format!("is no ONNX file, or a damaged one, or has what is not known here: field {number} of {what}")
+    Fault::damaged(format!(
+        "is no ONNX file, or a damaged one, or has what is not known here: field {number} of {what}"
+    ))
 }
 
-fn put<T>(list: &mut Vec<T>, item: T, most: usize, what: &str) -> Result<(), String> {
+fn put<T>(list: &mut Vec<T>, item: T, most: usize, what: &str) -> Result<(), Fault> {
     if list.len() == most {
-        return Err(format!("has more than {most} {what}"));
+        return Err(format!("has more than {most} {what}").into());
     }
     list.push(item);
     Ok(())
 }
 
-fn text(bytes: &[u8]) -> Result<&str, String> {
+fn text(bytes: &[u8]) -> Result<&str, Fault> {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.len() <= MAX_TEXT && !text.contains('\0') => Ok(text),
-        _ => Err(format!("has a name or a value that is no text of at most {MAX_TEXT} bytes")),
+        _ => Err(format!("has a name or a value that is no text of at most {MAX_TEXT} bytes").into()),
     }
 }
 
-fn opset_of(message: &[u8]) -> Result<(&str, i64), String> {
+fn opset_of(message: &[u8]) -> Result<(&str, i64), Fault> {
     let (mut domain, mut version) = ("", 0);
     for field in fields(message) {
         let field = field?;
@@ -106,7 +134,7 @@ fn opset_of(message: &[u8]) -> Result<(&str, i64), String> {
 }
 
 /// A key and its value.
-fn entry(message: &[u8]) -> Result<(&str, &str), String> {
+fn entry(message: &[u8]) -> Result<(&str, &str), Fault> {
     let (mut key, mut value) = ("", "");
     for field in fields(message) {
         let field = field?;
@@ -119,7 +147,7 @@ fn entry(message: &[u8]) -> Result<(&str, &str), String> {
     Ok((key, value))
 }
 
-fn graph_of(message: &[u8], opset: i64) -> Result<Graph<'_>, String> {
+fn graph_of(message: &[u8], opset: i64) -> Result<Graph<'_>, Fault> {
     let mut graph = Graph { opset, ..Graph::default() };
     for field in fields(message) {
         let field = field?;
@@ -149,7 +177,7 @@ enum Read<'a> {
     Constant(Weight<'a>),
 }
 
-fn node(message: &[u8]) -> Result<Read<'_>, String> {
+fn node(message: &[u8]) -> Result<Read<'_>, Fault> {
     let (mut node, mut value) = (Node::default(), None);
     for field in fields(message) {
         let field = field?;
@@ -170,7 +198,7 @@ fn node(message: &[u8]) -> Result<Read<'_>, String> {
             (7, Value::Bytes(domain)) if [&b""[..], b"ai.onnx"].contains(&domain) => (),
             (7, Value::Bytes(domain)) => {
                 let domain = shown(&String::from_utf8_lossy(domain));
-                return Err(format!("has an operator of the domain {domain}, allowed are the standard ones"));
+                return Err(format!("has an operator of the domain {domain}, allowed are the standard ones").into());
             }
             (8, Value::Bytes([])) => (),
             _ => return Err(unknown("a node", field)),
@@ -178,20 +206,22 @@ fn node(message: &[u8]) -> Result<Read<'_>, String> {
     }
     for (i, attribute) in node.attributes.iter().enumerate() {
         if node.attributes[..i].iter().any(|other| other.name == attribute.name) {
-            return Err(format!("has {} with {} twice", shown(&node.op), shown(&attribute.name)));
+            return Err(format!("has {} with {} twice", shown(&node.op), shown(&attribute.name)).into());
         }
     }
     if node.op == "Constant" {
         return constant(node, value).map(Read::Constant);
     }
     match value {
-        Some(_) => Err(format!("has {} with a tensor as an attribute, which only Constant may have", shown(&node.op))),
+        Some(_) => {
+            Err(format!("has {} with a tensor as an attribute, which only Constant may have", shown(&node.op)).into())
+        }
         None => Ok(Read::Node(node)),
     }
 }
 
-fn constant<'a>(node: Node<'a>, value: Option<Weight<'a>>) -> Result<Weight<'a>, String> {
-    let wrong = || "has a Constant that is no tensor of numbers".to_owned();
+fn constant<'a>(node: Node<'a>, value: Option<Weight<'a>>) -> Result<Weight<'a>, Fault> {
+    let wrong = || Fault::from("has a Constant that is no tensor of numbers");
     let [name] = &node.outputs[..] else { return Err(wrong()) };
     let scalar = |mut weight: Weight<'a>| {
         weight.shape.clear();
@@ -221,7 +251,7 @@ enum Found<'a> {
     Nothing,
 }
 
-fn attribute(message: &[u8]) -> Result<Found<'_>, String> {
+fn attribute(message: &[u8]) -> Result<Found<'_>, Fault> {
     let (mut name, mut kind, mut ints) = ("", 0, Vec::new());
     let (mut float, mut int, mut string, mut value) = (0f32, 0, "", None);
     for field in fields(message) {
@@ -234,7 +264,7 @@ fn attribute(message: &[u8]) -> Result<Found<'_>, String> {
             (5, Value::Bytes(message)) => value = Some(message),
             (6 | 11, _) => return Err("has a graph within a graph: control flow is not allowed".into()),
             (7 | 9 | 10 | 14 | 15 | 22 | 23, _) => {
-                return Err(format!("has the attribute {} of a type that no operator here has", shown(name)));
+                return Err(format!("has the attribute {} of a type that no operator here has", shown(name)).into());
             }
             (8, numbers) => wire::numbers(numbers, MAX_INTS, &mut ints)?,
             // A comment.
@@ -246,19 +276,19 @@ fn attribute(message: &[u8]) -> Result<Found<'_>, String> {
     }
     let value = match (kind, value) {
         (1, None) if float.is_finite() => Setting::Float(float),
-        (1, None) => return Err(format!("has the attribute {}, which is not finite", shown(name))),
+        (1, None) => return Err(format!("has the attribute {}, which is not finite", shown(name)).into()),
         (2, None) => Setting::Int(int),
         (3, None) => Setting::Text(string.into()),
         (4, Some(message)) => return Ok(Found::Tensor(tensor(message)?)),
         (7, None) if ints.is_empty() => return Ok(Found::Nothing),
         (7, None) => Setting::Ints(ints),
-        _ => return Err(format!("has the attribute {} of an unknown type", shown(name))),
+        _ => return Err(format!("has the attribute {} of an unknown type", shown(name)).into()),
     };
     Ok(Found::Attribute(Attribute { name: name.into(), value }))
 }
 
 /// A tensor. Its elements are as many as its shape says, unless they are in another file.
-fn tensor(message: &[u8]) -> Result<Weight<'_>, String> {
+fn tensor(message: &[u8]) -> Result<Weight<'_>, Fault> {
     let (mut name, mut number, mut dims) = ("", 0, Vec::new());
     let (mut raw, mut floats, mut halves, mut longs) = (None, Vec::new(), Vec::new(), Vec::new());
     let (mut outside, mut is_outside, mut single) = (None, false, None);
@@ -292,8 +322,8 @@ fn tensor(message: &[u8]) -> Result<Weight<'_>, String> {
     let shape = shape.ok_or_else(|| format!("{} of the impossible shape {dims:?}", what()))?;
     let data = match (is_outside, outside, raw, element) {
         (true, Some(file), None, _) => Data::Outside(file),
-        (true, ..) => return Err(format!("{} in another file, which is not named", what())),
-        (false, Some(_), ..) => return Err(format!("{} in this file and in another one", what())),
+        (true, ..) => return Err(format!("{} in another file, which is not named", what()).into()),
+        (false, Some(_), ..) => return Err(format!("{} in this file and in another one", what()).into()),
         (false, None, Some(bytes), _) => Data::Bytes(bytes.into()),
         (false, None, None, Element::F32) if single.is_some() => Data::Bytes(single.unwrap_or_default().into()),
         (false, None, None, Element::F32) => own(floats.iter().map(|x: &f32| x.to_le_bytes())),
@@ -303,9 +333,9 @@ fn tensor(message: &[u8]) -> Result<Weight<'_>, String> {
     let weight = Weight { name: name.into(), element, shape, data };
     let length = weight.len().map(|len| len * element.size());
     match (length, weight.bytes()) {
-        (None, _) => Err(format!("{} of the impossible shape {:?}", what(), weight.shape)),
+        (None, _) => Err(format!("{} of the impossible shape {:?}", what(), weight.shape).into()),
         (Some(length), Some(bytes)) if bytes.len() != length => {
-            Err(format!("has the tensor {weight} with {} bytes, which takes {length}", bytes.len()))
+            Err(format!("has the tensor {weight} with {} bytes, which takes {length}", bytes.len()).into())
         }
         _ => Ok(weight),
     }
@@ -315,7 +345,7 @@ fn own<'a, const N: usize>(elements: impl Iterator<Item = [u8; N]>) -> Data<'a> 
     Data::Bytes(Cow::Owned(elements.flatten().collect()))
 }
 
-fn port(message: &[u8]) -> Result<Port<'_>, String> {
+fn port(message: &[u8]) -> Result<Port<'_>, Fault> {
     let (mut name, mut kind) = ("", None);
     for field in fields(message) {
         let field = field?;
@@ -349,7 +379,7 @@ fn port(message: &[u8]) -> Result<Port<'_>, String> {
 }
 
 /// The message in the field `number` of `message`, beside which there may be texts in the field `beside`.
-fn only(message: &[u8], number: u32, beside: u32) -> Result<Option<&[u8]>, String> {
+fn only(message: &[u8], number: u32, beside: u32) -> Result<Option<&[u8]>, Fault> {
     let mut found = None;
     for field in fields(message) {
         let field = field?;
@@ -363,13 +393,13 @@ fn only(message: &[u8], number: u32, beside: u32) -> Result<Option<&[u8]>, Strin
 }
 
 /// A size of a shape; `None` if it is open.
-fn size_of(message: &[u8]) -> Result<Option<usize>, String> {
+fn size_of(message: &[u8]) -> Result<Option<usize>, Fault> {
     let mut size = None;
     for field in fields(message) {
         let field = field?;
         match (field.number, field.value) {
             (1, Value::Varint(n)) => {
-                size = Some(usize::try_from(n).ok().filter(|n| *n <= i64::MAX as usize).ok_or(DAMAGED)?);
+                size = Some(usize::try_from(n).ok().filter(|n| *n <= i64::MAX as usize).ok_or_else(damaged)?);
             }
             (2 | 3, Value::Bytes(_)) => (),
             _ => return Err(unknown("a size", field)),

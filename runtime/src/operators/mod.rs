@@ -92,10 +92,16 @@ const WITHOUT: &str = "export it with fixed sizes, for inference, without contro
 
 /// The values of a graph by their names.
 #[derive(Debug, Default)]
-struct Values(HashMap<String, Typed>);
+pub(crate) struct Values(HashMap<String, Typed>);
 
 impl Values {
-    fn define(&mut self, name: &str, value: Typed) -> Result<(), String> {
+    /// What the value of this name is.
+    #[cfg(feature = "cli")]
+    pub(crate) fn get(&self, name: &str) -> Option<&Typed> {
+        self.0.get(name)
+    }
+
+    pub(crate) fn define(&mut self, name: &str, value: Typed) -> Result<(), String> {
         if name.is_empty() || name.starts_with(OWN) {
             return Err(format!("has a value of the name {}, which none may have", shown(name)));
         }
@@ -189,6 +195,18 @@ pub(crate) fn check(graph: &Graph<'_>, info: &ModelInfo) -> Result<Checked, Stri
         return Err(format!("takes {live} bytes of memory for an image, allowed are {MAX_LIVE}"));
     }
     Ok(Checked { values, live, alike })
+}
+
+/// Checks the next node of a graph that is being written, of the operators of version `opset`, and adds what it makes to
+/// `values`; `weights` are those that it takes.
+///
+/// # Errors
+/// As [`check`], but for what only a whole graph tells.
+#[cfg(feature = "cli")]
+pub(crate) fn next(values: &mut Values, node: &Node<'_>, opset: i64, weights: &[&Weight<'_>]) -> Result<(), String> {
+    let weights = weights.iter().map(|weight| (&*weight.name, *weight)).collect();
+    let made = made_by(node, opset, values, &weights, MOST)?;
+    node.outputs.iter().zip(made.outputs).try_for_each(|(name, value)| values.define(name, value))
 }
 
 /// Whether a weight is the empty one that some tools write for the region that a Resize has not.

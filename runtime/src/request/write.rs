@@ -127,5 +127,5 @@ fn copy<T: Element>(from: &[f32], to: &mut [T]) -> Option<()> {
 }
 
 pub(super) fn wrong_value(what: &str) -> Error {
-    Error::Argument(format!("{what} has a value that is not finite or exceeds {}", f16::MAX))
+    Error::argument(format!("{what} has a value that is not finite or exceeds {}", f16::MAX))
 }

@@ -21,8 +21,8 @@ impl fmt::Debug for Closer {
 }
 
 impl Closer {
-    /// Closes the stream: who waits for a frame, and every later call, has [`Error::Run`], and its thread ends after the layer at
-    /// hand. Returns at once. Once more, or after the stream was dropped, it does nothing.
+    /// Closes the stream: who waits for a frame, and every later call, has an error of kind
+    /// [`Cancelled`](crate::ErrorKind::Cancelled), and its thread ends after the layer at hand. Returns at once. Once more, or after the stream was dropped, it does nothing.
     pub fn close(&self) {
         self.0.close();
     }
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn who_waits_is_let_go_at_once() {
         crate::engine_info().unwrap_or_else(|e| panic!("{e}"));
-        let control = Control::new(None, &[]).unwrap_or_else(|e| panic!("{e}"));
+        let control = Control::new(None, &[]).unwrap_or_else(|fault| panic!("{}", fault.what));
         let queue: &'static mut Queue<Box<[u8]>, 2> = Box::leak(Box::default());
         let (shared, (_to_consumer, finished)) = (Arc::new(Shared::new(control.canceller())), queue.split());
         let (told, was_told) = std::sync::mpsc::channel();

@@ -69,7 +69,7 @@ int main(int argc, char **argv)
                 MUST(kiln_sample(generator, 7, 0, image, 16 * info.image_len) == KILN_STATUS_OK);
                 MUST(memcmp(image, expected, 16 * info.image_len) == 0);
             } else {
-                MUST(kiln_sample(generator, 7, 0, image, 16 * info.image_len) == KILN_STATUS_RUN);
+                MUST(kiln_sample(generator, 7, 0, image, 16 * info.image_len) == KILN_STATUS_FORKED);
                 printf("%s\n", kiln_error_text());
             }
             for (status = 0; kiln_stream_next(stream, image, info.image_len) == KILN_STATUS_OK; status++) {

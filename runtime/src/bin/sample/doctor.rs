@@ -1,7 +1,7 @@
 //! What works on this machine and what does not, in plain words.
 
 use crate::say::print;
-use runtime::{Error, Generator, Options, Provider, Request, Start, cuda, engine_info};
+use runtime::{Error, ErrorKind, Generator, Options, Provider, Request, Start, cuda, engine_info};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ pub fn report(model: Option<&Path>, options: &Options) -> Result<(), Error> {
     print!("cpu        works");
     match cuda() {
         Ok(()) => print!("cuda       works"),
-        Err(Error::Provider { why, .. }) => print!("cuda       does not work: {why}"),
+        Err(error) if error.kind() == ErrorKind::Provider => print!("cuda       does not work: {}", error.what()),
         Err(error) => return Err(error),
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -1,5 +1,6 @@
 //! The program `sample`: draws images from a generator file.
 
+mod adopt;
 mod doctor;
 mod drawing;
 mod folder;
@@ -13,7 +14,7 @@ mod seeds;
 mod stop;
 mod unfinished;
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 use drawing::Plan;
 use runtime::{Error, Generator, ImageShape, Options, Provider, Start, engine_info, listed, one_line};
 use say::{print, say};
@@ -25,9 +26,12 @@ use stop::{STOPPED, Stopped};
 
 /// Draw samples from a generator file.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Args {
-    /// The generator, as written by `trainer --export`; the doctor does without
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    /// The generator, as written by `trainer --export` or `sample adopt`; the doctor does without
     #[arg(required_unless_present = "doctor")]
     model: Option<PathBuf>,
 
@@ -115,6 +119,11 @@ struct Args {
     fast_start: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    Adopt(adopt::Args),
+}
+
 impl Args {
     /// Whether images are asked for.
     fn draws(&self) -> bool {
@@ -131,15 +140,16 @@ Examples:
   sample gen.onnx --class cat --out cats               images of one class, a file each; again, and it goes on
   sample gen.onnx --input in.png --grid out.png        images made from another one
   sample gen.onnx --info                               what is in the file
-  sample --doctor gen.onnx                             what works here, and how fast";
+  sample --doctor gen.onnx                             what works here, and how fast
+  sample adopt other.onnx gen.onnx                     a generator file of one that another tool exported";
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if !args.draws() && !args.info && !args.doctor {
+    if args.command.is_none() && !args.draws() && !args.info && !args.doctor {
         let message = "nothing to do: give --grid FILE, --out DIR, --raw FILE, --info or --doctor";
         Args::command().error(ErrorKind::MissingRequiredArgument, message).exit();
     }
-    match run(&args) {
+    match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Stopped>() => {
             say!("{error}");
@@ -152,10 +162,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+fn run(mut args: Args) -> Result<(), Box<dyn std::error::Error>> {
+    if let Some(Command::Adopt(args)) = args.command.take() {
+        return adopt::run(args);
+    }
     let start = if args.fast_start { Start::Fast } else { Start::Steady };
     let plan = match args.draws() {
-        true => Plan::new(args, job::count(args)?),
+        true => Plan::new(&args, job::count(&args)?),
         false => Plan { workers: 1, threads: args.threads.map_or(1, usize::from), batch: args.batch.unwrap_or(64) },
     };
     let options =
@@ -172,7 +185,7 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         print_info(&generator)?;
     }
     if args.draws() {
-        drawing::draw(args, generator, plan)?;
+        drawing::draw(&args, generator, plan)?;
     }
     Ok(())
 }

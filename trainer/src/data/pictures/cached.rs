@@ -57,7 +57,7 @@ pub(in crate::data) fn kept(
     };
     let other = files::read(&same(&folder, key), MAX_KEY).ok().and_then(|text| String::from_utf8(text).ok());
     let is_key = |text: &String| text.len() == key.len() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let place = Place::new(&folder, other.as_ref().filter(|text| is_key(text)).map_or(key, String::as_str));
+    let place = Kept::new(&folder, other.as_ref().filter(|text| is_key(text)).map_or(key, String::as_str));
     let _lock = place.lock();
     let damaged = match place.read() {
         Ok(Some(prepared)) => return Ok(place.shown(prepared)),
@@ -95,11 +95,11 @@ fn same(folder: &Path, key: &str) -> PathBuf {
     folder.join(format!("{key:.32}.same"))
 }
 
-struct Place {
+struct Kept {
     pack: PathBuf,
 }
 
-impl Place {
+impl Kept {
     fn new(folder: &Path, key: &str) -> Self {
         Self { pack: folder.join(format!("{key:.32}.safetensors")) }
     }

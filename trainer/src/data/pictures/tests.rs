@@ -8,9 +8,9 @@ mod archives;
 mod kept;
 
 /// A folder of pictures, and a cache folder beside it.
-pub(super) struct Place(tempfile::TempDir);
+pub(super) struct Folder(tempfile::TempDir);
 
-impl Place {
+impl Folder {
     pub fn new() -> Self {
         let place = Self(tempfile::tempdir().expect("a folder"));
         std::fs::create_dir(place.root()).expect("makes");
@@ -107,7 +107,7 @@ fn labels(data: &Dataset) -> Option<Vec<String>> {
 /// Other forms among RGB pictures are converted; the rule is printed.
 #[test]
 fn grey_and_transparent_pictures_among_coloured_ones_are_converted() {
-    let place = Place::new();
+    let place = Folder::new();
     (0..40).for_each(|n| {
         place.put(&format!("{n:02}.png"), &some(n));
     });
@@ -130,7 +130,7 @@ fn grey_and_transparent_pictures_among_coloured_ones_are_converted() {
 /// Colours under alpha 0 are never seen, whether alpha is learned or laid on the background.
 #[test]
 fn colours_under_transparent_pixels_are_never_seen() {
-    let place = Place::new();
+    let place = Folder::new();
     (0..4).for_each(|n| {
         place.put(&format!("{n}.png"), &png(8, 8, move |x, _| [250, 1, n, if x % 2 == 0 { 0 } else { 255 }]));
     });
@@ -141,7 +141,7 @@ fn colours_under_transparent_pixels_are_never_seen() {
     let laid = place.open_as(&data).expect("opens");
     assert_eq!(pixels(&laid)[..6], [9, 8, 7, 250, 1, 0]);
     all(&laid.said, &["#090807"]);
-    let place = Place::new();
+    let place = Folder::new();
     (0..3).for_each(|n| {
         place.put(&format!("{n}.png"), &png(8, 8, move |x, _| [n, (x * 30) as u8]));
     });
@@ -152,7 +152,7 @@ fn colours_under_transparent_pixels_are_never_seen() {
 /// Whatever is broken is found before anything is learned, and named together.
 #[test]
 fn broken_files_are_named_together_and_left_out_only_if_few_or_asked_for() {
-    let place = Place::new();
+    let place = Folder::new();
     (0..20).for_each(|n| {
         place.put(&format!("good/{n}.png"), &some(n));
     });
@@ -186,7 +186,7 @@ fn broken_files_are_named_together_and_left_out_only_if_few_or_asked_for() {
     all(&[opened.log], &["broken: broken/empty.png is empty", "broken: broken/vast.png"]);
 
     // One of a hundred.
-    let place = Place::new();
+    let place = Folder::new();
     (0..99).for_each(|n| {
         place.put(&format!("{n}.png"), &some(n));
     });
@@ -205,7 +205,7 @@ fn broken_files_are_named_together_and_left_out_only_if_few_or_asked_for() {
 /// A picture that cannot be decoded says nothing of the size.
 #[test]
 fn what_a_broken_picture_states_decides_nothing() {
-    let place = Place::new();
+    let place = Folder::new();
     (0..8).for_each(|n| {
         place.put(&format!("{n}.png"), &png(12, 12, move |x, y| [x as u8, y as u8, n]));
     });
@@ -218,7 +218,7 @@ fn what_a_broken_picture_states_decides_nothing() {
 /// Content decides, litter is passed over without a word, the rest with.
 #[test]
 fn pictures_are_told_by_their_content_and_litter_is_ignored() {
-    let place = Place::new();
+    let place = Folder::new();
     for (n, name) in ["a.jpg", "b.JPG", "c", "d.txt", "e.tar.gz"].iter().enumerate() {
         place.put(name, &some(n as u32));
     }
@@ -240,17 +240,17 @@ fn pictures_are_told_by_their_content_and_litter_is_ignored() {
 
 #[test]
 fn where_there_is_no_picture_it_is_said_what_there_is() {
-    let place = Place::new();
+    let place = Folder::new();
     all(&[place.error(&place.data())], &["holds no files", "train-images-idx3-ubyte.gz"]);
     for n in 0..10 {
         place.put(&format!("{n}.txt"), b"text");
     }
     place.put("a.heic", b"\0\0\0\x18ftypheic").put("b.HEIC", b"\0\0\0\x18ftypheic");
     all(&[place.error(&place.data())], &["12 files, none", "10 .txt, 2 .heic", "convert"]);
-    let place = Place::new();
+    let place = Folder::new();
     place.put("all.zip", b"PK");
     all(&[place.error(&place.data())], &["1 .zip", "archive or a pack itself"]);
-    let place = Place::new();
+    let place = Folder::new();
     place.put("a.png", b"");
     all(&[place.error(&place.data())], &["a.png is empty"]);
 }
@@ -261,11 +261,11 @@ fn where_there_is_no_picture_it_is_said_what_there_is() {
 fn any_name_works_and_links_are_followed_but_not_around() {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
-    let place = Place::new();
+    let place = Folder::new();
     place.put("ü — 漢/Ä.png", &some(1)).put("plain.png", &some(2));
     let name = std::ffi::OsStr::from_bytes(b"\xff\xfe.png");
     std::fs::write(place.root().join(name), some(3)).expect("writes");
-    let elsewhere = Place::new();
+    let elsewhere = Folder::new();
     elsewhere.put("a/4.png", &some(4)).put("5.png", &some(5));
     symlink(elsewhere.root().join("a"), place.root().join("linked")).expect("links");
     symlink(elsewhere.root().join("5.png"), place.root().join("five")).expect("links");
@@ -285,7 +285,7 @@ fn any_name_works_and_links_are_followed_but_not_around() {
 
 #[test]
 fn pictures_come_to_the_size_that_is_asked_for() {
-    let place = Place::new();
+    let place = Folder::new();
     (0..3).for_each(|n| {
         place.put(&format!("{n}.png"), &png(96, 64, move |x, y| [x as u8, y as u8, n]));
     });
@@ -312,7 +312,7 @@ fn pictures_come_to_the_size_that_is_asked_for() {
 #[test]
 fn a_few_pictures_are_enough() {
     for count in [1, 5, 17] {
-        let place = Place::new();
+        let place = Folder::new();
         (0..count).for_each(|n| {
             place.put(&format!("{n}.png"), &some(n));
         });
@@ -320,7 +320,7 @@ fn a_few_pictures_are_enough() {
         assert_eq!(shape(&opened), (count as usize, 8, 8, 3));
         all(&opened.said, &[if count == 1 { "1 picture, all of 8x8" } else { "pictures, all of 8x8" }]);
     }
-    let place = Place::new();
+    let place = Folder::new();
     place.put("one.dat", &some(1));
     let opened = place.open_as(&recipe::Data::at(&place.root().join("one.dat"))).expect("opens");
     assert_eq!((shape(&opened).0, opened.splits.train.name()), (1, "one"));
@@ -328,7 +328,7 @@ fn a_few_pictures_are_enough() {
 
 #[test]
 fn copies_are_told() {
-    let place = Place::new();
+    let place = Folder::new();
     for (name, number) in [("a", 1), ("b", 2), ("c", 1), ("d", 3), ("e", 1), ("f", 2)] {
         place.put(name, &some(number));
     }
@@ -339,7 +339,7 @@ fn copies_are_told() {
 
 #[test]
 fn folders_are_classes_and_split_into_training_and_test_pictures() {
-    let place = Place::new();
+    let place = Folder::new();
     for name in ["10/a", "10/b", "9/a", "9/deep/b"] {
         place.put(&format!("all/{name}"), &some(name.len() as u32));
     }
@@ -357,7 +357,7 @@ fn folders_are_classes_and_split_into_training_and_test_pictures() {
     let folders = recipe::Data { labels: Some(Labelled::Folders), ..place.data() };
     all(&[place.error(&folders)], &["data.labels is folders", "all/loose"]);
 
-    let place = Place::new();
+    let place = Folder::new();
     for (n, name) in ["train/cat/1", "train/dog/2", "train/dog/3", "val/dog/4"].iter().enumerate() {
         place.put(name, &some(n as u32));
     }
@@ -380,7 +380,7 @@ fn folders_are_classes_and_split_into_training_and_test_pictures() {
 
 #[test]
 fn the_order_and_the_bytes_do_not_depend_on_the_file_system() {
-    let (forth, back) = (Place::new(), Place::new());
+    let (forth, back) = (Folder::new(), Folder::new());
     for n in 0..30 {
         forth.put(&format!("{}/{n}.png", n % 3), &some(n));
         back.put(&format!("{}/{}.png", (29 - n) % 3, 29 - n), &some(29 - n));

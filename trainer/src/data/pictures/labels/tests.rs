@@ -1,8 +1,8 @@
-use super::super::tests::{Place, some};
+use super::super::tests::{Folder, some};
 use crate::data::open_with;
 use crate::recipe::{Data, Labelled};
 
-fn found(place: &Place, wanted: Option<Labelled>) -> (Option<Vec<String>>, String) {
+fn found(place: &Folder, wanted: Option<Labelled>) -> (Option<Vec<String>>, String) {
     let opened = open_with(&Data { labels: wanted, ..Data::at(&place.root()) }, None).unwrap_or_else(|e| panic!("{e}"));
     let labels = opened.splits.train.labels().map(|labels| {
         let names = labels.names.as_ref().expect("names");
@@ -11,8 +11,8 @@ fn found(place: &Place, wanted: Option<Labelled>) -> (Option<Vec<String>>, Strin
     (labels, opened.said.join("\n"))
 }
 
-fn pictures(names: &[&str]) -> Place {
-    let place = Place::new();
+fn pictures(names: &[&str]) -> Folder {
+    let place = Folder::new();
     for (name, number) in names.iter().zip(0..) {
         place.put(name, &some(number));
     }

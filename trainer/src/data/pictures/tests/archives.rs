@@ -25,7 +25,7 @@ fn an_archive_reads_as_its_folder_does() {
         let mut entries: Vec<(&str, &[u8])> =
             names.iter().zip(&pictures).map(|(name, bytes)| (*name, &bytes[..])).collect();
         entries.reverse();
-        let place = Place::new();
+        let place = Folder::new();
         let open = |entries: &[(&str, &[u8])]| {
             place.put("set.zip", &zip(entries, method));
             place.open_as(&recipe::Data::at(&place.root().join("set.zip"))).unwrap_or_else(|e| panic!("{e}"))
@@ -47,7 +47,7 @@ fn an_archive_reads_as_its_folder_does() {
 
 #[test]
 fn hostile_archives_harm_nothing() {
-    let place = Place::new();
+    let place = Folder::new();
     let data = recipe::Data::at(&place.root().join("set.zip"));
     let (one, two) = (some(1), some(2));
     let names =

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn what_was_made_is_read_again_and_said_again() {
-    let place = Place::new();
+    let place = Folder::new();
     for n in 0..6 {
         place.put(&format!("{}/{n}.png", n % 2), &some(n));
         place.put(&format!("{}/{n} again.png", n % 2), &some(n));
@@ -39,7 +39,7 @@ fn what_was_made_is_read_again_and_said_again() {
 
 #[test]
 fn what_was_kept_and_is_damaged_is_made_again() {
-    let place = Place::new();
+    let place = Folder::new();
     for n in 0..6 {
         place.put(&format!("train/{}/{n}.png", n % 2), &some(n));
         place.put(&format!("test/{}/{n}.png", n % 2), &some(50 + n));
@@ -76,7 +76,7 @@ fn what_was_kept_and_is_damaged_is_made_again() {
 
 #[test]
 fn of_two_that_need_the_same_one_makes_it() {
-    let place = Place::new();
+    let place = Folder::new();
     (0..200).for_each(|n| {
         place.put(&format!("{n}.png"), &some(n));
     });
@@ -101,7 +101,7 @@ fn of_two_that_need_the_same_one_makes_it() {
 
 #[test]
 fn where_nothing_can_be_kept_pictures_are_read_all_the_same() {
-    let place = Place::new();
+    let place = Folder::new();
     (0..4).for_each(|n| {
         place.put(&format!("{n}.png"), &some(n));
     });
@@ -117,7 +117,7 @@ fn where_nothing_can_be_kept_pictures_are_read_all_the_same() {
 /// A folder with idx files stays what it is; images of other data come to sizes and channels, too.
 #[test]
 fn packs_and_idx_files_come_to_the_size_that_is_asked_for() {
-    let place = Place::new();
+    let place = Folder::new();
     let images: Vec<u8> = (0..2 * 16).collect();
     let header = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 4];
     place.put("train-images-idx3-ubyte", &[&header[..], &images].concat());
