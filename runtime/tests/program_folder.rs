@@ -201,6 +201,7 @@ fn pictures_of_something_else_are_never_mixed() {
     fails(folder.path(), &[&base[..], &["--seed", "7"]].concat(), 1, "pictures of something else");
     std::fs::remove_file(&job).expect("removes");
     fails(folder.path(), &[&base[..], &["--seed", "7"]].concat(), 1, "there is no .sample.txt that says of what");
+    assert!(!job.exists(), "nothing is put into a folder that is not ours");
     assert!(pictures(&folder.path().join("a")) == before);
     // Where there are no pictures yet, a part of it is a run that was killed early.
     std::fs::create_dir(folder.path().join("b")).expect("makes");

@@ -232,6 +232,9 @@ impl Shared<'_> {
             }
             at += run.max(1);
         }
+        if let Some(raw) = raw {
+            raw.lock().unwrap_or_else(PoisonError::into_inner).write_at(first * len as u64, pixels)?;
+        }
         for (i, image) in pixels.chunks_exact(len).enumerate() {
             if let Some(folder) = folder.as_ref().filter(|_| missing[i]) {
                 if self.ends() {
@@ -245,9 +248,6 @@ impl Shared<'_> {
             }
             self.done.fetch_add(1, Ordering::Relaxed);
             self.drawn.fetch_add(wanted(i).into(), Ordering::Relaxed);
-        }
-        if let Some(raw) = raw {
-            raw.lock().unwrap_or_else(PoisonError::into_inner).write_at(first * len as u64, pixels)?;
         }
         Ok(())
     }

@@ -60,19 +60,20 @@ impl<'a> Folder<'a> {
         let color = picture::color(shape.channels)?;
         let name = path.display();
         let fail = |e: std::io::Error| format!("cannot use the folder {name}: {}", words(&e));
-        let was_there = path.is_dir();
+        let (was_there, had_job) = (path.is_dir(), path.join(JOB).exists());
         std::fs::create_dir_all(path).map_err(fail)?;
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).to_owned();
         let mut file = options.open(path.join(JOB)).map_err(fail)?;
-        match file.try_lock() {
+        let is_locked = match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
                 return Err(format!(
                     "another `sample` writes into the folder {name}; wait for it, or choose another folder"
                 ));
             }
             // Some file systems have no locks.
-            Err(TryLockError::Error(_)) | Ok(()) => (),
-        }
+            Err(TryLockError::Error(_)) => false,
+            Ok(()) => true,
+        };
         let mut found = Vec::new();
         (&file).take(MOST).read_to_end(&mut found).map_err(fail)?;
         let mut has_pictures = false;
@@ -81,7 +82,7 @@ impl<'a> Folder<'a> {
             let name = entry.file_name();
             let name = name.to_string_lossy();
             // What a run that was killed has left: nobody else is here.
-            if is_part(&name) {
+            if is_locked && is_part(&name) {
                 std::fs::remove_file(entry.path()).map_err(fail)?;
             }
             has_pictures |= is_picture(&name);
@@ -90,6 +91,9 @@ impl<'a> Folder<'a> {
             let found = String::from_utf8_lossy(&found);
             if has_pictures || !job.starts_with(&*found) {
                 let other = difference(&found, job);
+                if !had_job {
+                    let _ = std::fs::remove_file(path.join(JOB));
+                }
                 return Err(format!(
                     "the folder {name} has pictures of something else: {other}; choose another folder"
                 ));
@@ -97,10 +101,10 @@ impl<'a> Folder<'a> {
             let rest = &job.as_bytes()[found.len()..];
             file.write_all(rest).and_then(|()| file.sync_all()).map_err(fail)?;
         }
-        let made = match (was_there, found.is_empty()) {
+        let made = match (was_there, had_job) {
             (false, _) => Made::Folder,
-            (true, true) => Made::Job,
-            (true, false) => Made::Nothing,
+            (true, false) => Made::Job,
+            (true, true) => Made::Nothing,
         };
         let (had_pictures, has_written) = (has_pictures, AtomicBool::new(false));
         Ok(Self { path, shape, color, _lock: file, made, had_pictures, has_written })
