@@ -169,7 +169,7 @@ impl Generator {
         let image_in = info.image_in.map_or(0, |image| image.len());
         let element = match info.precision {
             Precision::F16 => 2,
-            Precision::F32 => 4,
+            Precision::F32 | Precision::Int8 => 4,
         };
         let per_image = (info.latent_dim + image_in + info.image.len()) * element + size_of::<i64>();
         if n.checked_mul(per_image).is_none_or(|bytes| bytes > MAX_BUFFER_BYTES) {

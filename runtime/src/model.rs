@@ -5,7 +5,7 @@
 //! | key | value |
 //! | --- | --- |
 //! | `kiln.format` | [`FORMAT_VERSION`] |
-//! | `kiln.precision` | `f16` or `f32`: weights, input and output |
+//! | `kiln.precision` | `f16` or `f32`: weights, input and output; `int8`: most weights and what they are multiplied by, the rest is `f32` |
 //! | `kiln.latent_dim` | elements of the input `z` [N, latent_dim] |
 //! | `kiln.latent_distribution` | `normal` |
 //! | `kiln.image_shape` | `channels height width` of the output `image` [N, C, H, W] |
@@ -17,6 +17,7 @@
 //! | `kiln.images_seen` | real images shown in training |
 //! | `kiln.data`, `kiln.data_sha256` | name and hash of the data |
 //! | `kiln.quality` | quality figures, free text |
+//! | `kiln.parity` | how near its images are to those in `f32`, free text; of `int8` files, others may lack it |
 //! | `kiln.trainer` | program and version |
 //! | `kiln.graph_crc32c`, `kiln.weights_crc32c` | CRC-32C of the graph and of each weight: [`Checksums`]; may be missing |
 //! | `kiln.self_test` | `seed=S index=I tolerance=T points=P:V,P:V,...` |
@@ -54,6 +55,7 @@ pub const MAX_SIDE: usize = 4096;
 /// Most classes of a conditional generator.
 pub const MAX_CLASSES: usize = 1 << 20;
 const VALUE_RANGE: &str = "-1 1";
+const PARITY: &str = "kiln.parity";
 
 const fn text(name: &CStr) -> &str {
     match name.to_str() {
@@ -62,13 +64,16 @@ const fn text(name: &CStr) -> &str {
     }
 }
 
-/// Element type of a generator's weights, input and output.
+/// What a generator's weights are, and its input and output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     /// IEEE half precision.
     F16,
     /// IEEE single precision.
     F32,
+    /// Weights of 7 bits and activations of 8 in the layers that take most of the time; the rest, input and output are
+    /// [`Self::F32`]. For processors: several times as fast, to images that differ a little.
+    Int8,
 }
 
 impl fmt::Display for Precision {
@@ -76,15 +81,17 @@ impl fmt::Display for Precision {
         f.write_str(match self {
             Self::F16 => "f16",
             Self::F32 => "f32",
+            Self::Int8 => "int8",
         })
     }
 }
 
+/// The type of input and output.
 impl From<Precision> for Element {
     fn from(precision: Precision) -> Self {
         match precision {
             Precision::F16 => Self::F16,
-            Precision::F32 => Self::F32,
+            Precision::F32 | Precision::Int8 => Self::F32,
         }
     }
 }
@@ -96,7 +103,8 @@ impl FromStr for Precision {
         match text {
             "f16" => Ok(Self::F16),
             "f32" => Ok(Self::F32),
-            _ => Err(format!("{} is no precision, allowed are f16 and f32", shown(text))),
+            "int8" => Ok(Self::Int8),
+            _ => Err(format!("{} is no precision, allowed are f16, f32 and int8", shown(text))),
         }
     }
 }
@@ -136,7 +144,7 @@ pub enum LatentDistribution {
 /// What a generator file says of itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelInfo {
-    /// Element type of weights, input and output.
+    /// What weights, input and output are.
     pub precision: Precision,
     /// Elements of a latent.
     pub latent_dim: usize,
@@ -162,6 +170,8 @@ pub struct ModelInfo {
     pub data_sha256: String,
     /// Quality figures, free text, perhaps empty.
     pub quality: String,
+    /// How near its images are to those of the same generator in f32, free text; empty where nothing but rounding differs.
+    pub parity: String,
     /// Program and version that wrote the file.
     pub trainer: String,
     /// What opening replays.
@@ -190,6 +200,7 @@ impl ModelInfo {
         let LatentDistribution::Normal = self.latent;
         let shape = |ImageShape { channels, height, width }| format!("{channels} {height} {width}");
         let image_in = self.image_in.map(|image| ("kiln.image_in_shape", shape(image)));
+        let parity = (!self.parity.is_empty()).then(|| (PARITY, self.parity.clone()));
         let names = (!self.class_names.is_empty()).then(|| (classes::NAMES, self.class_names.join("\n")));
         let checksums = self.checksums.iter().flat_map(Checksums::to_metadata);
         let always = [
@@ -209,7 +220,7 @@ impl ModelInfo {
             ("kiln.trainer", self.trainer.clone()),
             ("kiln.self_test", self.self_test.to_string()),
         ];
-        always.into_iter().chain(names).chain(image_in).chain(checksums).collect()
+        always.into_iter().chain(parity).chain(names).chain(image_in).chain(checksums).collect()
     }
 
     /// Reads what [`Self::to_metadata`] wrote; `get` looks a key up.
@@ -274,6 +285,7 @@ impl ModelInfo {
             data: text("kiln.data")?,
             data_sha256: text("kiln.data_sha256")?,
             quality: text("kiln.quality")?,
+            parity: get(PARITY).unwrap_or_default(),
             trainer: text("kiln.trainer")?,
             self_test: SelfTest::parse(&text("kiln.self_test")?, image.len()).or_else(|e| fail("kiln.self_test", e))?,
             checksums: Checksums::from_metadata(get)?,
@@ -303,6 +315,7 @@ pub(crate) fn plain(latent: usize, len: usize) -> ModelInfo {
         data: String::new(),
         data_sha256: String::new(),
         quality: String::new(),
+        parity: String::new(),
         trainer: String::new(),
         self_test: SelfTest { seed: 0, index: 0, tolerance: 2., points: Vec::new() },
         checksums: None,
@@ -330,6 +343,7 @@ mod tests {
             data: "mnist".into(),
             data_sha256: "cd".into(),
             quality: String::new(),
+            parity: "psnr 40 dB".into(),
             trainer: "trainer 0.1.0".into(),
             self_test: SelfTest { seed: 1, index: 2, tolerance: 0.02, points: vec![(0, -1.), (783, 0.3333333)] },
             checksums: Some(Checksums { graph: 0xab, weights: vec![("a b".into(), 1), ("c".into(), u32::MAX)] }),
@@ -358,7 +372,8 @@ mod tests {
         let none = [("kiln.graph_crc32c", None), ("kiln.weights_crc32c", None)];
         assert_eq!(read(&none).map(|info| info.checksums), Ok(None));
         assert_eq!(read(&[("kiln.class_names", None)]).map(|info| info.class_names), Ok(Vec::new()));
-        let may_be_missing = ["kiln.image_in_shape", "kiln.class_names"];
+        assert_eq!(read(&[("kiln.parity", None)]).map(|info| info.parity), Ok(String::new()));
+        let may_be_missing = ["kiln.image_in_shape", "kiln.class_names", "kiln.parity"];
         for (key, _) in info().to_metadata().into_iter().filter(|(key, _)| !may_be_missing.contains(key)) {
             let error = read(&[(key, None)]).expect_err("missing");
             assert_eq!(error.key, key);

@@ -6,8 +6,6 @@ use crate::engine::{OfProcess, environment};
 use crate::error::{Error, Result};
 #[cfg(feature = "cuda")]
 use crate::gpu::{Backend, Gpu};
-#[cfg(feature = "cuda")]
-use crate::graph::Element;
 use crate::graph::{self, Data, Graph, Weight, Wide};
 use crate::model::ModelInfo;
 use crate::operators::{self, Alike, Checked};
@@ -16,6 +14,8 @@ use crate::rewrite::{self, Form};
 use crate::rows;
 use crate::text::{one_line, shown};
 use crate::weights::{Bytes, Tensors, beside, map};
+#[cfg(feature = "cuda")]
+use crate::{graph::Element, model::Precision};
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use std::path::{Path, PathBuf};
@@ -102,6 +102,11 @@ impl Model {
         let fail = |what: String| Error::Model { path: path.to_owned(), what };
         let model = graph::read(&file).map_err(fail)?;
         let info = ModelInfo::from_metadata(|key| model.metadata(key)).map_err(|e| fail(e.to_string()))?;
+        #[cfg(feature = "cuda")]
+        if info.precision == Precision::Int8 && matches!(target, Target::Cuda(_)) {
+            let why = format!("{} is of int8, which is for processors: export it with --precision f16", path.display());
+            return Err(Error::Provider { provider: "cuda", why });
+        }
         let checked = checked(&model.graph, &info).map_err(fail)?;
         let tensors = match outside(&model.graph).map_err(fail)? {
             Some(name) => Some(open(name)?),
@@ -219,7 +224,7 @@ fn outside<'a>(graph: &Graph<'a>) -> std::result::Result<Option<&'a str>, String
     for weight in &graph.weights {
         let Data::Outside(file) = weight.data else { continue };
         if !weight.element.is_float() {
-            return Err(format!("has the sizes {} in another file, which must be in it", shown(&weight.name)));
+            return Err(format!("has the integers {} in another file, which must be in it", shown(&weight.name)));
         }
         if found.replace(file).is_some_and(|other| other != file) {
             return Err("has its weights in several files, allowed is one safetensors file".into());

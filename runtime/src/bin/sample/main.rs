@@ -244,6 +244,9 @@ fn print_info(generator: &Generator) -> Result<(), Error> {
     if !info.quality.is_empty() {
         print!("quality    {}", one_line(&info.quality));
     }
+    if !info.parity.is_empty() {
+        print!("parity     {}", one_line(&info.parity));
+    }
     print!("runs on    {}, {}", generator.provider(), engine.path.display());
     print!("           {}", engine.build);
     print!("recipe     ({})\n{}", one_line(&info.recipe_sha256), info.recipe.trim_end());
