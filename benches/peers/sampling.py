@@ -10,6 +10,7 @@ else:
     python -m venv target/peers && target/peers/bin/pip install numpy onnx onnxruntime openvino torch tract
     target/peers/bin/python benches/peers/sampling.py --write
     target/peers/bin/python benches/peers/sampling.py --models digits --batches 1 --rounds 2    # a quick look
+    target/peers/bin/python benches/peers/sampling.py --precisions f16,f32,int8 --threads 1 --write  # int8, a table of its own
 
 It builds the programs of the crate `benches` and has them write the generator files. For each configuration (model,
 batch, threads) every variant then has a process of its own, and all of them take turns, in rounds, each round in
@@ -34,10 +35,10 @@ import common
 import jitter
 from worker import LEAST, Worker
 
-OURS = "kiln"
+OURS, INT8 = "kiln", "int8"
 # Which files each variant takes, and with how many threads.
 PRECISIONS = {
-    "kiln": ["f16", "f32"],
+    "kiln": ["f16", "f32", "int8"],
     "kiln-spinning": ["f16", "f32"],
     "onnxruntime": ["f16", "f32"],
     "onnxruntime-iobinding": ["f16", "f32"],
@@ -66,10 +67,12 @@ def is_ours(peer):
 class Files:
     """The generator files, written anew; and what PyTorch loads instead."""
 
-    def __init__(self, models, generators):
+    def __init__(self, models, generators, precisions):
         # In cargo's target folder.
         folder = pathlib.Path(generators).parent.parent / "generators"
-        subprocess.run([generators, "--out", str(folder)], stdout=subprocess.DEVNULL, check=True)
+        # Ours and the peers' of f32, from which PyTorch's are made.
+        wanted = ",".join(sorted({"f32", *precisions}))
+        subprocess.run([generators, "--out", str(folder), "--precisions", wanted], stdout=subprocess.DEVNULL, check=True)
         self.folder, self.without_torch = folder, ""
         for model in models:
             names = [str(folder / f"{model}-f32.{ending}") for ending in ("onnx", "pt")]
@@ -183,6 +186,20 @@ def best_peer(workers):
     return min(peers, default=None)
 
 
+def of_int8(results):
+    """Int8 beside our best other file and the best peer, a line a configuration."""
+    rows = ["| model | batch | threads | Kiln int8, ms | Kiln, ms | best peer, ms | which | times as fast as the peer |"]
+    rows.append("| --- | ---: | ---: | ---: | ---: | ---: | --- | ---: |")
+    for (model, batch, threads), (workers, _) in results.items():
+        ours = {p: w.median() for (peer, p), w in workers.items() if peer == OURS and w.times}
+        best, int8 = best_peer(workers), ours.pop("int8", None)
+        if int8 and ours and best:
+            times = [milliseconds(us) for us in (int8, min(ours.values()), best[0])]
+            cells = [model, str(batch), str(threads), *times, f"{best[1]}, {best[2]}", f"{best[0] / int8:.2f}"]
+            rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
 def summary(results):
     """Ours as it comes beside the best peer, a line a configuration."""
     rows = ["| model | batch | threads | Kiln, ms | best peer, ms | which | ratio |"]
@@ -226,7 +243,7 @@ def report(results, args, load):
     versions = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
     differences = [difference for _, found in results.values() for difference in found]
     far = f"{max(differences):.1e} at most" if differences else "an unknown amount: there is no peer"
-    return f"""{summary(results)}
+    return f"""{of_int8(results) if INT8 in args.precisions else summary(results)}
 
 <details><summary>All variants</summary>
 
@@ -262,7 +279,7 @@ def main():
     parser.add_argument("--models", type=common.names, help="of digits, dcgan-64 and dcgan-128")
     parser.add_argument("--batches", type=numbers, default=[1, 16, 64])
     parser.add_argument("--threads", type=numbers, default=[1, 2])
-    parser.add_argument("--precisions", type=common.names, default=["f16", "f32"])
+    parser.add_argument("--precisions", type=common.names, default=["f16", "f32"], help="of f16, f32 and int8 (f16,f32)")
     parser.add_argument("--peers", type=common.names, default=[], help="only those with one of these words in the name")
     parser.add_argument("--rounds", type=int, help="default: 10; with --cold 20")
     parser.add_argument("--seconds", type=float, default=0.125, help="of a variant's turn in a round")
@@ -274,14 +291,15 @@ def main():
     args = parser.parse_args()
     kind = "cold-start" if args.cold else "jitter" if args.jitter else "sampling"
     args.models = args.models or MODELS[kind]
+    section = INT8 if INT8 in args.precisions else kind
     args.rounds = args.rounds or (20 if args.cold else 10)
     programs = common.build("generators", "sampling", "first_sample", "jitter")
-    files = Files(args.models, programs["generators"])
+    files = Files(args.models, programs["generators"], args.precisions)
     measured = {"sampling": sampling, "cold-start": cold.measure, "jitter": jitter.measure}
     text = measured[kind](args, files, programs)
     print(text)
     if args.write:
-        common.write(kind, text)
+        common.write(section, text)
 
 
 if __name__ == "__main__":

@@ -124,7 +124,7 @@ impl Buffer {
     pub(crate) fn floats(precision: Precision, len: usize, host: Host) -> Result<Self, String> {
         Ok(match precision {
             Precision::F16 => Self::F16(Slab::new(f16::ZERO, len, host)?),
-            Precision::F32 => Self::F32(Slab::new(0., len, host)?),
+            Precision::F32 | Precision::Int8 => Self::F32(Slab::new(0., len, host)?),
         })
     }
 

@@ -5,7 +5,7 @@
 //! not depend on how a tool has laid the file out: see `graph`.
 
 use crate::error::Fault;
-use crate::graph::{Attribute, Data, Element, Graph, Port, Setting, read};
+use crate::graph::{Attribute, Data, Graph, Port, Setting, read};
 use crate::model::InfoError;
 use crate::text::shown;
 use std::fmt::Write as _;
@@ -100,8 +100,8 @@ impl Checksums {
 }
 
 /// The checksum of everything that decides what is computed, but for the numbers of the weights: version of the operators,
-/// inputs and outputs, nodes in their order, shapes of weights, and integers, which are sizes and axes. What a file may have
-/// in any order is sorted; texts are given with their lengths, so that none runs into the next. Of the description it has
+/// inputs and outputs, nodes in their order, shapes of weights, and integers, which are sizes, axes and what is quantised. What a
+/// file may have in any order is sorted; texts are given with their lengths, so that none runs into the next. Of the description it has
 /// the number of classes, on which it depends which one an index draws, and which no shape shows.
 fn graph(graph: &Graph<'_>, classes: usize) -> u32 {
     let mut sum = Sum(0);
@@ -122,7 +122,7 @@ fn graph(graph: &Graph<'_>, classes: usize) -> u32 {
         |sum, weight| {
             sum.number(weight.element as i64);
             sum.numbers(weight.shape.iter().map(|&n| n as i64));
-            if let (Element::I64, Data::Bytes(bytes)) = (weight.element, &weight.data) {
+            if let (false, Data::Bytes(bytes)) = (weight.element.is_float(), &weight.data) {
                 sum.bytes(bytes);
             }
         },

@@ -386,7 +386,7 @@ fn bytes_per_image(info: &ModelInfo) -> usize {
     let image_in = info.image_in.map_or(0, |image| image.len());
     let element = match info.precision {
         Precision::F16 => 2,
-        Precision::F32 => 4,
+        Precision::F32 | Precision::Int8 => 4,
     };
     (info.latent_dim + image_in + info.image.len()) * element + size_of::<i64>()
 }

@@ -5,7 +5,7 @@
 //! | key | value |
 //! | --- | --- |
 //! | `kiln.format` | [`FORMAT_VERSION`] |
-//! | `kiln.precision` | `f16` or `f32`: weights, input and output |
+//! | `kiln.precision` | `f16` or `f32`: weights, input and output; `int8`: most weights and what they are multiplied by, the rest is `f32` |
 //! | `kiln.latent_dim` | elements of the input `z` [N, latent_dim] |
 //! | `kiln.latent_distribution` | `normal` |
 //! | `kiln.image_shape` | `channels height width` of the output `image` [N, C, H, W] |
@@ -17,6 +17,7 @@
 //! | `kiln.images_seen` | real images shown in training; may be missing |
 //! | `kiln.data`, `kiln.data_sha256` | name and hash of the data; may be missing |
 //! | `kiln.quality` | quality figures, free text; may be missing |
+//! | `kiln.parity` | how near its images are to those in `f32`, free text; of `int8` files, others may lack it |
 //! | `kiln.trainer` | program and version; may be missing |
 //! | `kiln.graph_crc32c`, `kiln.weights_crc32c` | CRC-32C of the graph and of each weight: [`Checksums`]; may be missing |
 //! | `kiln.self_test` | `seed=S index=I tolerance=T points=P:V,P:V,...` |
@@ -63,6 +64,7 @@ const VALUE_RANGE: &str = "-1 1";
 pub(crate) const FORMAT: &str = "kiln.format";
 /// How keys begin that nobody may leave alone.
 const MUST: &str = "kiln.must.";
+const PARITY: &str = "kiln.parity";
 
 const fn text(name: &CStr) -> &str {
     match name.to_str() {
@@ -71,13 +73,16 @@ const fn text(name: &CStr) -> &str {
     }
 }
 
-/// Element type of a generator's weights, input and output.
+/// What a generator's weights are, and its input and output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     /// IEEE half precision.
     F16,
     /// IEEE single precision.
     F32,
+    /// Weights of 7 bits and activations of 8 in the layers that take most of the time; the rest, input and output are
+    /// [`Self::F32`]. For processors: several times as fast, to images that differ a little.
+    Int8,
 }
 
 impl fmt::Display for Precision {
@@ -85,15 +90,17 @@ impl fmt::Display for Precision {
         f.write_str(match self {
             Self::F16 => "f16",
             Self::F32 => "f32",
+            Self::Int8 => "int8",
         })
     }
 }
 
+/// The type of input and output.
 impl From<Precision> for Element {
     fn from(precision: Precision) -> Self {
         match precision {
             Precision::F16 => Self::F16,
-            Precision::F32 => Self::F32,
+            Precision::F32 | Precision::Int8 => Self::F32,
         }
     }
 }
@@ -105,7 +112,8 @@ impl FromStr for Precision {
         match text {
             "f16" => Ok(Self::F16),
             "f32" => Ok(Self::F32),
-            _ => Err(format!("{} is no precision, allowed are f16 and f32", shown(text))),
+            "int8" => Ok(Self::Int8),
+            _ => Err(format!("{} is no precision, allowed are f16, f32 and int8", shown(text))),
         }
     }
 }
@@ -146,7 +154,7 @@ pub enum LatentDistribution {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ModelInfo {
-    /// Element type of weights, input and output.
+    /// What weights, input and output are.
     pub precision: Precision,
     /// Elements of a latent.
     pub latent_dim: usize,
@@ -172,6 +180,8 @@ pub struct ModelInfo {
     pub data_sha256: String,
     /// Quality figures, free text, if some are recorded.
     pub quality: String,
+    /// How near its images are to those of the same generator in f32, free text; empty where nothing but rounding differs.
+    pub parity: String,
     /// Program and version that wrote the file, if that is recorded.
     pub trainer: String,
     /// What opening replays.
@@ -268,6 +278,7 @@ impl ModelInfo {
             data: String::new(),
             data_sha256: String::new(),
             quality: String::new(),
+            parity: String::new(),
             trainer: String::new(),
             self_test,
             checksums: None,
@@ -298,6 +309,7 @@ impl ModelInfo {
             ("kiln.data", self.data.clone()),
             ("kiln.data_sha256", self.data_sha256.clone()),
             ("kiln.quality", self.quality.clone()),
+            (PARITY, self.parity.clone()),
             ("kiln.trainer", self.trainer.clone()),
         ];
         let recorded = origin.into_iter().filter(|(_, value)| !value.is_empty());
@@ -372,6 +384,7 @@ impl ModelInfo {
             data: recorded("kiln.data"),
             data_sha256: recorded("kiln.data_sha256"),
             quality: recorded("kiln.quality"),
+            parity: recorded(PARITY),
             trainer: recorded("kiln.trainer"),
             self_test: SelfTest::parse(&text("kiln.self_test")?, image.len()).or_else(|e| fail("kiln.self_test", e))?,
             checksums: Checksums::from_metadata(get)?,
@@ -412,6 +425,7 @@ mod tests {
             data: "mnist".into(),
             data_sha256: "cd".into(),
             quality: "good".into(),
+            parity: "psnr 40 dB".into(),
             trainer: "trainer 0.1.0".into(),
             self_test: SelfTest { seed: 1, index: 2, tolerance: 0.02, points: vec![(0, -1.), (783, 0.3333333)] },
             checksums: Some(Checksums { graph: 0xab, weights: vec![("a b".into(), 1), ("c".into(), u32::MAX)] }),
@@ -440,7 +454,8 @@ mod tests {
         let none = [("kiln.graph_crc32c", None), ("kiln.weights_crc32c", None)];
         assert_eq!(read(&none).map(|info| info.checksums), Ok(None));
         assert_eq!(read(&[("kiln.class_names", None)]).map(|info| info.class_names), Ok(Vec::new()));
-        let may_be_missing = ["kiln.image_in_shape", "kiln.class_names"];
+        assert_eq!(read(&[("kiln.parity", None)]).map(|info| info.parity), Ok(String::new()));
+        let may_be_missing = ["kiln.image_in_shape", "kiln.class_names", "kiln.parity"];
         let needed = |key: &str| !may_be_missing.contains(&key) && !ORIGIN.contains(&key);
         for (key, _) in info().to_metadata().into_iter().filter(|(key, _)| needed(key)) {
             let error = read(&[(key, None)]).expect_err("missing");

@@ -8,8 +8,6 @@ use crate::error::Error;
 use crate::error::{ErrorKind, Fault, Result};
 #[cfg(feature = "cuda")]
 use crate::gpu::{Backend, Gpu};
-#[cfg(feature = "cuda")]
-use crate::graph::Element;
 use crate::graph::{self, Data, Graph, Weight, Wide};
 use crate::model::{FORMAT, ModelInfo, check_keys};
 use crate::operators::{self, Alike, Checked};
@@ -18,6 +16,8 @@ use crate::rewrite::{self, Form};
 use crate::rows;
 use crate::text::{one_line, shown};
 use crate::weights::{Bytes, Tensors, beside, map};
+#[cfg(feature = "cuda")]
+use crate::{graph::Element, model::Precision};
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
@@ -105,6 +105,11 @@ impl Model {
         let fail = |fault: Fault| fault.at(path);
         let model = graph::read(&file).map_err(|fault| fail(foreign_or(fault, &file)))?;
         let info = described(model.keys(), |key| model.metadata(key)).map_err(fail)?;
+        #[cfg(feature = "cuda")]
+        if info.precision == Precision::Int8 && matches!(target, Target::Cuda(_)) {
+            let why = format!("{} is of int8, which is for processors: export it with --precision f16", path.display());
+            return Err(Error::cuda(why));
+        }
         let checked = checked(&model.graph, &info).map_err(fail)?;
         let tensors = match outside(&model.graph).map_err(fail)? {
             Some(name) => Some(open(name)?),
@@ -240,7 +245,7 @@ fn outside<'a>(graph: &Graph<'a>) -> std::result::Result<Option<&'a str>, Fault>
     for weight in &graph.weights {
         let Data::Outside(file) = weight.data else { continue };
         if !weight.element.is_float() {
-            return Err(format!("has the sizes {} in another file, which must be in it", shown(&weight.name)).into());
+            return Err(format!("has the integers {} in another file, which must be in it", shown(&weight.name)).into());
         }
         if found.replace(file).is_some_and(|other| other != file) {
             return Err("has its weights in several files, allowed is one safetensors file".into());

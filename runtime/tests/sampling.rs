@@ -11,11 +11,12 @@ fn draw<T: Pixel>(generator: &mut Generator, seed: u64, first: u64, n: usize) ->
 }
 
 /// The fixtures that open.
-const GENERATORS: [&str; 13] = [
+const GENERATORS: [&str; 14] = [
     "trivial.onnx",
     "dcgan-f16.onnx",
     "dcgan-f32.onnx",
     "dcgan-leaky.onnx",
+    "dcgan-int8.onnx",
     "pair.onnx",
     "conditional.onnx",
     "image-to-image.onnx",

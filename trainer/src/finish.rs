@@ -83,11 +83,13 @@ pub fn finish(state: State, data: &Splits, run: &Run, args: &Args) -> Result<()>
     };
     for file in &export::export(&sampler, recipe.export.precision, &origin, weights(args), &args.export)? {
         let checked = file.parity.map(|p| format!(", ONNX Runtime agrees with candle within {p:.1e}"));
+        let psnr = file.psnr.map(|psnr| format!(", PSNR {psnr:.1} dB to f32"));
         print!(
-            "export   {} ({} KB, {}{})",
+            "export   {} ({} KB, {}{}{})",
             file.path.display(),
             file.bytes / 1000,
             recipe.export.precision,
+            psnr.unwrap_or_default(),
             checked.unwrap_or_default()
         );
     }

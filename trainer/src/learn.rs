@@ -4,6 +4,7 @@ use crate::cli::Args;
 use crate::{command, finish};
 use candle_core::Device;
 use clap::{CommandFactory, error::ErrorKind};
+use runtime::Precision;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -51,7 +52,7 @@ fn with_run(run: Run, args: &Args) -> Result<ExitCode> {
     if args.print_recipe {
         return print_recipe(&recipe);
     }
-    check_exports(args)?;
+    check_exports(args, recipe.export.precision)?;
     let device = device(args)?;
     if args.resume {
         return go_on(run, recipe, &device, args);
@@ -91,7 +92,7 @@ fn without_run(args: &Args) -> Result<ExitCode> {
         recipe.data = draft.data()?;
         return print_recipe(&recipe);
     }
-    check_exports(args)?;
+    check_exports(args, args.precision.unwrap_or(Precision::F32))?;
     let device = device(args)?;
     let opened = data::open(&draft.data()?)?;
     opened.said.iter().for_each(|line| say!("{line}"));
@@ -102,7 +103,11 @@ fn without_run(args: &Args) -> Result<ExitCode> {
     set_steps(&mut recipe, args);
     match args.print_recipe {
         true => print_recipe(&recipe),
-        false => begin(recipe, &opened, &device, args),
+        false => {
+            // The recipe may say more of them than the options.
+            check_exports(args, recipe.export.precision)?;
+            begin(recipe, &opened, &device, args)
+        }
     }
 }
 
@@ -133,8 +138,8 @@ fn device(args: &Args) -> Result<Device> {
 }
 
 /// What would fail after the training is found out before it.
-fn check_exports(args: &Args) -> Result<()> {
-    export::check(&args.export, finish::weights(args))?;
+fn check_exports(args: &Args, precision: Precision) -> Result<()> {
+    export::check(&args.export, finish::weights(args), precision)?;
     if finish::onnx_file(&args.export).is_some() {
         let _ = runtime::engine_info()?;
     }

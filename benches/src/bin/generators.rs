@@ -1,5 +1,5 @@
-//! Writes the generator files that `benches/peers/sampling.py` measures with: `digits`, `dcgan-64` and `dcgan-128`, each as
-//! f16 and as f32.
+//! Writes the generator files that `benches/peers/sampling.py` measures with: `digits`, `dcgan-64` and `dcgan-128`, each in the
+//! precisions that are asked for.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark for a person at a terminal")]
 
@@ -16,6 +16,9 @@ struct Args {
     /// Where to
     #[arg(long, value_name = "DIR", default_value = "target/generators")]
     out: PathBuf,
+    /// In which precisions; int8 takes minutes
+    #[arg(long, value_name = "TYPES", value_delimiter = ',', default_value = "f16,f32")]
+    precisions: Vec<Precision>,
 }
 
 fn main() -> ExitCode {
@@ -32,7 +35,7 @@ fn main() -> ExitCode {
 
 fn write(args: &Args) -> Result<()> {
     for source in [Source::digits()?, Source::dcgan(64)?, Source::dcgan(128)?] {
-        for precision in [Precision::F16, Precision::F32] {
+        for &precision in &args.precisions {
             println!("{}", source.write(precision, &args.out)?.display());
         }
     }

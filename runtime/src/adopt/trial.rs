@@ -46,11 +46,12 @@ pub(super) fn tried(
     drop(generator);
     info.self_test.tolerance = match info.precision {
         Precision::F16 => TOLERANCE_F16,
-        Precision::F32 => TOLERANCE,
+        // No file of another tool is taken for one of integers.
+        Precision::F32 | Precision::Int8 => TOLERANCE,
     };
     info.self_test.points = telling(&images[..info.image.len()]);
     let bytes = super::write::model(graph, remarks, &info.to_metadata()).map_err(fail)?;
-    // As whoever gets it opens it, and as it is opened in a hurry, which computes some layers in another way.
+    // As whoever gets it opens it.
     Generator::from_bytes(bytes.clone(), None, &options(Start::Steady)).map_err(of_file)?;
     Ok(bytes)
 }

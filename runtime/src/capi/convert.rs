@@ -60,6 +60,7 @@ pub(super) fn info(generator: &Generator) -> KilnInfo {
         precision: match info.precision {
             Precision::F16 => KILN_ELEMENT_F16,
             Precision::F32 => KILN_ELEMENT_F32,
+            Precision::Int8 => KILN_ELEMENT_U8,
         },
         provider: match generator.provider() {
             Provider::Auto => KILN_PROVIDER_AUTO,

@@ -115,7 +115,8 @@ pub struct KilnInfo {
     pub latent_dim: u32,
     /// Number of classes; 0 when unconditional. kiln_class_name tells their names.
     pub classes: u32,
-    /// What the generator computes in: KILN_ELEMENT_F16 or KILN_ELEMENT_F32. Images come in whatever type is asked for.
+    /// What the generator computes in: KILN_ELEMENT_F16, KILN_ELEMENT_F32, or KILN_ELEMENT_U8 where most of it is quantised
+    /// (int8). Images come in whatever type is asked for.
     pub precision: u32,
     /// Where it really runs: KILN_PROVIDER_CPU or KILN_PROVIDER_CUDA.
     pub provider: u32,

@@ -57,7 +57,7 @@ fn outlet(port: &Port<'_>) -> Result<Outlet, String> {
         Some(Element::F32) => TensorElementType::Float32,
         Some(Element::F16) => TensorElementType::Float16,
         Some(Element::I64) => TensorElementType::Int64,
-        None => return Err(format!("{} has an element type that is not known", port.name)),
+        _ => return Err(format!("{} has an element type that no input or output has", port.name)),
     };
     let sizes = port.shape.iter().map(|size| size.map_or(-1, |n| n as i64));
     let symbols = port.shape.iter().map(|size| if size.is_some() { "" } else { "N" }.to_owned());
@@ -121,6 +121,9 @@ fn kind(element: Element) -> sys::ONNXTensorElementDataType {
     match element {
         Element::F32 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT,
         Element::F16 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16,
+        Element::U8 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8,
+        Element::I8 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8,
+        Element::I32 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32,
         Element::I64 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64,
     }
 }

@@ -290,7 +290,7 @@ fn attribute(message: &[u8]) -> Result<Found<'_>, Fault> {
 /// A tensor. Its elements are as many as its shape says, unless they are in another file.
 fn tensor(message: &[u8]) -> Result<Weight<'_>, Fault> {
     let (mut name, mut number, mut dims) = ("", 0, Vec::new());
-    let (mut raw, mut floats, mut halves, mut longs) = (None, Vec::new(), Vec::new(), Vec::new());
+    let (mut raw, mut floats, mut shorts, mut longs) = (None, Vec::new(), Vec::new(), Vec::new());
     let (mut outside, mut is_outside, mut single) = (None, false, None);
     for field in fields(message) {
         let field = field?;
@@ -300,7 +300,7 @@ fn tensor(message: &[u8]) -> Result<Weight<'_>, Fault> {
             (2, Value::Varint(n)) => number = n,
             (4, Value::Bytes(bytes)) => single = Some(bytes),
             (4, Value::Fixed32(bits)) => put(&mut floats, f32::from_bits(bits), MAX_NUMBERS, "numbers in a tensor")?,
-            (5, value) => wire::numbers(value, MAX_NUMBERS, &mut halves)?,
+            (5, value) => wire::numbers(value, MAX_NUMBERS, &mut shorts)?,
             (7, value) => wire::numbers(value, MAX_NUMBERS, &mut longs)?,
             (8, Value::Bytes(bytes)) => name = text(bytes)?,
             (9, Value::Bytes(bytes)) => raw = Some(bytes),
@@ -316,8 +316,9 @@ fn tensor(message: &[u8]) -> Result<Weight<'_>, Fault> {
         }
     }
     let what = || format!("has the tensor {}", shown(name));
-    let element = Element::from_number(number)
-        .ok_or_else(|| format!("{} of type {}, allowed are f32, f16 and i64", what(), type_name(number)))?;
+    let element = Element::from_number(number).ok_or_else(|| {
+        format!("{} of type {}, allowed are f32, f16, i64, i32, i8 and u8", what(), type_name(number))
+    })?;
     let shape = dims.iter().map(|&n| usize::try_from(n).ok()).collect::<Option<Vec<_>>>();
     let shape = shape.ok_or_else(|| format!("{} of the impossible shape {dims:?}", what()))?;
     let data = match (is_outside, outside, raw, element) {
@@ -327,7 +328,9 @@ fn tensor(message: &[u8]) -> Result<Weight<'_>, Fault> {
         (false, None, Some(bytes), _) => Data::Bytes(bytes.into()),
         (false, None, None, Element::F32) if single.is_some() => Data::Bytes(single.unwrap_or_default().into()),
         (false, None, None, Element::F32) => own(floats.iter().map(|x: &f32| x.to_le_bytes())),
-        (false, None, None, Element::F16) => own(halves.iter().map(|&n| (n as u16).to_le_bytes())),
+        (false, None, None, Element::F16) => own(shorts.iter().map(|&n| (n as u16).to_le_bytes())),
+        (false, None, None, Element::U8 | Element::I8) => own(shorts.iter().map(|&n| [n as u8])),
+        (false, None, None, Element::I32) => own(shorts.iter().map(|&n| (n as i32).to_le_bytes())),
         (false, None, None, Element::I64) => own(longs.iter().map(|n| n.to_le_bytes())),
     };
     let weight = Weight { name: name.into(), element, shape, data };

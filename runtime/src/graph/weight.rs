@@ -10,26 +10,30 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Element {
     F32 = 1,
+    U8 = 2,
+    I8 = 3,
+    I32 = 6,
     I64 = 7,
     F16 = 10,
 }
 
 impl Element {
     pub(crate) fn from_number(number: u64) -> Option<Self> {
-        [Self::F32, Self::I64, Self::F16].into_iter().find(|e| *e as u64 == number)
+        [Self::F32, Self::U8, Self::I8, Self::I32, Self::I64, Self::F16].into_iter().find(|e| *e as u64 == number)
     }
 
     /// Bytes of one element.
     pub(crate) fn size(self) -> usize {
         match self {
+            Self::U8 | Self::I8 => 1,
             Self::F16 => 2,
-            Self::F32 => 4,
+            Self::F32 | Self::I32 => 4,
             Self::I64 => 8,
         }
     }
 
     pub(crate) fn is_float(self) -> bool {
-        self != Self::I64
+        matches!(self, Self::F16 | Self::F32)
     }
 }
 
@@ -37,6 +41,9 @@ impl fmt::Display for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::F32 => "f32",
+            Self::U8 => "u8",
+            Self::I8 => "i8",
+            Self::I32 => "i32",
             Self::I64 => "i64",
             Self::F16 => "f16",
         })
@@ -108,9 +115,10 @@ impl<'a> Weight<'a> {
         let halves = |bytes: &[u8]| bytes.as_chunks().0.iter().fold(0, half) < 0x7c00;
         let singles = |bytes: &[u8]| bytes.as_chunks().0.iter().fold(0, single) < 0x7f80_0000;
         match (&self.data, self.element) {
-            (Data::Outside(_), _) | (_, Element::I64) => true,
+            (Data::Outside(_), _) => true,
             (Data::Halves(bytes), _) | (Data::Bytes(bytes), Element::F16) => halves(bytes),
             (Data::Bytes(bytes), Element::F32) => singles(bytes),
+            (Data::Bytes(_), Element::U8 | Element::I8 | Element::I32 | Element::I64) => true,
         }
     }
 

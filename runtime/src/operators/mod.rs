@@ -4,6 +4,7 @@
 //! may mix samples, so that an image cannot depend on its neighbours in a batch; none makes random numbers, or repeats
 //! others. How large a value is, and how much work it takes, is known before it is made.
 
+mod bytes;
 mod call;
 mod elementwise;
 mod moves;
@@ -85,7 +86,8 @@ struct Operator {
 const SINCE: [(&str, i64); 3] = [("Gelu", 20), ("HardSwish", 14), ("LayerNormalization", 17)];
 
 /// All of them: adding one is a function and a row in its family.
-const FAMILIES: [&[Operator]; 5] = [elementwise::ALL, moves::ALL, products::ALL, reductions::ALL, windows::ALL];
+const FAMILIES: [&[Operator]; 6] =
+    [bytes::ALL, elementwise::ALL, moves::ALL, products::ALL, reductions::ALL, windows::ALL];
 
 /// What to do about an operator that is not among them.
 const WITHOUT: &str = "export it with fixed sizes, for inference, without control flow and random numbers";
@@ -268,7 +270,6 @@ fn made_by(
 fn live(graph: &Graph<'_>, values: &Values, scratch: &[u64]) -> u64 {
     let is_blocked = graph.nodes.iter().any(|node| node.op == "Conv");
     let bytes = |name: &str| match values.0.get(name) {
-        // Half precision is computed in single precision.
         Some(value) => {
             let rest = match value.sizes[..] {
                 [channels, height, width] if is_blocked => {
@@ -276,7 +277,9 @@ fn live(graph: &Graph<'_>, values: &Values, scratch: &[u64]) -> u64 {
                 }
                 _ => volume(&value.sizes).unwrap_or(0),
             };
-            rest as u64 * value.element.size().max(4) as u64
+            // Half precision is computed in single precision.
+            let size = if value.element == Element::F16 { Element::F32 } else { value.element }.size();
+            rest as u64 * size as u64
         }
         None => 0,
     };

@@ -4,14 +4,15 @@ mod refusals;
 
 use super::*;
 use crate::engine::environment;
-use crate::graph::{Port, Setting, Text, build};
+use crate::graph::{Data, Port, Setting, Text, build};
 use crate::model::{INPUT_LATENT, plain};
 use ort::session::Session;
 use ort::value::Tensor;
 use proptest::prelude::*;
 use std::collections::HashMap as Map;
 
-/// z [N, the sample's elements] -> reshaped to [N, sample] -> the node -> flattened -> image. The node takes `x` first.
+/// z [N, the sample's elements] -> reshaped to [N, sample] -> the node -> flattened -> image. The node takes `x` first; what it
+/// takes and makes as bytes is turned into them before, and back after.
 fn graph<'a>(sample: &[usize], mut node: Node<'a>, weights: Vec<Weight<'a>>) -> Graph<'a> {
     let len: usize = sample.iter().product();
     let port = |name: &'static str, sizes: &[usize]| Port {
@@ -19,6 +20,8 @@ fn graph<'a>(sample: &[usize], mut node: Node<'a>, weights: Vec<Weight<'a>>) -> 
         element: Element::F32 as u64,
         shape: std::iter::once(None).chain(sizes.iter().map(|&n| Some(n))).collect(),
     };
+    let takes_bytes = ["QLinearConv", "DequantizeLinear"].contains(&&*node.op);
+    let makes_bytes = ["QLinearConv", "QuantizeLinear"].contains(&&*node.op);
     let open = |sizes: &[usize]| std::iter::once(-1).chain(sizes.iter().map(|&n| n as i64)).collect::<Vec<_>>();
     node.inputs.insert(0, "x".into());
     node.outputs.insert(0, "y".into());
@@ -30,6 +33,10 @@ fn graph<'a>(sample: &[usize], mut node: Node<'a>, weights: Vec<Weight<'a>>) -> 
         nodes: vec![Node::new("Reshape", vec!["z".into(), "in".into()], "x".into()), node],
     };
     graph.weights.push(Weight::sizes("in", &open(sample)));
+    if takes_bytes || makes_bytes {
+        let middle = whole("middle", Element::U8, &[], |_| 120);
+        graph.weights.extend([scalar("step", 0.01), middle]);
+    }
     // How much the node makes is not known before it is asked.
     let made = {
         let weights: Map<&str, &Weight<'_>> = graph.weights.iter().map(|w| (&*w.name, w)).collect();
@@ -38,7 +45,8 @@ fn graph<'a>(sample: &[usize], mut node: Node<'a>, weights: Vec<Weight<'a>>) -> 
             let value = Typed { element: weight.element, per_sample: false, sizes: weight.shape.clone() };
             values.define(&weight.name, value).expect("a name");
         }
-        let x = Typed { element: Element::F32, per_sample: true, sizes: sample.to_vec() };
+        let element = if takes_bytes { Element::U8 } else { Element::F32 };
+        let x = Typed { element, per_sample: true, sizes: sample.to_vec() };
         values.define("x", x).expect("a name");
         made_by(&graph.nodes[1], 17, &values, &weights, LEAST_MOST)
     };
@@ -46,6 +54,17 @@ fn graph<'a>(sample: &[usize], mut node: Node<'a>, weights: Vec<Weight<'a>>) -> 
     graph.outputs = vec![port(OUTPUT_IMAGE, &[1, 1, len])];
     graph.weights.push(Weight::sizes("out", &open(&[1, 1, len])));
     graph.nodes.push(Node::new("Reshape", vec!["y".into(), "out".into()], OUTPUT_IMAGE.into()));
+    let step = |op: &'static str, from: &'static str, to: &'static str| {
+        Node::new(op, vec![from.into(), "step".into(), "middle".into()], to.into())
+    };
+    if makes_bytes {
+        graph.nodes[2].inputs[0] = "numbers".into();
+        graph.nodes.insert(2, step("DequantizeLinear", "y", "numbers"));
+    }
+    if takes_bytes {
+        graph.nodes[0].outputs[0] = "before".into();
+        graph.nodes.insert(1, step("QuantizeLinear", "before", "x"));
+    }
     graph
 }
 
@@ -98,6 +117,35 @@ fn numbers(name: &'static str, shape: &[usize]) -> Weight<'static> {
     Weight::floats(name, Element::F32, shape, &(0..len).map(|i| (i as f32 * 1.3).cos() * 0.1 + 0.5).collect::<Vec<_>>())
 }
 
+fn scalar(name: &'static str, x: f32) -> Weight<'static> {
+    Weight { shape: vec![], ..Weight::floats(name, Element::F32, &[1], &[x]) }
+}
+
+/// Integers of any type.
+fn whole(name: &'static str, element: Element, shape: &[usize], number: impl Fn(usize) -> i64) -> Weight<'static> {
+    let len: usize = shape.iter().product();
+    let bytes: Vec<u8> = (0..len).flat_map(|i| number(i).to_le_bytes()[..element.size()].to_vec()).collect();
+    Weight { name: name.into(), element, shape: shape.to_vec(), data: Data::Bytes(bytes.into()) }
+}
+
+/// What a convolution of bytes takes beside them, of this kernel.
+fn of_bytes(kernel: &[usize]) -> Vec<Weight<'static>> {
+    let outputs = &kernel[..1];
+    let zero = |name| whole(name, Element::U8, &[], |_| 120);
+    vec![
+        scalar("x.scale", 0.01),
+        zero("x.zero"),
+        whole("w", Element::I8, kernel, |i| (i * 37 % 128) as i64 - 64),
+        numbers("w.scale", outputs),
+        whole("w.zero", Element::I8, outputs, |_| 0),
+        scalar("y.scale", 0.5),
+        zero("y.zero"),
+        whole("b", Element::I32, outputs, |i| i as i64 * 100 - 150),
+    ]
+}
+
+const OF_BYTES: [&str; 8] = ["x.scale", "x.zero", "w", "w.scale", "w.zero", "y.scale", "y.zero", "b"];
+
 fn sizes(name: &'static str, sizes: &[i64]) -> Weight<'static> {
     Weight::sizes(name, sizes)
 }
@@ -112,8 +160,6 @@ use Setting::{Float, Int};
 #[test]
 fn what_is_inferred_is_what_onnx_runtime_makes() {
     let word = |word: &'static str| Setting::Text(word.into());
-    let scalar =
-        |name: &'static str, x: f32| Weight { shape: vec![], ..Weight::floats(name, Element::F32, &[1], &[x]) };
     let image = &[4, 6, 5][..];
     let mut cases: Vec<(&[usize], Node<'_>, Vec<Weight<'_>>)> = vec![
         (image, node("Cast", &[], &[("to", Int(1))]), vec![]),
@@ -223,6 +269,16 @@ fn what_is_inferred_is_what_onnx_runtime_makes() {
         ),
         (image, Node { outputs: vec!["rest".into()], ..node("Split", &[], &[("axis", Int(-2))]) }, vec![]),
         (image, node("Identity", &[], &[]), vec![]),
+        (image, node("QuantizeLinear", &["step", "middle"], &[]), vec![]),
+        (&[3, 1000], node("QuantizeLinear", &["step", "middle"], &[("axis", Int(1))]), vec![]),
+        (image, node("DequantizeLinear", &["step", "middle"], &[]), vec![]),
+        (image, node("QLinearConv", &OF_BYTES, &[]), of_bytes(&[6, 4, 3, 2])),
+        // One scale for all outputs, no bias.
+        (image, node("QLinearConv", &OF_BYTES[..7], &[]), {
+            let mut all = of_bytes(&[6, 4, 3, 2]);
+            (all[3], all[4]) = (scalar("w.scale", 0.02), whole("w.zero", Element::I8, &[], |_| 0));
+            all
+        }),
     ];
     for op in ["ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSumSquare"] {
         cases.push((image, node(op, &[], &[("axes", ints(&[1]))]), vec![]));
@@ -251,7 +307,7 @@ proptest! {
 
     #[test]
     fn windows_of_all_kinds_are_those_of_onnx_runtime(
-        op in 0usize..3, kernel in prop::array::uniform2(1usize..5), strides in prop::array::uniform2(1i64..4),
+        op in 0usize..4, kernel in prop::array::uniform2(1usize..5), strides in prop::array::uniform2(1i64..4),
         dilations in prop::array::uniform2(1i64..3), pads in prop::array::uniform4(0i64..4),
         extra in prop::array::uniform2(0i64..3), groups in 1usize..3, sides in prop::array::uniform2(1usize..9),
         same in 0usize..4,
@@ -266,6 +322,10 @@ proptest! {
             0 => {
                 settings.extend([("group", Int(groups as i64)), ("auto_pad", Setting::Text(mode.into()))]);
                 (node("Conv", &["w", "b"], &settings), vec![numbers("w", &[6, 4 / groups, kernel[0], kernel[1]]), numbers("b", &[6])])
+            }
+            3 => {
+                settings.extend([("group", Int(groups as i64)), ("auto_pad", Setting::Text(mode.into()))]);
+                (node("QLinearConv", &OF_BYTES, &settings), of_bytes(&[6, 4 / groups, kernel[0], kernel[1]]))
             }
             1 => {
                 settings.extend([("group", Int(groups as i64)), ("output_padding", ints(&extra))]);

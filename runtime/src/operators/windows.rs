@@ -2,6 +2,7 @@
 
 use super::call::{Call, Made, volume};
 use super::{Alike, Operator, Typed};
+use crate::graph::Element;
 
 pub(super) const ALL: &[Operator] = &[
     Operator {
@@ -27,6 +28,11 @@ pub(super) const ALL: &[Operator] = &[
         infer: pool,
     },
     Operator {
+        name: "QLinearConv",
+        attributes: &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"],
+        infer: quantised,
+    },
+    Operator {
         name: "Resize",
         attributes: &[
             "antialias",
@@ -45,11 +51,10 @@ pub(super) const ALL: &[Operator] = &[
 /// Most positions of a kernel, a stride or a pad along an axis.
 const MOST: i64 = 1 << 12;
 
-/// A value [N, C, positions...]: the channels and the positions.
-fn positions<'c>(call: &Call<'c>) -> Result<(&'c Typed, usize, &'c [usize]), String> {
-    let value = call.floats(0)?;
+/// The channels and the positions of a value [N, C, positions...].
+fn positions(value: &Typed) -> Result<(usize, &[usize]), String> {
     match (value.per_sample, value.sizes.split_first()) {
-        (true, Some((&channels, positions))) if (1..=3).contains(&positions.len()) => Ok((value, channels, positions)),
+        (true, Some((&channels, positions))) if (1..=3).contains(&positions.len()) => Ok((channels, positions)),
         _ => Err(format!("takes {value}, which must be [N, channels, 1 to 3 axes]")),
     }
 }
@@ -121,11 +126,11 @@ fn same(call: &Call<'_>) -> Result<bool, String> {
     }
 }
 
-/// A kernel [outputs, inputs of a group, positions...], or the other way round, and what goes with it.
-fn kernel<'c>(call: &Call<'c>, positions: usize) -> Result<(&'c Typed, usize, Window), String> {
-    call.takes(2, 3)?;
-    let (value, weight) = (call.floats(0)?, call.floats(1)?);
-    if weight.per_sample || weight.element != value.element || weight.sizes.len() != positions + 2 {
+/// The kernel that is input `at`, [outputs, inputs of a group, positions...] or the other way round, of this type, and what
+/// goes with it.
+fn kernel<'c>(call: &Call<'c>, at: usize, element: Element) -> Result<(&'c Typed, usize, Window), String> {
+    let (value, weight) = (call.input(0)?, call.input(at)?);
+    if weight.per_sample || weight.element != element || weight.sizes.len() != value.rank() {
         return Err(format!("takes the kernel {weight} for {value}"));
     }
     let sides = weight.sizes[2..].to_vec();
@@ -142,24 +147,65 @@ fn kernel<'c>(call: &Call<'c>, positions: usize) -> Result<(&'c Typed, usize, Wi
 }
 
 fn convolution(call: &Call<'_>) -> Result<Made, String> {
-    let (value, channels, positions) = positions(call)?;
-    let (weight, groups, window) = kernel(call, positions.len())?;
+    call.takes(2, 3)?;
+    let element = call.floats(0)?.element;
+    let (made, taps, columns) = convolved(call, 1, element)?;
+    call.constant(2, element, &made.sizes[..1])?;
+    Made::product(made, taps, columns)
+}
+
+/// A convolution of bytes: input, its scale and zero, kernel, its scale and zero, the result's scale and zero, bias.
+fn quantised(call: &Call<'_>) -> Result<Made, String> {
+    call.takes(8, 9)?;
+    let value = call.input(0)?;
+    if value.element != Element::U8 {
+        return Err(format!("takes {value}, allowed is u8"));
+    }
+    let (made, taps, columns) = convolved(call, 3, Element::I8)?;
+    let outputs = &made.sizes[..1];
+    // One scale for the kernel, or one for each output.
+    let of_kernel = if call.input(4)?.sizes.is_empty() { &[] } else { outputs };
+    for (i, element, sizes) in [
+        (1, Element::F32, &[][..]),
+        (2, Element::U8, &[]),
+        (4, Element::F32, of_kernel),
+        (5, Element::I8, of_kernel),
+        (6, Element::F32, &[]),
+        (7, Element::U8, &[]),
+    ] {
+        call.input(i)?;
+        call.constant(i, element, sizes)?;
+    }
+    call.constant(8, Element::I32, outputs)?;
+    // Columns are bytes; sums are of 32 bits; input and result are turned to have their channels last.
+    let [from, to] = [value, &made].map(|value| volume(&value.sizes).unwrap_or(usize::MAX) as u64);
+    let scratch = (columns.saturating_add(from).saturating_add(to) / 4).saturating_add(to);
+    Made::product(made, taps, scratch)
+}
+
+/// What a convolution with the kernel that is input `at` makes of input 0, the multiplications that an element takes, and the
+/// elements of the columns that a product of matrices is made of.
+fn convolved(call: &Call<'_>, at: usize, element: Element) -> Result<(Typed, Option<usize>, u64), String> {
+    let value = call.input(0)?;
+    let (channels, positions) = positions(value)?;
+    let (weight, groups, window) = kernel(call, at, element)?;
     let (outputs, inputs) = (weight.sizes[0], weight.sizes[1]);
     if inputs.checked_mul(groups) != Some(channels) || !outputs.is_multiple_of(groups) {
         return Err(format!("takes the kernel {weight} in {groups} groups for {value}"));
     }
-    call.constant(2, value.element, &[outputs])?;
     let stops = window.over(positions, same(call)?)?;
     let taps = volume(&window.kernel).and_then(|n| n.checked_mul(inputs));
-    // The columns that a product of matrices is made of.
     let columns = volume(&stops).zip(taps).and_then(|(a, b)| (a as u64).checked_mul(b as u64));
+    let columns = columns.ok_or("takes too much memory to be counted")?;
     let sizes = std::iter::once(outputs).chain(stops).collect();
-    Made::product(Typed { sizes, ..value.clone() }, taps, columns.ok_or("takes too much memory to be counted")?)
+    Ok((Typed { sizes, ..value.clone() }, taps, columns))
 }
 
 fn transposed(call: &Call<'_>) -> Result<Made, String> {
-    let (value, channels, positions) = positions(call)?;
-    let (weight, groups, window) = kernel(call, positions.len())?;
+    call.takes(2, 3)?;
+    let value = call.floats(0)?;
+    let (channels, positions) = positions(value)?;
+    let (weight, groups, window) = kernel(call, 1, value.element)?;
     let (inputs, outputs) = (weight.sizes[0], weight.sizes[1]);
     if inputs != channels || !channels.is_multiple_of(groups) {
         return Err(format!("takes the kernel {weight} in {groups} groups for {value}"));
@@ -193,7 +239,8 @@ fn pool(call: &Call<'_>) -> Result<Made, String> {
     for (name, allowed) in [("ceil_mode", &[0][..]), ("count_include_pad", &[0, 1]), ("storage_order", &[0])] {
         call.choice(name, 0, allowed)?;
     }
-    let (value, channels, positions) = positions(call)?;
+    let value = call.floats(0)?;
+    let (channels, positions) = positions(value)?;
     if call.is("AveragePool")
         && call.ints("dilations")?.is_some_and(|all| call.opset < 19 || all.iter().any(|n| *n != 1))
     {
@@ -215,7 +262,8 @@ fn pool(call: &Call<'_>) -> Result<Made, String> {
 
 fn global(call: &Call<'_>) -> Result<Made, String> {
     call.takes(1, 1)?;
-    let (value, channels, positions) = positions(call)?;
+    let value = call.floats(0)?;
+    let (channels, positions) = positions(value)?;
     let sizes = std::iter::once(channels).chain(positions.iter().map(|_| 1)).collect();
     Made::product(Typed { sizes, ..value.clone() }, volume(positions), 0)
 }
@@ -230,7 +278,8 @@ fn resize(call: &Call<'_>) -> Result<Made, String> {
     call.word("nearest_mode", &["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"])?;
     call.choice("exclude_outside", 0, &[0, 1])?;
     call.float("cubic_coeff_a")?;
-    let (value, channels, positions) = positions(call)?;
+    let value = call.floats(0)?;
+    let (channels, positions) = positions(value)?;
     // ONNX Runtime takes other numbers of axes for images, and mixes what lies beside one another.
     let axes = match mode {
         "nearest" => 1..=3,

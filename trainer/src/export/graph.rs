@@ -1,7 +1,7 @@
 //! The generator as an ONNX model: its graph, prepared for a file, operator by operator.
 
 use crate::graph::{Content, Network, Value};
-use crate::onnx::proto::{self, Entry, Model, OperatorSet, ValueInfo};
+use crate::onnx::proto::{self, Entry, Model, OperatorSet, TensorProto, ValueInfo};
 use crate::onnx::{Edge, Onnx, channels_first};
 use candle_core::{Result, Tensor, bail};
 use runtime::{ModelInfo, OUTPUT_IMAGE, Precision};
@@ -24,7 +24,7 @@ pub(super) fn emit(network: &Network, info: &ModelInfo) -> Result<Emitted> {
     }
     let element = match info.precision {
         Precision::F16 => proto::FLOAT16,
-        Precision::F32 => proto::FLOAT,
+        Precision::F32 | Precision::Int8 => proto::FLOAT,
     };
     let mut onnx = Onnx::new(info.precision);
     let (mut inputs, mut edges, mut of_inputs) = (Vec::new(), Vec::new(), Vec::new());
@@ -67,7 +67,8 @@ impl Emitted {
         let (length, header) = SafeTensors::read_metadata(file).map_err(candle_core::Error::wrap)?;
         let start = size_of::<u64>() + length;
         let graph = self.model.graph.get_or_insert_default();
-        for tensor in graph.initializers.iter_mut().filter(|tensor| tensor.data_type != proto::INT64) {
+        let is_number = |tensor: &&mut TensorProto| [proto::FLOAT, proto::FLOAT16].contains(&tensor.data_type);
+        for tensor in graph.initializers.iter_mut().filter(is_number) {
             let Some(info) = header.info(&tensor.name) else { bail!("the weights lack {}", tensor.name) };
             let (from, to) = info.data_offsets;
             let entries = [

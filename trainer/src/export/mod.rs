@@ -1,6 +1,7 @@
 //! The generator as a file: layers -> graph -> ONNX, or safetensors, checked before it gets its name.
 
 mod graph;
+mod int8;
 mod verify;
 
 use crate::data::latents_of;
@@ -9,6 +10,7 @@ use crate::files;
 use crate::graph::{Content, Network, Value};
 use crate::onnx::dtype;
 use candle_core::{DType, Device, Tensor};
+use int8::Quantised;
 use runtime::{Checksums, INPUT_CLASS, INPUT_IMAGE, INPUT_LATENT, ImageShape, ModelInfo, Precision, SelfTest};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -79,16 +81,24 @@ pub struct Exported {
     /// The largest difference between ONNX Runtime's samples of the file and candle's, in units of the value range
     /// [-1, 1]; `None` where the format is not one that ONNX Runtime runs.
     pub parity: Option<f32>,
+    /// The peak signal-to-noise ratio of its images to those in f32, in decibels; of int8 only.
+    pub psnr: Option<f64>,
 }
 
 /// Whether all of `paths` can be written: asked before hours of training, not after.
 ///
 /// # Errors
 /// Other endings; a folder that is not there or cannot be written to; a name that belongs to something other than a regular
-/// file, or that an ONNX file cannot refer to; a file that two exports would write.
-pub fn check(paths: &[PathBuf], weights: Weights) -> Result<()> {
+/// file, or that an ONNX file cannot refer to; a file that two exports would write; int8 in another form than one ONNX file.
+pub fn check(paths: &[PathBuf], weights: Weights, precision: Precision) -> Result<()> {
     let mut taken = HashSet::new();
     for path in paths {
+        if precision == Precision::Int8 && (Format::of(path)?, weights) != (Format::Onnx, Weights::Inside) {
+            return Err(refused(
+                path,
+                "int8 is a form of whole ONNX files: give a name that ends in .onnx, and no --external-weights",
+            ));
+        }
         for file in files_of(path, weights)? {
             let folder = files::folder_of(&file);
             if !folder.is_dir() {
@@ -129,7 +139,8 @@ fn files_of(path: &Path, weights: Weights) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// Weights that are not finite, or not in `precision`; what [`check`] refuses, layers that ONNX cannot have, a file that
-/// ONNX Runtime does not run to the same images.
+/// ONNX Runtime does not run to the same images; a generator that has nothing to quantise, or whose images in int8 are too far
+/// from those in f32.
 pub fn export(
     network: &Network,
     precision: Precision,
@@ -137,17 +148,26 @@ pub fn export(
     weights: Weights,
     paths: &[PathBuf],
 ) -> Result<Vec<Exported>> {
-    check(paths, weights)?;
+    check(paths, weights, precision)?;
     if let (Some(path), Some(what)) = (paths.first(), beyond(network, precision)?) {
         return Err(refused(path, what));
     }
+    let quantised = match (precision, paths.first()) {
+        (Precision::Int8, Some(path)) => Some(int8::quantised(network).map_err(|e| refused(path, e))?),
+        _ => None,
+    };
+    let network = quantised.as_ref().map_or(network, |quantised| &quantised.network);
     let network = network.with_straight_alpha()?.rounded(precision)?;
     let mut info = describe(&network, precision, origin)?;
+    info.parity = quantised.as_ref().map(Quantised::parity).unwrap_or_default();
     let whole = graph::emit(&network, &info)?.encode();
     info.checksums = Some(Checksums::of(&whole).map_err(candle_core::Error::msg)?);
     let mut written: Vec<Exported> = Vec::new();
     for path in paths {
         written.extend(write(&network, &info, weights, path)?);
+    }
+    for file in &mut written {
+        file.psnr = quantised.as_ref().map(|quantised| quantised.psnr);
     }
     Ok(written)
 }
@@ -158,7 +178,7 @@ fn write(network: &Network, info: &ModelInfo, weights: Weights, path: &Path) -> 
     let place = |path: &Path| unfinished.path().join(path.file_name().unwrap_or_default());
     let put = |path: &Path, bytes: &[u8]| -> Result<Exported> {
         files::write_atomically(&place(path), bytes)?;
-        Ok(Exported { path: path.to_owned(), bytes: bytes.len(), parity: None })
+        Ok(Exported { path: path.to_owned(), bytes: bytes.len(), parity: None, psnr: None })
     };
     let mut written = Vec::new();
     let mut emitted = graph::emit(network, info)?;

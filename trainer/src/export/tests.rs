@@ -24,16 +24,23 @@ fn names_that_cannot_be_written_are_refused() -> Result<()> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
     std::fs::create_dir(path("folder.onnx")).expect("a folder");
-    let error = |paths: &[PathBuf], weights| check(paths, weights).expect_err("must be refused").to_string();
+    let error =
+        |paths: &[PathBuf], weights| check(paths, weights, Precision::F16).expect_err("must be refused").to_string();
     let inside = Weights::Inside;
     assert!(error(&[path("a.png")], inside).contains("must end in .onnx or .safetensors"));
     assert!(error(&[path("no/a.onnx")], inside).contains("no does not exist"));
     assert!(error(&[path("folder.onnx")], inside).contains("folder.onnx is a folder; give the name of a file"));
     let both = [path("a.onnx"), path("a.safetensors")];
-    check(&both, inside)?;
+    check(&both, inside, Precision::F16)?;
     assert!(error(&both, Weights::Beside).contains("two exports would write") && !both[1].exists());
     let again = [path("a.onnx"), path("folder.onnx/../a.onnx")];
     assert!(error(&again, inside).contains("two exports would write"));
+    // Int8 is one ONNX file.
+    check(&both[..1], inside, Precision::Int8)?;
+    for (paths, weights) in [(&both[1..], inside), (&both[..1], Weights::Beside)] {
+        let error = check(paths, weights, Precision::Int8).expect_err("must be refused").to_string();
+        assert!(error.contains("int8 is a form of whole ONNX files"), "{error}");
+    }
     assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 1, "something was left");
     Ok(())
 }
@@ -43,12 +50,13 @@ fn names_that_cannot_be_written_are_refused() -> Result<()> {
 fn folders_that_cannot_be_written_to_and_names_that_are_no_text_are_refused() {
     use std::os::unix::ffi::OsStringExt;
     // Nobody, not even root, makes files there.
-    let error = check(&["/proc/self/a.onnx".into()], Weights::Inside).expect_err("not there").to_string();
+    let error =
+        check(&["/proc/self/a.onnx".into()], Weights::Inside, Precision::F16).expect_err("not there").to_string();
     assert!(error.contains("cannot create a file beside /proc/self/a.onnx"), "{error}");
     let folder = tempfile::tempdir().expect("a folder");
     let odd = folder.path().join(std::ffi::OsString::from_vec(b"a\xff.onnx".to_vec()));
-    assert!(check(std::slice::from_ref(&odd), Weights::Inside).is_ok());
-    let error = check(&[odd], Weights::Beside).expect_err("no UTF-8").to_string();
+    assert!(check(std::slice::from_ref(&odd), Weights::Inside, Precision::F16).is_ok());
+    let error = check(&[odd], Weights::Beside, Precision::F16).expect_err("no UTF-8").to_string();
     assert!(error.contains("not UTF-8"), "{error}");
 }
 

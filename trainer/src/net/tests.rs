@@ -216,7 +216,27 @@ fn every_network_learns_and_is_exported() -> crate::Result<()> {
             let written = export(&sampler, precision, &origin, weights, std::slice::from_ref(&path))?;
             let parity = written.iter().find_map(|file| file.parity).expect("it was compared");
             println!("{name}, {precision}: {parity:.1e}");
+            assert!(written.iter().all(|file| file.psnr.is_none()));
             assert!(parity < if precision == Precision::F32 { 2e-5 } else { 5e-3 }, "{name}, {precision}: {parity}");
+        }
+        // In int8, if it has a layer for that and what goes in is known; else it is told in words.
+        let path = folder.path().join("int8.onnx");
+        let why_not = match name {
+            "U-Net" => Some("it begins with images"),
+            "DCGAN of all sizes" => None,
+            // Others double an image once at most, at the end.
+            _ => Some("it has no layer that int8 makes faster"),
+        };
+        match (export(&sampler, Precision::Int8, &origin, Weights::Inside, std::slice::from_ref(&path)), why_not) {
+            (Ok(written), None) => {
+                let (parity, psnr) = (written[0].parity.expect("compared"), written[0].psnr.expect("measured"));
+                println!("{name}, int8: {parity:.1e}, {psnr:.1} dB");
+                assert!(parity < 0.05 && psnr > 30., "{name}: {parity}, {psnr}");
+            }
+            (Err(error), Some(why)) => {
+                assert!(error.to_string().contains(why) && !path.exists(), "{name}: {error}");
+            }
+            (made, why) => panic!("{name}: {made:?}, {why:?}"),
         }
     }
     Ok(())

@@ -57,13 +57,14 @@ pub struct Onnx {
     precision: Precision,
     nodes: Vec<Node>,
     weights: Vec<(String, Tensor)>,
-    sizes: Vec<TensorProto>,
+    /// What is no number of the graph's type: sizes, axes, and what is quantised. They are never external data.
+    integers: Vec<TensorProto>,
 }
 
 impl Onnx {
     /// A graph of nothing, whose numbers are of this type.
     pub fn new(precision: Precision) -> Self {
-        Self { precision, nodes: Vec::new(), weights: Vec::new(), sizes: Vec::new() }
+        Self { precision, nodes: Vec::new(), weights: Vec::new(), integers: Vec::new() }
     }
 
     /// The type of the numbers.
@@ -112,17 +113,41 @@ impl Onnx {
         Ok(self.weight(&format!("number{}", self.nodes.len() + 1), tensor))
     }
 
-    /// Sizes or axes in the file. They are never external data: ONNX Runtime refuses a Reshape whose shape is.
+    /// Sizes or axes in the file: ONNX Runtime refuses a Reshape whose shape is external data.
     pub fn sizes(&mut self, what: &str, sizes: &[i64]) -> String {
         let name = format!("{what}{}.shape", self.nodes.len() + 1);
-        self.sizes.push(TensorProto {
-            dims: vec![sizes.len() as i64],
-            data_type: proto::INT64,
-            name: name.clone(),
-            raw_data: sizes.iter().flat_map(|n| n.to_le_bytes()).collect(),
-            ..TensorProto::default()
-        });
-        name
+        self.integer(&name, proto::INT64, &[sizes.len()], sizes.iter().flat_map(|n| n.to_le_bytes()).collect())
+    }
+
+    /// Whole numbers from 0 to 255 in the file, under a name that is theirs.
+    pub fn bytes(&mut self, name: &str, dims: &[usize], values: &[u8]) -> String {
+        self.integer(name, proto::UINT8, dims, values.to_vec())
+    }
+
+    /// Whole numbers from -128 to 127 in the file, under a name that is theirs.
+    pub fn small_integers(&mut self, name: &str, dims: &[usize], values: &[i8]) -> String {
+        self.integer(name, proto::INT8, dims, values.iter().flat_map(|n| n.to_le_bytes()).collect())
+    }
+
+    /// A list of whole numbers of 32 bits in the file, under a name that is theirs.
+    pub fn integers(&mut self, name: &str, values: &[i32]) -> String {
+        let raw_data = values.iter().flat_map(|n| n.to_le_bytes()).collect();
+        self.integer(name, proto::INT32, &[values.len()], raw_data)
+    }
+
+    fn integer(&mut self, name: &str, data_type: i32, dims: &[usize], raw_data: Vec<u8>) -> String {
+        // The same ones may be taken by several nodes.
+        if !self.integers.iter().any(|taken| taken.name == name) {
+            let dims = dims.iter().map(|&n| n as i64).collect();
+            self.integers.push(TensorProto {
+                dims,
+                data_type,
+                name: name.to_owned(),
+                raw_data,
+                ..TensorProto::default()
+            });
+        }
+        name.to_owned()
     }
 
     /// A value with other sizes, the elements in the same order in the file; `sizes` are the file's, without the batch.
@@ -175,7 +200,7 @@ impl Onnx {
 
     /// The graph: what is small first, whose comments align the weights after it.
     pub(crate) fn finish(self, inputs: Vec<proto::ValueInfo>, outputs: Vec<proto::ValueInfo>) -> Result<proto::Graph> {
-        let mut initializers = self.sizes;
+        let mut initializers = self.integers;
         for (name, tensor) in &self.weights {
             initializers.push(initializer(name, tensor, self.precision)?);
         }
@@ -187,7 +212,7 @@ impl Onnx {
 pub(crate) fn dtype(precision: Precision) -> DType {
     match precision {
         Precision::F16 => DType::F16,
-        Precision::F32 => DType::F32,
+        Precision::F32 | Precision::Int8 => DType::F32,
     }
 }
 

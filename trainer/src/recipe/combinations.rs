@@ -3,6 +3,7 @@
 use super::{Arithmetic, Checked, Discriminator, Generator, Recipe, Stages};
 use crate::net::dcgan::{self, Conditioning};
 use crate::objective::{Criterion, Kind, Loss};
+use runtime::Precision;
 
 /// A combination of settings that is refused.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub struct Wrong {
 }
 
 /// All of them.
-pub const WRONG: [Wrong; 29] = [
+pub const WRONG: [Wrong; 30] = [
     Wrong {
         what: "a penalty on slopes (r1, r2, wgan-gp, wgan-gp-one-sided, dragan, adversarial, scaled) and \
                discriminator.batch_norm = true or discriminator.minibatch",
@@ -241,6 +242,13 @@ pub const WRONG: [Wrong; 29] = [
             let half = matches!(r.training.precision, Arithmetic::F16 | Arithmetic::Bf16);
             r.generator.keeps_references() && half
         },
+    },
+    Wrong {
+        what: "export.precision = \"int8\" and generator.architecture = \"dense\"",
+        why: "int8 is for the layers that make images larger step by step, and dense layers make them at once",
+        instead: "export.precision = \"f16\", or generator.architecture = \"dcgan\"",
+        example: &[("export.precision", "'int8'"), ("generator", DENSE)],
+        is: |r| r.export.precision == Precision::Int8 && matches!(r.generator, Generator::Dense(_)),
     },
     Wrong {
         what: "remedies.multi_scale = true and generator.architecture = \"dense\"",

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Export {
-    /// Type of weights, input and output.
+    /// What weights are, and the sums of their products.
     #[serde(with = "precision")]
     pub precision: Precision,
 }
@@ -22,6 +22,7 @@ mod precision {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Precision, D::Error> {
         let text = String::deserialize(d)?;
-        text.parse().map_err(|_| D::Error::custom(format_args!("unknown precision `{text}`, expected `f16` or `f32`")))
+        text.parse()
+            .map_err(|_| D::Error::custom(format_args!("unknown precision `{text}`, expected `f16`, `f32` or `int8`")))
     }
 }

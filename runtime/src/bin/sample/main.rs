@@ -236,4 +236,7 @@ fn print_origin(info: &ModelInfo) {
     if !info.quality.is_empty() {
         print!("quality    {}", one_line(&info.quality));
     }
+    if !info.parity.is_empty() {
+        print!("parity     {}", one_line(&info.parity));
+    }
 }

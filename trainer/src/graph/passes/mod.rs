@@ -4,6 +4,7 @@
 //! - [`Network::evaluated`]: what depends on parameters alone, such as a spectral norm, worked out.
 //! - [`Network::last_output`]: one output, of a network that has others for training.
 //! - [`Network::with_straight_alpha`]: colours that are not multiplied by alpha, as image files have them.
+//! - [`Network::quantised`]: layers that double an image, in integers.
 //! - [`Network::turned`]: vectors that are images list their elements as the file does.
 //! - [`Network::with_virtual_norm`]: batch normalisation of each sample by itself, beside a batch that is kept.
 //!
@@ -11,12 +12,14 @@
 //! [`Network::evaluated`]: super::Network::evaluated
 //! [`Network::last_output`]: super::Network::last_output
 //! [`Network::with_straight_alpha`]: super::Network::with_straight_alpha
+//! [`Network::quantised`]: super::Network::quantised
 //! [`Network::turned`]: super::Network::turned
 //! [`Network::with_virtual_norm`]: super::Network::with_virtual_norm
 
 mod evaluate;
 mod freeze;
 mod last;
+mod quantise;
 mod straight;
 mod turn;
 mod virtual_norm;
