@@ -30,7 +30,7 @@ impl Training {
         let choice = match device {
             Provider::Cuda => Choice::Cuda,
             Provider::Cpu => Choice::Cpu,
-            Provider::Auto => Choice::Auto,
+            _ => Choice::Auto,
         };
         let (device, _) = device::open(choice)?;
         let recipe =

@@ -49,7 +49,7 @@
 
 // The README's example is compiled, too.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;
 
 #[cfg(feature = "cli")]
@@ -101,9 +101,12 @@ pub use classes::MAX_CLASS_NAME;
 pub use classes::listed;
 pub use control::Canceller;
 pub use cuda::{MAX_GRAPHS, cuda};
-pub use engine::{EngineInfo, Severity, engine_info, environment, load, log_to};
+#[doc(hidden)]
+pub use engine::environment;
+pub use engine::{EngineInfo, Severity, engine_info, load, log_to};
 pub use error::{Error, ErrorKind, Result};
 pub use generator::{Generator, MAX_BUFFER_BYTES, Values};
+pub use half::f16;
 pub use latent::{Element, fill_latent, fill_truncated, fill_truncated_towards, walk};
 pub use layout::Interleaved;
 pub use model::{

@@ -145,6 +145,7 @@ impl ImageShape {
 
 /// How latents are distributed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LatentDistribution {
     /// Independent standard normal numbers.
     Normal,

@@ -13,6 +13,7 @@ pub const MAX_THREADS: usize = 1024;
 
 /// Where a generator runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Provider {
     /// CUDA where it works, else the CPU, as for [`Start::Fast`]; [`Generator::provider`](crate::Generator::provider) says
     /// which, and [`Generator::why_cpu`](crate::Generator::why_cpu) why.
@@ -49,6 +50,7 @@ impl FromStr for Provider {
 
 /// What opening a generator is good for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Start {
     /// Many samples: weights are arranged for the processor once, layers are computed in the form that is fastest on it, and
     /// the file's self-test is replayed.
@@ -60,7 +62,7 @@ pub enum Start {
     Fast,
 }
 
-/// How a generator is opened.
+/// How a generator is opened. Later versions add fields: end it with `..Options::default()`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Where it runs. Default: [`Provider::Auto`].

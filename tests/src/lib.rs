@@ -2,6 +2,11 @@
 
 #![allow(clippy::print_stdout, reason = "skipped tests say why")]
 
+/// The README's examples are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 pub mod disk;
 pub mod process;
 pub mod runs;

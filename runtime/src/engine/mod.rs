@@ -81,6 +81,8 @@ pub fn load(path: impl AsRef<Path>) -> Result<&'static EngineInfo> {
     )))
 }
 
+/// Not a part of the stable interface, as its type is `ort`'s, of exactly the version that this crate has.
+///
 /// The process's ONNX Runtime environment, for an application that runs models of its own through the crate `ort` beside a
 /// generator: ONNX Runtime has one environment a process, and this crate makes it. Its log goes to [`log_to`]'s function; for a
 /// session of one's own `ort`'s builder sets a level or a logger.
