@@ -162,6 +162,12 @@ mod tests {
             unsafe { copy_text("aé", bytes.as_mut_ptr().cast(), capacity, &mut length) }.expect("is right");
             assert_eq!((&bytes[..], length), (expected, 3), "{capacity}");
         }
+        let null = std::ptr::null_mut;
+        // SAFETY: null is allowed for no bytes, and else refused.
+        unsafe {
+            assert!(copy_text("a", null(), 0, null()).is_ok());
+            assert!(copy_text("a", null(), 1, null()).expect_err("null").text.contains("text is null"));
+        }
     }
 
     #[test]
