@@ -330,7 +330,7 @@ typedef struct KilnInfo {
     size_t image_len;
     // Elements of one image that goes in; 0 for generators that take none.
     size_t image_in_len;
-    // Real images shown in training.
+    // Real images shown in training; 0 if that is not recorded.
     uint64_t images_seen;
     // Shape of an image.
     struct KilnImageShape image;

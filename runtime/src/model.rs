@@ -13,11 +13,11 @@
 //! | `kiln.classes` | number of classes, 0 when unconditional; else there is an input `class`, int64 \[N\] |
 //! | `kiln.class_names` | all classes' names in order, one a line, of 1 to 100 characters, no control ones; may be missing |
 //! | `kiln.image_in_shape` | `channels height width` of the input `image_in` [N, C, h, w], for generators that have one |
-//! | `kiln.recipe`, `kiln.recipe_sha256` | what it was trained with, as TOML, and its hash |
-//! | `kiln.images_seen` | real images shown in training |
-//! | `kiln.data`, `kiln.data_sha256` | name and hash of the data |
-//! | `kiln.quality` | quality figures, free text |
-//! | `kiln.trainer` | program and version |
+//! | `kiln.recipe`, `kiln.recipe_sha256` | what it was trained with, as TOML, and its hash; may be missing |
+//! | `kiln.images_seen` | real images shown in training; may be missing |
+//! | `kiln.data`, `kiln.data_sha256` | name and hash of the data; may be missing |
+//! | `kiln.quality` | quality figures, free text; may be missing |
+//! | `kiln.trainer` | program and version; may be missing |
 //! | `kiln.graph_crc32c`, `kiln.weights_crc32c` | CRC-32C of the graph and of each weight: [`Checksums`]; may be missing |
 //! | `kiln.self_test` | `seed=S index=I tolerance=T points=P:V,P:V,...` |
 //! | `kiln.must.*` | reserved: whoever does not know such a key must not draw; there is none yet |
@@ -142,8 +142,9 @@ pub enum LatentDistribution {
     Normal,
 }
 
-/// What a generator file says of itself.
+/// What a generator file says of itself. Where it was made is not known of every file: such texts are then empty.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct ModelInfo {
     /// Element type of weights, input and output.
     pub precision: Precision,
@@ -159,19 +160,19 @@ pub struct ModelInfo {
     pub classes: usize,
     /// Their names, one for each class; empty where they have none.
     pub class_names: Vec<String>,
-    /// The recipe it was trained with, as TOML.
+    /// The recipe it was trained with, as TOML, if that is recorded.
     pub recipe: String,
-    /// SHA-256 of that text, in hexadecimal digits.
+    /// SHA-256 of that text, in hexadecimal digits, if that is recorded.
     pub recipe_sha256: String,
-    /// Real images shown in training.
-    pub images_seen: u64,
-    /// Name of the data.
+    /// Real images shown in training, if that is recorded.
+    pub images_seen: Option<u64>,
+    /// Name of the data, if that is recorded.
     pub data: String,
-    /// SHA-256 of the data, in hexadecimal digits.
+    /// SHA-256 of the data, in hexadecimal digits, if that is recorded.
     pub data_sha256: String,
-    /// Quality figures, free text, perhaps empty.
+    /// Quality figures, free text, if some are recorded.
     pub quality: String,
-    /// Program and version that wrote the file.
+    /// Program and version that wrote the file, if that is recorded.
     pub trainer: String,
     /// What opening replays.
     pub self_test: SelfTest,
@@ -250,7 +251,30 @@ const AGAIN: &str = "export the generator again with `trainer --export`";
 const UPDATE: &str = concat!("update the program, which has runtime ", env!("CARGO_PKG_VERSION"));
 
 impl ModelInfo {
-    /// The metadata, as keys and values in a fixed order.
+    /// Of an unconditional generator from latents of `latent_dim` numbers to images of the shape `image`, of which nothing else
+    /// is recorded.
+    pub fn new(precision: Precision, latent_dim: usize, image: ImageShape, self_test: SelfTest) -> Self {
+        Self {
+            precision,
+            latent_dim,
+            latent: LatentDistribution::Normal,
+            image,
+            image_in: None,
+            classes: 0,
+            class_names: Vec::new(),
+            recipe: String::new(),
+            recipe_sha256: String::new(),
+            images_seen: None,
+            data: String::new(),
+            data_sha256: String::new(),
+            quality: String::new(),
+            trainer: String::new(),
+            self_test,
+            checksums: None,
+        }
+    }
+
+    /// The metadata, as keys and values in a fixed order, without what is not recorded.
     pub fn to_metadata(&self) -> Vec<(&'static str, String)> {
         let LatentDistribution::Normal = self.latent;
         let shape = |ImageShape { channels, height, width }| format!("{channels} {height} {width}");
@@ -265,16 +289,19 @@ impl ModelInfo {
             ("kiln.image_shape", shape(self.image)),
             ("kiln.value_range", VALUE_RANGE.to_owned()),
             ("kiln.classes", self.classes.to_string()),
+            ("kiln.self_test", self.self_test.to_string()),
+        ];
+        let origin = [
             ("kiln.recipe", self.recipe.clone()),
             ("kiln.recipe_sha256", self.recipe_sha256.clone()),
-            ("kiln.images_seen", self.images_seen.to_string()),
+            ("kiln.images_seen", self.images_seen.map(|n| n.to_string()).unwrap_or_default()),
             ("kiln.data", self.data.clone()),
             ("kiln.data_sha256", self.data_sha256.clone()),
             ("kiln.quality", self.quality.clone()),
             ("kiln.trainer", self.trainer.clone()),
-            ("kiln.self_test", self.self_test.to_string()),
         ];
-        always.into_iter().chain(names).chain(image_in).chain(checksums).collect()
+        let recorded = origin.into_iter().filter(|(_, value)| !value.is_empty());
+        always.into_iter().chain(recorded).chain(names).chain(image_in).chain(checksums).collect()
     }
 
     /// Reads what [`Self::to_metadata`] wrote; `get` looks a key up.
@@ -318,9 +345,16 @@ impl ModelInfo {
         let image_in = get("kiln.image_in_shape").map(|value| shape("kiln.image_in_shape", value)).transpose()?;
         let classes = number("kiln.classes", 0, MAX_CLASSES)?;
         let class_names = get(classes::NAMES).map_or(Ok(Vec::new()), |names| classes::read(&names, classes));
-        let images_seen = text("kiln.images_seen")?;
-        let (recipe, recipe_sha256) = (text("kiln.recipe")?, text("kiln.recipe_sha256")?);
-        if !recipe_sha256.is_empty() && recipe_sha256 != sha256(&recipe) {
+        let recorded = |key: &str| get(key).unwrap_or_default();
+        let images_seen = match recorded("kiln.images_seen") {
+            none if none.is_empty() => None,
+            count => match count.parse() {
+                Ok(count) => Some(count),
+                Err(_) => return fail("kiln.images_seen", format!("is {}, no count", shown(&count))),
+            },
+        };
+        let (recipe, recipe_sha256) = (recorded("kiln.recipe"), recorded("kiln.recipe_sha256"));
+        if !recipe.is_empty() && !recipe_sha256.is_empty() && recipe_sha256 != sha256(&recipe) {
             let what = "is not the hash of kiln.recipe: one of them was changed";
             return Err(InfoError { kind: ErrorKind::Damaged, ..InfoError::new("kiln.recipe_sha256", what) });
         }
@@ -334,13 +368,11 @@ impl ModelInfo {
             class_names: class_names.or_else(|e| fail(classes::NAMES, e))?,
             recipe,
             recipe_sha256,
-            images_seen: images_seen
-                .parse()
-                .or_else(|_| fail("kiln.images_seen", format!("is {}, no count", shown(&images_seen))))?,
-            data: text("kiln.data")?,
-            data_sha256: text("kiln.data_sha256")?,
-            quality: text("kiln.quality")?,
-            trainer: text("kiln.trainer")?,
+            images_seen,
+            data: recorded("kiln.data"),
+            data_sha256: recorded("kiln.data_sha256"),
+            quality: recorded("kiln.quality"),
+            trainer: recorded("kiln.trainer"),
             self_test: SelfTest::parse(&text("kiln.self_test")?, image.len()).or_else(|e| fail("kiln.self_test", e))?,
             checksums: Checksums::from_metadata(get)?,
         })
@@ -355,24 +387,8 @@ fn sha256(text: &str) -> String {
 /// A description of a generator from latents of `latent` numbers to images [1, 1, `len`], in f32, for tests.
 #[cfg(test)]
 pub(crate) fn plain(latent: usize, len: usize) -> ModelInfo {
-    ModelInfo {
-        precision: Precision::F32,
-        latent_dim: latent,
-        latent: LatentDistribution::Normal,
-        image: ImageShape { channels: 1, height: 1, width: len },
-        image_in: None,
-        classes: 0,
-        class_names: Vec::new(),
-        recipe: String::new(),
-        recipe_sha256: String::new(),
-        images_seen: 0,
-        data: String::new(),
-        data_sha256: String::new(),
-        quality: String::new(),
-        trainer: String::new(),
-        self_test: SelfTest { seed: 0, index: 0, tolerance: 2., points: Vec::new() },
-        checksums: None,
-    }
+    let self_test = SelfTest { seed: 0, index: 0, tolerance: 2., points: Vec::new() };
+    ModelInfo::new(Precision::F32, latent, ImageShape { channels: 1, height: 1, width: len }, self_test)
 }
 
 #[cfg(test)]
@@ -392,10 +408,10 @@ mod tests {
             class_names: ["cat", "red fox", "Übung"].map(String::from).into(),
             recipe: "name = \"x\"\n".into(),
             recipe_sha256: sha256("name = \"x\"\n"),
-            images_seen: 200_000,
+            images_seen: Some(200_000),
             data: "mnist".into(),
             data_sha256: "cd".into(),
-            quality: String::new(),
+            quality: "good".into(),
             trainer: "trainer 0.1.0".into(),
             self_test: SelfTest { seed: 1, index: 2, tolerance: 0.02, points: vec![(0, -1.), (783, 0.3333333)] },
             checksums: Some(Checksums { graph: 0xab, weights: vec![("a b".into(), 1), ("c".into(), u32::MAX)] }),
@@ -425,10 +441,36 @@ mod tests {
         assert_eq!(read(&none).map(|info| info.checksums), Ok(None));
         assert_eq!(read(&[("kiln.class_names", None)]).map(|info| info.class_names), Ok(Vec::new()));
         let may_be_missing = ["kiln.image_in_shape", "kiln.class_names"];
-        for (key, _) in info().to_metadata().into_iter().filter(|(key, _)| !may_be_missing.contains(key)) {
+        let needed = |key: &str| !may_be_missing.contains(&key) && !ORIGIN.contains(&key);
+        for (key, _) in info().to_metadata().into_iter().filter(|(key, _)| needed(key)) {
             let error = read(&[(key, None)]).expect_err("missing");
             assert_eq!(error.key, key);
             assert!(error.what.contains("missing"), "{error}");
+        }
+    }
+
+    const ORIGIN: [&str; 7] = [
+        "kiln.recipe",
+        "kiln.recipe_sha256",
+        "kiln.images_seen",
+        "kiln.data",
+        "kiln.data_sha256",
+        "kiln.quality",
+        "kiln.trainer",
+    ];
+
+    #[test]
+    fn where_it_was_made_need_not_be_recorded() {
+        let bare = read(&ORIGIN.map(|key| (key, None))).unwrap_or_else(|e| panic!("{e}"));
+        let mut expected = ModelInfo::new(Precision::F16, 64, info().image, info().self_test);
+        (expected.image_in, expected.classes, expected.class_names) = (info().image_in, 3, info().class_names);
+        expected.checksums = info().checksums;
+        assert_eq!(bare, expected);
+        assert!(bare.to_metadata().iter().all(|(key, _)| !ORIGIN.contains(key)));
+        // What others have written as an empty text is not recorded, either.
+        assert_eq!(read(&ORIGIN.map(|key| (key, Some("")))), Ok(bare));
+        for key in ORIGIN {
+            assert!(read(&[(key, None)]).is_ok(), "{key}");
         }
     }
 

@@ -57,7 +57,7 @@ fn row(folder: &Path) -> String {
         if info.classes == 0 { "-".to_owned() } else { info.classes.to_string() },
         size / 1000,
         info.precision,
-        info.images_seen,
+        info.images_seen.expect("a run of the trainer's"),
         // Links are those of the card, one folder deeper.
         of_card("data").replace("](../../", "](../"),
         info.quality,

@@ -72,13 +72,12 @@ pub fn run(args: &Args) -> Result<()> {
     let reference = Reference::new(&data, metrics::cache_folder().as_deref())?;
     let samples = Samples { count: args.count, seed: args.seed };
     let found = metrics::evaluate(&mut generator, samples, &data, &reference)?;
-    if generator.info().data_sha256 != found.data.sha256 {
-        say!(
-            "note: {} was trained on other data: `{}`, {}",
-            args.model.display(),
-            generator.info().data,
-            generator.info().data_sha256
-        );
+    match &*generator.info().data_sha256 {
+        "" => say!("note: {} does not record what data it was trained on", args.model.display()),
+        hash if hash != found.data.sha256 => {
+            say!("note: {} was trained on other data: `{}`, {hash}", args.model.display(), generator.info().data);
+        }
+        _ => {}
     }
     print!("{}", if args.json { found.to_json()? } else { table(&found, &args.model) });
     Ok(())

@@ -79,7 +79,7 @@ fn two_ints(op: &str, a: &[i64], b: &[i64], kind: Kind) -> Result<Ints, String> 
         "Mul" => i64::checked_mul,
         // Towards 0, as ONNX Runtime divides; the remainder has the divisor's sign.
         "Div" => i64::checked_div,
-        "Mod" => |a, b| Some(a.checked_rem(b)?.checked_add(b)?.checked_rem(b)?),
+        "Mod" => |a, b| a.checked_rem(b)?.checked_add(b)?.checked_rem(b),
         "Min" => |a, b| Some(a.min(b)),
         "Max" => |a, b| Some(a.max(b)),
         _ => return Ok(None),

@@ -103,10 +103,11 @@ pub(super) fn end<'a>(
     let (image, layout) = shape(port, &typed.sizes, wishes)?;
     let range = wishes.range.or_else(|| range::of_images(&to.graph, &last));
     let Some((low, high)) = range else {
-        return Err(format!(
+        return Err(
             "does not tell between which numbers its images are (its last layers are neither Tanh, Sigmoid nor Clip): \
-             --range -1..1, --range 0..1 or --range 0..255"
-        ));
+                    --range -1..1, --range 0..1 or --range 0..255"
+                .into(),
+        );
     };
     let ImageShape { channels, height, width } = image;
     let axes = if layout == Layout::Nhwc { ", its channels put first" } else { "" };

@@ -52,8 +52,11 @@ fn list(node: &Node<'_>, name: &str, inputs: &Inputs<'_, '_>, i: usize) -> Resul
 /// # Errors
 /// Inputs that do not fit.
 pub(super) fn computed<'a>(node: &Node<'a>, inputs: &Inputs<'_, 'a>) -> Result<Option<Tensor<'a>>, String> {
-    let is_large = |tensor: &&Tensor<'_>| tensor.len() > MOST;
-    if inputs.0.iter().flatten().any(|tensor| is_large(tensor)) && !["Identity", "Dropout"].contains(&node.op) {
+    // Sizes of 0 hide how large the others are.
+    let is_large = |tensor: &&Tensor<'_>| {
+        tensor.shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size.max(1))).is_none_or(|n| n > MOST)
+    };
+    if inputs.0.iter().flatten().any(is_large) && !["Identity", "Dropout"].contains(&node.op) {
         return Ok(None);
     }
     let first = || inputs.get(0);
@@ -242,7 +245,7 @@ fn concat<'a>(inputs: &Inputs<'_, 'a>, at: i64) -> Result<Tensor<'a>, String> {
         if like != first.shape || tensor.kind != first.kind {
             return Err(format!("joins {first} and {tensor}, which do not fit"));
         }
-        shape[at] += own;
+        shape[at] = shape[at].checked_add(own).ok_or("makes a tensor of impossible size")?;
     }
     let rows = volume(&shape[..at]).unwrap_or(0);
     let mut data = Vec::new();

@@ -310,8 +310,11 @@ fn group_norm<'a>(to: &mut Translation<'a>, node: &Node<'a>) -> Result<(), Strin
     shape[0] = channels;
     for (i, op) in [(1, "Mul"), (2, "Add")] {
         let tensor = to.constant(node, i)?.ok_or("lacks its scale or bias")?;
-        let times = channels / tensor.len().max(1);
-        let each = tensor.taken(&shape, (0..channels).map(|c| c / times.max(1)));
+        if ![channels, groups].contains(&tensor.len()) {
+            return Err(format!("has {tensor} for {channels} channels in {groups} groups"));
+        }
+        let times = channels / tensor.len();
+        let each = tensor.taken(&shape, (0..channels).map(|c| c / times));
         let weight = to.weight(&format!("{}/channels", node.inputs[i]), &each)?;
         match i {
             1 => last = to.put(op, vec![last, weight], "groups", vec![])?,

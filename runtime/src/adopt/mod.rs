@@ -8,7 +8,9 @@
 
 mod arithmetic;
 mod ends;
+mod fields;
 mod fold;
+mod known;
 mod lower;
 mod ports;
 mod range;
@@ -22,7 +24,7 @@ mod write;
 
 use crate::error::{Fault, Result};
 use crate::graph::Graph;
-use crate::model::{ImageShape, LatentDistribution, ModelInfo, OUTPUT_IMAGE};
+use crate::model::{ImageShape, ModelInfo, OUTPUT_IMAGE};
 use crate::self_test::SelfTest;
 use crate::text::{one_line, shown};
 use crate::weights::map;
@@ -108,7 +110,7 @@ pub fn adopt(path: &Path, wishes: &Wishes) -> Result<Adopted> {
 
 fn is_generator(source: &Source<'_>) -> std::result::Result<bool, String> {
     let entries = source.remarks.iter().filter(|(number, _)| *number == 14);
-    let keys: Vec<&str> = entries.map(|(_, value)| source::key(*value)).collect::<std::result::Result<_, _>>()?;
+    let keys: Vec<&str> = entries.map(|(_, value)| fields::key(*value)).collect::<std::result::Result<_, _>>()?;
     Ok(keys.iter().any(|key| key.starts_with("kiln.")))
 }
 
@@ -158,42 +160,16 @@ fn translated<'a>(
         crate::classes::read(&wishes.class_names.join("\n"), classes)
             .map_err(|e| format!("has class names, but: {e}"))?;
     }
+    // Points are looked for when it has drawn something.
+    let self_test = SelfTest { seed: 0, index: 0, tolerance: 2., points: vec![(0, 0.)] };
+    let tool = if source.producer.is_empty() { "another tool" } else { &source.producer };
     let info = ModelInfo {
-        precision,
-        latent_dim,
-        latent: LatentDistribution::Normal,
-        image,
-        image_in: None,
         classes,
         class_names: wishes.class_names.clone(),
-        self_test: SelfTest { seed: 0, index: 0, tolerance: 2., points: vec![(0, 0.)] },
-        checksums: None,
-        ..unknown_origin(&source.producer)
+        trainer: format!("{}, adopted by kiln {}", one_line(tool), env!("CARGO_PKG_VERSION")),
+        ..ModelInfo::new(precision, latent_dim, image, self_test)
     };
     Ok((graph, info))
-}
-
-/// What a foreign file does not say: what it was trained with. All else is to be replaced.
-fn unknown_origin(producer: &str) -> ModelInfo {
-    let tool = if producer.is_empty() { "another tool" } else { producer };
-    ModelInfo {
-        precision: crate::Precision::F32,
-        latent_dim: 0,
-        latent: LatentDistribution::Normal,
-        image: ImageShape { channels: 0, height: 0, width: 0 },
-        image_in: None,
-        classes: 0,
-        class_names: Vec::new(),
-        recipe: String::new(),
-        recipe_sha256: String::new(),
-        images_seen: 0,
-        data: String::new(),
-        data_sha256: String::new(),
-        quality: String::new(),
-        trainer: format!("{}, adopted by kiln {}", one_line(tool), env!("CARGO_PKG_VERSION")),
-        self_test: SelfTest { seed: 0, index: 0, tolerance: 2., points: Vec::new() },
-        checksums: None,
-    }
 }
 
 /// Leaves out what the image does not depend on.

@@ -1,11 +1,12 @@
 //! Reads what another tool exported: more kinds of tensors, settings and versions than a generator file may have, and no
 //! more trust. What is read here is translated, node by node, to what a generator file may have.
 
+use super::fields::{entry, floats_of, opset_of, port, push, text, unknown};
 use super::tensor::{Kind, Tensor, volume};
 use crate::graph::{MAX_NODES, MAX_RANK, MAX_WEIGHTS};
 use crate::text::shown;
 use crate::weights::{Bytes, beside, check_is_no_pointer, map};
-use crate::wire::{Field, Value, damaged, fields, numbers};
+use crate::wire::{Field, Value, fields, numbers};
 use half::f16;
 use std::collections::HashMap;
 use std::path::Path;
@@ -23,8 +24,6 @@ const MOST_INTS: usize = 1 << 10;
 const MOST_NUMBERS: usize = 1 << 24;
 /// Most names of a node.
 const MOST_NAMES: usize = 256;
-/// Most bytes of a name or a text.
-const MOST_TEXT: usize = 1 << 20;
 
 /// A model as its file has it.
 #[derive(Debug, Default)]
@@ -221,7 +220,7 @@ impl<'a> Source<'a> {
                 // What is no text is no word that an operator knows.
                 (4, Value::Bytes(bytes)) => string = text(bytes).unwrap_or_default(),
                 (5, Value::Bytes(message)) => value = Some(message),
-                (7, value) => self::floats(value, MOST_INTS, &mut floats)?,
+                (7, value) => floats_of(value, MOST_INTS, &mut floats)?,
                 (8, value) => numbers(value, MOST_INTS, &mut ints)?,
                 (20, Value::Varint(n)) => kind = n,
                 _ => (),
@@ -248,7 +247,7 @@ impl<'a> Source<'a> {
             match (field.number, field.value) {
                 (1, value) => numbers(value, MAX_RANK, &mut dims)?,
                 (2, Value::Varint(n)) => number = n,
-                (4, value) => floats(value, MOST_NUMBERS, &mut singles)?,
+                (4, value) => floats_of(value, MOST_NUMBERS, &mut singles)?,
                 (5, value) => numbers(value, MOST_NUMBERS, &mut words)?,
                 (7, value) => numbers(value, MOST_NUMBERS, &mut longs)?,
                 (8, Value::Bytes(bytes)) => name = text(bytes)?,
@@ -337,110 +336,4 @@ impl<'a> Node<'a> {
 /// Whether operators of a domain are the standard ones.
 pub(super) fn is_standard(domain: &str) -> bool {
     ["", "ai.onnx"].contains(&domain)
-}
-
-fn unknown(what: &str, number: u32) -> String {
-    format!("is no ONNX file, or a damaged one, or has what is not known here: field {number} of {what}")
-}
-
-fn push<T>(list: &mut Vec<T>, item: T, most: usize, what: &str) -> Result<(), String> {
-    if list.len() == most {
-        return Err(format!("has more than {most} {what}"));
-    }
-    list.push(item);
-    Ok(())
-}
-
-fn text(bytes: &[u8]) -> Result<&str, String> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if text.len() <= MOST_TEXT && !text.contains('\0') => Ok(text),
-        _ => Err(format!("has a name that is no text of at most {MOST_TEXT} bytes")),
-    }
-}
-
-fn opset_of(message: &[u8]) -> Result<(&str, i64), String> {
-    let (mut domain, mut version) = ("", 0);
-    for field in fields(message) {
-        match field? {
-            Field { number: 1, value: Value::Bytes(bytes) } => domain = text(bytes)?,
-            Field { number: 2, value: Value::Varint(n) } => version = n as i64,
-            Field { number, .. } => return Err(unknown("a version", number)),
-        }
-    }
-    Ok((domain, version))
-}
-
-/// The key of an entry of the metadata.
-pub(super) fn key(entry: Value<'_>) -> Result<&str, String> {
-    match entry {
-        Value::Bytes(message) => Ok(self::entry(message)?.0),
-        _ => Err(damaged().what),
-    }
-}
-
-fn entry(message: &[u8]) -> Result<(&str, &str), String> {
-    let (mut key, mut value) = ("", "");
-    for field in fields(message) {
-        match field? {
-            Field { number: 1, value: Value::Bytes(bytes) } => key = text(bytes)?,
-            Field { number: 2, value: Value::Bytes(bytes) } => value = text(bytes)?,
-            Field { number, .. } => return Err(unknown("an entry", number)),
-        }
-    }
-    Ok((key, value))
-}
-
-/// Adds the numbers of a repeated float field, packed or not.
-fn floats(value: Value<'_>, most: usize, into: &mut Vec<f32>) -> Result<(), String> {
-    match value {
-        Value::Fixed32(bits) => into.push(f32::from_bits(bits)),
-        Value::Bytes(packed) if packed.len().is_multiple_of(4) => {
-            into.extend(packed.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)));
-        }
-        _ => return Err(damaged().what),
-    }
-    match into.len() <= most {
-        true => Ok(()),
-        false => Err(format!("has a list of more than {most} numbers where so many are the most")),
-    }
-}
-
-/// The message in the field `number` of another.
-fn inner(message: &[u8], wanted: u32) -> Result<Option<&[u8]>, String> {
-    let mut found = None;
-    for field in fields(message) {
-        if let Field { number, value: Value::Bytes(bytes) } = field?
-            && number == wanted
-        {
-            found = Some(bytes);
-        }
-    }
-    Ok(found)
-}
-
-fn port(message: &[u8]) -> Result<Port<'_>, String> {
-    let name = text(inner(message, 1)?.unwrap_or_default())?;
-    let none = || format!("has the input or output {} that is no tensor", shown(name));
-    let tensor = inner(inner(message, 2)?.ok_or_else(none)?, 1)?.ok_or_else(none)?;
-    let (mut element, mut shape) = (0, Vec::new());
-    for field in fields(tensor) {
-        match field? {
-            Field { number: 1, value: Value::Varint(n) } => element = n,
-            Field { number: 2, value: Value::Bytes(message) } => {
-                for field in fields(message) {
-                    let Field { number: 1, value: Value::Bytes(size) } = field? else { return Err(none()) };
-                    let mut found = None;
-                    for field in fields(size) {
-                        if let Field { number: 1, value: Value::Varint(n) } = field? {
-                            // Some write an open size as -1 or 0.
-                            found = usize::try_from(n as i64).ok().filter(|n| *n > 0);
-                        }
-                    }
-                    push(&mut shape, found, MAX_RANK, "sizes in a shape")?;
-                }
-            }
-            _ => return Err(none()),
-        }
-    }
-    Ok(Port { name, element, shape })
 }

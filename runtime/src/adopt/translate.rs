@@ -6,7 +6,7 @@
 //! generator file may not have is left: neither `Shape` nor arithmetic on sizes, flags or indices. What operators there are
 //! else, and what they make, the table of `operators` decides.
 
-use super::fold::{self, Inputs};
+use super::fold;
 use super::source::{Node, Setting, is_standard};
 use super::tensor::{Kind, Tensor};
 use crate::graph::{self, Attribute, Element, Graph, OWN, Text, Weight};
@@ -17,7 +17,10 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// Numbers of samples that sizes are computed for.
-const PROBES: [usize; 2] = [5, 7];
+pub(super) const PROBES: [usize; 2] = [5, 7];
+
+/// Most elements of all constants that are computed.
+const MOST_COMPUTED: usize = 1 << 26;
 
 /// A value of the foreign graph.
 #[derive(Clone)]
@@ -30,6 +33,18 @@ pub(super) enum Value<'a> {
     ByClass([Rc<Tensor<'a>>; 2]),
     /// The value of this name of the new graph.
     Live(Text<'a>),
+}
+
+impl Value<'_> {
+    /// Elements that are known of it.
+    fn len(&self) -> usize {
+        match self {
+            Self::Same(tensor) => tensor.len(),
+            Self::Sized(all) => all.iter().map(|tensor| tensor.len()).sum(),
+            Self::ByClass(both) => both.iter().map(|tensor| tensor.len()).sum(),
+            Self::Live(_) => 0,
+        }
+    }
 }
 
 /// One of a list of sizes.
@@ -53,6 +68,8 @@ pub(super) struct Translation<'a> {
     pub(super) graph: Graph<'a>,
     types: Values,
     weights: HashMap<Text<'a>, usize>,
+    /// Elements of constants that were computed.
+    computed: usize,
     /// Names that are given, of both graphs.
     names: HashSet<String>,
 }
@@ -62,7 +79,7 @@ impl<'a> Translation<'a> {
         let graph = Graph { opset: from.clamp(*graph::OPSETS.start(), *graph::OPSETS.end()), ..Graph::default() };
         let names = names.map(str::to_owned).chain(["z", "class", "image_in", "image", ""].map(String::from)).collect();
         let (values, weights, types) = (HashMap::new(), HashMap::new(), Values::default());
-        Self { from, fixed, classes: 0, values, graph, types, weights, names }
+        Self { from, fixed, classes: 0, values, graph, types, weights, computed: 0, names }
     }
 
     /// Version of the operators in the new graph.
@@ -116,83 +133,17 @@ impl<'a> Translation<'a> {
         refuse_chance(node)?;
         let made = self.made(node).map_err(|what| format!("has {}, which {what}", node.place()))?;
         if let Some(value) = made {
+            // What is passed on as it is takes no room.
+            if !["Identity", "Dropout"].contains(&node.op) {
+                self.computed += value.len();
+            }
+            if self.computed > MOST_COMPUTED {
+                return Err(format!("has constants to be computed of more than {MOST_COMPUTED} elements"));
+            }
             self.define(node, value)?;
             return Ok(());
         }
         super::lower::node(self, node)
-    }
-
-    /// What a node makes, where that is known without computing it.
-    fn made(&self, node: &Node<'a>) -> Result<Option<Value<'a>>, String> {
-        let inputs: Vec<Option<&Value<'a>>> =
-            node.inputs.iter().map(|name| self.value(name)).collect::<Result<_, _>>()?;
-        match (node.op, inputs.first()) {
-            ("Identity" | "Dropout", Some(Some(value))) => return Ok(Some((*value).clone())),
-            ("Shape" | "Size", Some(Some(Value::Live(name)))) => return self.shape_of(node, name).map(Some),
-            ("Shape", Some(Some(Value::ByClass([tensor, _])))) => {
-                return self.sized(node, true, &tensor.shape[1..]).map(Some);
-            }
-            _ => (),
-        }
-        if inputs.iter().flatten().any(|value| matches!(value, Value::Live(_))) {
-            return Ok(None);
-        }
-        let of_class = inputs.iter().flatten().any(|value| matches!(value, Value::ByClass(_)));
-        let is_sized = inputs.iter().flatten().any(|value| matches!(value, Value::Sized(_)));
-        // For which number of samples, and for classes in which order.
-        let at = |probe: usize, order: usize| {
-            let picked = inputs.iter().map(|value| {
-                value.and_then(|value| match value {
-                    Value::Same(tensor) if of_class => Some(self.of_all_classes(node, tensor)),
-                    Value::Same(tensor) => Some(tensor.clone()),
-                    Value::Sized(all) => Some(all[probe].clone()),
-                    Value::ByClass(both) => Some(both[order].clone()),
-                    Value::Live(_) => None,
-                })
-            });
-            let picked: Vec<Option<Rc<Tensor<'a>>>> = picked.collect();
-            let all: Vec<Option<&Tensor<'a>>> = picked.iter().map(Option::as_deref).collect();
-            fold::computed(node, &Inputs(&all)).map(|made| made.map(Rc::new))
-        };
-        if of_class {
-            let (Some(a), Some(b)) = (at(2, 0)?, at(2, 1)?) else { return Ok(None) };
-            return Ok(Some(Value::ByClass([a, b])));
-        }
-        let Some(a) = at(0, 0)? else { return Ok(None) };
-        if !is_sized {
-            return Ok(Some(Value::Same(a)));
-        }
-        let (Some(b), Some(c)) = (at(1, 0)?, at(2, 0)?) else { return Ok(None) };
-        Ok(Some(if a == b && b == c { Value::Same(a) } else { Value::Sized([a, b, c]) }))
-    }
-
-    /// A shape that is fixed to a number of samples, for all classes.
-    fn of_all_classes(&self, node: &Node<'a>, tensor: &Rc<Tensor<'a>>) -> Rc<Tensor<'a>> {
-        match (node.op, self.fixed, tensor.ints()) {
-            ("Reshape" | "Expand", Some(fixed), Some(mut all)) if all.first() == Some(&(fixed as i64)) => {
-                all[0] = self.classes as i64;
-                Rc::new(Tensor::of_ints(&tensor.shape, &all))
-            }
-            _ => tensor.clone(),
-        }
-    }
-
-    fn shape_of(&self, node: &Node<'a>, name: &str) -> Result<Value<'a>, String> {
-        let typed = self.typed(name)?;
-        self.sized(node, typed.per_sample, &typed.sizes)
-    }
-
-    fn sized(&self, node: &Node<'a>, per_sample: bool, sizes: &[usize]) -> Result<Value<'a>, String> {
-        let of = |n: usize| {
-            let all: Vec<i64> =
-                per_sample.then_some(n).into_iter().chain(sizes.iter().copied()).map(|n| n as i64).collect();
-            match node.op {
-                "Size" => Rc::new(Tensor::of_ints(&[], &[all.iter().product()])),
-                _ => Rc::new(fold::part_of_shape(node, &all)),
-            }
-        };
-        let all = [of(PROBES[0]), of(PROBES[1]), of(self.classes.max(1))];
-        Ok(if all[0] == all[1] && all[1] == all[2] { Value::Same(all[0].clone()) } else { Value::Sized(all) })
     }
 
     /// What is known of a value of the foreign graph; `None` for an input that is left out.

@@ -48,8 +48,11 @@ pub(super) fn model(
     Ok(out)
 }
 
+/// A beginning of a field, and the rest, which is where it is.
+type Part<'g> = (Vec<u8>, &'g [u8]);
+
 /// The fields of a graph, with the weights' elements where they are.
-fn parts<'g>(graph: &'g Graph<'_>) -> Result<Vec<(Vec<u8>, &'g [u8])>, String> {
+fn parts<'g>(graph: &'g Graph<'_>) -> Result<Vec<Part<'g>>, String> {
     let mut head = Vec::new();
     graph.nodes.iter().for_each(|item| write::bytes(&mut head, 1, &node(item)));
     write::bytes(&mut head, 2, b"generator");

@@ -52,7 +52,7 @@ pub(super) fn info(generator: &Generator) -> KilnInfo {
         struct_size: size_of::<KilnInfo>(),
         image_len: info.image.len(),
         image_in_len: info.image_in.map_or(0, |image| image.len()),
-        images_seen: info.images_seen,
+        images_seen: info.images_seen.unwrap_or(0),
         image: shape(info.image),
         image_in: info.image_in.map(shape).unwrap_or_default(),
         latent_dim: number(info.latent_dim),

@@ -105,7 +105,7 @@ pub struct KilnInfo {
     pub image_len: usize,
     /// Elements of one image that goes in; 0 for generators that take none.
     pub image_in_len: usize,
-    /// Real images shown in training.
+    /// Real images shown in training; 0 if that is not recorded.
     pub images_seen: u64,
     /// Shape of an image.
     pub image: KilnImageShape,

@@ -9,9 +9,7 @@ use crate::files;
 use crate::graph::{Content, Network, Value};
 use crate::onnx::dtype;
 use candle_core::{DType, Device, Tensor};
-use runtime::{
-    Checksums, INPUT_CLASS, INPUT_IMAGE, INPUT_LATENT, ImageShape, LatentDistribution, ModelInfo, Precision, SelfTest,
-};
+use runtime::{Checksums, INPUT_CLASS, INPUT_IMAGE, INPUT_LATENT, ImageShape, ModelInfo, Precision, SelfTest};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -287,24 +285,18 @@ fn samples(network: &Network, info: &ModelInfo, first: u64, count: usize, given:
 /// The description that goes into the file, with a self-test computed by candle.
 fn describe(network: &Network, precision: Precision, origin: &Origin) -> Result<ModelInfo> {
     let Ports { latent, classes, image_in } = Ports::of(network)?;
-    let mut info = ModelInfo {
-        precision,
-        latent_dim: latent,
-        latent: LatentDistribution::Normal,
-        image: image_of(network.output_shape())?,
-        image_in,
-        classes,
-        class_names: if classes > 0 { origin.class_names.clone() } else { Vec::new() },
-        recipe: origin.recipe.clone(),
-        recipe_sha256: files::sha256(origin.recipe.as_bytes()),
-        images_seen: origin.images_seen,
-        data: origin.data.clone(),
-        data_sha256: origin.data_sha256.clone(),
-        quality: origin.quality.clone(),
-        trainer: concat!("trainer ", env!("CARGO_PKG_VERSION")).to_owned(),
-        self_test: SelfTest { seed: 0, index: 0, tolerance: verify::tolerance(precision), points: Vec::new() },
-        checksums: None,
-    };
+    let self_test = SelfTest { seed: 0, index: 0, tolerance: verify::tolerance(precision), points: Vec::new() };
+    let mut info = ModelInfo::new(precision, latent, image_of(network.output_shape())?, self_test);
+    info.image_in = image_in;
+    info.classes = classes;
+    info.class_names = if classes > 0 { origin.class_names.clone() } else { Vec::new() };
+    info.recipe = origin.recipe.clone();
+    info.recipe_sha256 = files::sha256(origin.recipe.as_bytes());
+    info.images_seen = Some(origin.images_seen);
+    info.data = origin.data.clone();
+    info.data_sha256 = origin.data_sha256.clone();
+    info.quality = origin.quality.clone();
+    info.trainer = concat!("trainer ", env!("CARGO_PKG_VERSION")).to_owned();
     // As the runtime's self-test has it: the first class, a grey image.
     let grey = vec![0f32; image_in.map_or(0, |image| image.len())];
     let given = Given { class: 0, image: &grey };

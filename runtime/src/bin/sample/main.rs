@@ -16,7 +16,7 @@ mod unfinished;
 
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 use drawing::Plan;
-use runtime::{Error, Generator, ImageShape, Options, Provider, Start, engine_info, listed, one_line};
+use runtime::{Error, Generator, ImageShape, ModelInfo, Options, Provider, Start, engine_info, listed, one_line};
 use say::{print, say};
 use seeds::Seeds;
 use std::num::NonZeroUsize;
@@ -204,14 +204,36 @@ fn print_info(generator: &Generator) -> Result<(), Error> {
     if let Some(ImageShape { channels, height, width }) = info.image_in {
         print!("made from  an image of {channels} x {height} x {width}");
     }
-    // None of these can pretend to be a line of its own.
-    print!("data       {} ({})", one_line(&info.data), one_line(&info.data_sha256));
-    print!("trained    on {} images, by {}", info.images_seen, one_line(&info.trainer));
+    print_origin(info);
+    print!("runs on    {}, {}", generator.provider(), engine.path.display());
+    print!("           {}", engine.build);
+    match info.recipe.trim_end() {
+        "" => print!("recipe     {NOT_RECORDED}"),
+        recipe => print!("recipe     ({})\n{recipe}", recorded(&info.recipe_sha256)),
+    }
+    Ok(())
+}
+
+const NOT_RECORDED: &str = "not recorded";
+
+/// A text of the file that cannot pretend to be a line of its own.
+fn recorded(text: &str) -> String {
+    if text.is_empty() { NOT_RECORDED.into() } else { one_line(text) }
+}
+
+/// Says where the file comes from, as far as it tells.
+fn print_origin(info: &ModelInfo) {
+    match (&*info.data, &*info.data_sha256) {
+        (name, "") => print!("data       {}", recorded(name)),
+        (name, hash) => print!("data       {} ({})", recorded(name), one_line(hash)),
+    }
+    match (info.images_seen, &*info.trainer) {
+        (Some(images), "") => print!("trained    on {images} images"),
+        (Some(images), trainer) => print!("trained    on {images} images, by {}", one_line(trainer)),
+        (None, "") => print!("trained    {NOT_RECORDED}"),
+        (None, trainer) => print!("trained    by {}", one_line(trainer)),
+    }
     if !info.quality.is_empty() {
         print!("quality    {}", one_line(&info.quality));
     }
-    print!("runs on    {}, {}", generator.provider(), engine.path.display());
-    print!("           {}", engine.build);
-    print!("recipe     ({})\n{}", one_line(&info.recipe_sha256), info.recipe.trim_end());
-    Ok(())
 }
