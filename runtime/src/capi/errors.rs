@@ -5,7 +5,6 @@ use super::memory;
 use super::status::{Failure, KilnStatus, guard};
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
-use std::ptr::NonNull;
 
 thread_local! {
     static LAST: RefCell<Option<CString>> = const { RefCell::new(None) };
@@ -85,33 +84,9 @@ unsafe fn last_of<T: Object, const N: usize>(
     capacity: usize,
     length: *mut usize,
 ) -> Result<(), Failure> {
-    let length = NonNull::new(length).map(|length| memory::place("length", length.as_ptr())).transpose()?;
     let text = table.last_error(id)?;
     // SAFETY: the caller's promise.
-    unsafe { copy(&text, to, capacity) }?;
-    if let Some(length) = length {
-        // SAFETY: writable, as the caller promises.
-        unsafe { length.write(text.len()) };
-    }
-    Ok(())
-}
-
-/// Copies as much of a text as fits, and a NUL.
-///
-/// # Safety
-/// If it is not null, `to` must point to `capacity` bytes that nobody else touches meanwhile.
-pub(super) unsafe fn copy(text: &str, to: *mut c_char, capacity: usize) -> Result<(), Failure> {
-    if to.is_null() && capacity == 0 {
-        return Ok(());
-    }
-    // SAFETY: the caller's promise.
-    let to = unsafe { memory::write("text", to.cast::<u8>(), capacity) }?;
-    if let Some(most) = capacity.checked_sub(1) {
-        let end = text.floor_char_boundary(most);
-        to[..end].copy_from_slice(&text.as_bytes()[..end]);
-        to[end] = 0;
-    }
-    Ok(())
+    unsafe { memory::copy_text(&text, to, capacity, length) }
 }
 
 /// What a KilnStatus means, in a few words, such as "no such file"; never null. The text of an error says more.
@@ -173,23 +148,6 @@ mod tests {
         assert!(last().len() < 20_000 && last().starts_with("\\u{1b}[2J\\u{202e}"), "bounded, and nothing to obey");
         assert!(!last().contains(char::is_control));
         assert_eq!(std::thread::spawn(last).join().expect("ends"), "", "each thread has its own");
-    }
-
-    #[test]
-    fn a_text_is_cut_between_characters_and_ends_in_nul() {
-        for (capacity, expected) in [(1, ""), (2, "a"), (3, "a"), (4, "aü"), (5, "aüb"), (9, "aüb")] {
-            let mut to = [0x7fu8; 10];
-            // SAFETY: there are more bytes than that.
-            unsafe { copy("aüb", to.as_mut_ptr().cast(), capacity) }.expect("is right");
-            let found = CStr::from_bytes_until_nul(&to).expect("ends");
-            assert_eq!(found.to_str(), Ok(expected), "{capacity}");
-            assert!(to[expected.len() + 1..].iter().all(|&byte| byte == 0x7f), "{capacity}: nothing behind the NUL");
-        }
-        // SAFETY: null is refused, or has no bytes.
-        unsafe {
-            assert!(copy("a", std::ptr::null_mut(), 0).is_ok());
-            assert_eq!(copy("a", std::ptr::null_mut(), 1).expect_err("null").status, KilnStatus::Argument);
-        }
     }
 
     #[test]

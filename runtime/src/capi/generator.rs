@@ -1,7 +1,6 @@
 //! Generators: open, look at, draw from, close.
 
 use super::convert;
-use super::errors;
 use super::handles::{GENERATORS, KilnGenerator};
 use super::memory;
 use super::status::{Failure, KilnStatus, guard};
@@ -16,6 +15,7 @@ use crate::request::Request;
 use half::f16;
 use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_void};
+use std::ptr::null_mut;
 
 /// Loads ONNX Runtime from the library at `path`, wherever others lie, for a program that brings one along and knows where.
 /// To be called before any kiln_open: a process has one ONNX Runtime. What is loaded already is loaded once.
@@ -117,11 +117,11 @@ unsafe fn open(
     };
     // Before there is a text: whoever gives no memory for it, hears of that.
     // SAFETY: the caller's promise.
-    unsafe { errors::copy("", from.error_text, from.error_capacity) }?;
+    unsafe { memory::copy_text("", from.error_text, from.error_capacity, null_mut()) }?;
     let opened = convert::options(&from).and_then(|options| GENERATORS.open(|| open(&options)));
     if let Err(failure) = &opened {
         // SAFETY: the caller's promise.
-        unsafe { errors::copy(&failure.text, from.error_text, from.error_capacity) }?;
+        unsafe { memory::copy_text(&failure.text, from.error_text, from.error_capacity, null_mut()) }?;
     }
     // SAFETY: as above.
     unsafe { out.write(KilnGenerator { id: opened? }) };

@@ -131,6 +131,7 @@ pub(super) fn apart(out: (usize, usize), inputs: &[(&str, usize, usize)]) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ptr::null_mut;
 
     #[test]
     fn pointers_that_cannot_be_are_refused() {
@@ -161,6 +162,11 @@ mod tests {
             // SAFETY: there are four bytes and more.
             unsafe { copy_text("aé", bytes.as_mut_ptr().cast(), capacity, &mut length) }.expect("is right");
             assert_eq!((&bytes[..], length), (expected, 3), "{capacity}");
+        }
+        // SAFETY: null is allowed for no bytes, and else refused.
+        unsafe {
+            assert!(copy_text("a", null_mut(), 0, null_mut()).is_ok());
+            assert!(copy_text("a", null_mut(), 1, null_mut()).expect_err("null").text.contains("text is null"));
         }
     }
 

@@ -51,7 +51,7 @@ fn with<R>(id: u64, body: impl FnOnce(&Pool) -> Result<R, Failure>) -> Result<R,
 /// `out` must be null or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kiln_pool_open(generator: KilnGenerator, size: usize, out: *mut KilnPool) -> KilnStatus {
-    guard(|| {
+    GENERATORS.guard(generator.id, || {
         let out = memory::place("out", out)?;
         // SAFETY: writable, as the caller promises.
         unsafe { out.write(KilnPool::default()) };

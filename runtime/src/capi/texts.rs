@@ -41,7 +41,7 @@ pub unsafe extern "C" fn kiln_info_text(
     capacity: usize,
     length: *mut usize,
 ) -> KilnStatus {
-    guard(|| {
+    GENERATORS.guard(generator.id, || {
         GENERATORS.with(generator.id, |generator| {
             let info = generator.info();
             let own = match which {
@@ -78,7 +78,7 @@ pub unsafe extern "C" fn kiln_why_cpu(
     capacity: usize,
     length: *mut usize,
 ) -> KilnStatus {
-    guard(|| {
+    GENERATORS.guard(generator.id, || {
         GENERATORS.with(generator.id, |generator| {
             let why = crate::text::printable(generator.why_cpu().unwrap_or_default());
             // SAFETY: the caller's promise.
