@@ -39,7 +39,8 @@ numpy, onnx, onnxruntime, torch = map(module, ["numpy", "onnx", "onnxruntime", "
 
 # What `runtime/tests/adopt.rs` draws: each kind of input, output and export once.
 KEPT = """
-attention-dynamo big-torchscript dcgan-alpha-uniform-torchscript dcgan-dynamo dcgan-fixed-4 dcgan-grey-dynamo-fixed
+attention-dynamo big-torchscript by-hand-opset-9 by-hand-opset-21 dcgan-alpha-uniform-torchscript dcgan-dynamo
+dcgan-fixed-4 dcgan-grey-dynamo-fixed
 dcgan-half-torchscript dcgan-opset-9-torchscript dcgan-torchscript dcgan-uniform-0-1-dynamo embedded-dynamo
 embedded-torchscript integers-torchscript-fixed keras-conditional keras-opset-11 keras-opset-17 one-hot-inside-dynamo
 one-hot-torchscript-fixed style-dynamo-fixed style-torchscript
@@ -332,7 +333,75 @@ def torch_cases():
                     options="--input truncation_psi=0.7 --input noise=0.25", tolerance=5e-5)
 
 
-def refusals(program, folder):
+def cases_by_hand():
+    """Operators in the forms of old versions, and in forms that the exporters above do not write; what ONNX Runtime makes."""
+    helper, tensors = onnx.helper, onnx.numpy_helper
+    random = numpy.random.default_rng(4)
+    weight = lambda name, *shape: tensors.from_array(random.standard_normal(shape).astype(numpy.float32) / 2, name)
+    numbers = lambda name, values, kind=numpy.int64: tensors.from_array(numpy.array(values, kind), name)
+    node = helper.make_node
+    old = [
+        node("Unsqueeze", ["z"], ["a"], axes=[2, 3]),
+        node("Upsample", ["a", "scales"], ["b"], mode="nearest"),
+        node("ConvTranspose", ["b", "w"], ["c"], strides=[2, 2], auto_pad="SAME_UPPER", output_shape=[5, 4]),
+        node("Clip", ["c"], ["d"], min=-2.0, max=1.5),
+        node("Pad", ["d"], ["e"], pads=[0, 0, 1, 0, 0, 0, 0, 2], value=0.25),
+        node("Slice", ["e"], ["f"], starts=[0, 1], ends=[9223372036854775807, 6], axes=[0, 2]),
+        node("Split", ["f"], ["g", "h"], axis=1, split=[1, 3]),
+        node("ReduceSum", ["h"], ["i"], axes=[1], keepdims=0),
+        node("Shape", ["g"], ["shape"]),
+        node("Reshape", ["i", "shape"], ["j"]),
+        node("Dropout", ["j"], ["k", "mask"], ratio=0.5),
+        node("Concat", ["g", "k", "g"], ["l"], axis=1),
+        node("Flatten", ["l"], ["m"], axis=1),
+        node("Softmax", ["m"], ["n"]),
+        node("Shape", ["l"], ["shape_of_l"]),
+        node("Reshape", ["n", "shape_of_l"], ["o"]),
+        node("Mul", ["o", "much"], ["p"]),
+        node("Clip", ["p"], ["image"], min=0.0, max=1.0),
+    ]
+    old_weights = [numbers("scales", [1, 1, 2, 2], numpy.float32), weight("w", 4, 4, 4, 4), numbers("much", 20, numpy.float32)]
+    new = [
+        node("Shape", ["z"], ["n"], start=0, end=1),
+        node("Concat", ["n", "rest"], ["shape"], axis=0),
+        node("Expand", ["constant", "shape"], ["a"]),
+        node("ReduceSum", ["z", "axes"], ["b"], keepdims=1),
+        node("Unsqueeze", ["b", "two"], ["c"]),
+        node("Mul", ["a", "c"], ["d"]),
+        node("Conv", ["d", "w"], ["e"], auto_pad="SAME_LOWER"),
+        node("Resize", ["e", "", "", "size"], ["f"], axes=[2, 3], mode="linear", coordinate_transformation_mode="align_corners"),
+        node("GroupNormalization", ["f", "ones", "zeros"], ["g"], num_groups=2),
+        node("ConstantOfShape", ["shape"], ["h"], value=numbers("value", [0.25], numpy.float32)),
+        node("Resize", ["h", "", "factors"], ["i"]),
+        node("Add", ["g", "i"], ["j"]),
+        node("Split", ["j"], ["k", "l"], axis=1, num_outputs=2),
+        node("Max", ["k", "l"], ["m"]),
+        node("Transpose", ["m"], ["o"], perm=[0, 2, 3, 1]),
+        node("Tanh", ["o"], ["p"]),
+        node("Cast", ["p"], ["image"], to=onnx.TensorProto.FLOAT16),
+    ]
+    new_weights = [
+        numbers("rest", [4, 2, 3]), numbers("axes", [1]), numbers("two", [2, 3]), weight("constant", 1, 4, 2, 3),
+        weight("w", 4, 4, 3, 3), numbers("size", [4, 6]), numbers("ones", [1, 2, 0.5, 1], numpy.float32),
+        numbers("zeros", [0, 0.1, -0.3, 0.2], numpy.float32), numbers("factors", [1, 1, 2, 2], numpy.float32),
+    ]
+    for opset, latent, nodes, weights, element, shape, finish in [
+        (9, 4, old, old_weights, onnx.TensorProto.FLOAT, ["n", 3, 5, 6], lambda image: image * 2 - 1),
+        (21, 5, new, new_weights, onnx.TensorProto.FLOAT16, ["n", 4, 6, 2], lambda image: image.transpose(0, 3, 1, 2)),
+    ]:
+        graph = helper.make_graph(
+            nodes, "g", [helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, ["n", latent])],
+            [helper.make_tensor_value_info("image", element, shape)], weights)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+        onnx.checker.check_model(model, full_check=True)
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        run = lambda z, classes, session=session, finish=finish: finish(session.run(["image"], {"z": z})[0])
+        save = lambda path, model=model: onnx.save(model, path)
+        more = {} if opset == 9 else {"options": "--layout nhwc", "tolerance": 2e-3}
+        yield Case(f"by-hand-opset-{opset}", save, run, latent, **more)
+
+
+def refusals(program, folder, fixtures):
     """What must be refused, and with which words."""
     if not torch:
         return
@@ -356,6 +425,8 @@ def refusals(program, folder):
         output = subprocess.run([program, "adopt", str(path), str(folder / "no.onnx")], capture_output=True, text=True)
         assert output.returncode == 1 and words in output.stderr, f"{name}: {output.stdout}{output.stderr}"
         assert not (folder / "no.onnx").exists()
+        if fixtures:
+            keep(path, fixtures / f"refused-{name}.onnx")
         print(f"{name}: refused")
 
 
@@ -404,7 +475,7 @@ def main(program, fixtures):
         return
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        cases = [*(torch_cases() if torch else []), *keras_cases()]
+        cases = [*cases_by_hand(), *(torch_cases() if torch else []), *keras_cases()]
         wrong = 0
         for case in cases:
             try:
@@ -412,7 +483,7 @@ def main(program, fixtures):
             except Exception as error:
                 wrong += 1
                 print(f"FAILED {case.name}: {error}", file=sys.stderr)
-        refusals(program, folder)
+        refusals(program, folder, fixtures)
     if wrong:
         sys.exit(f"{wrong} of {len(cases)} cases failed")
     print(f"{len(cases)} cases")

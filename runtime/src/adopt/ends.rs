@@ -112,6 +112,11 @@ pub(super) fn end<'a>(
     let ImageShape { channels, height, width } = image;
     let axes = if layout == Layout::Nhwc { ", its channels put first" } else { "" };
     report.push(format!("image      {}: {channels} x {height} x {width}{axes}", described(port)));
+    if let ([a, _, c], None, None) = (&typed.sizes[..], wishes.layout, wishes.shape)
+        && a.max(c) <= &MAX_CHANNELS
+    {
+        report.push("assumed    channels are its first axis (else --layout nhwc)".into());
+    }
     let sizes = match layout {
         Layout::Nchw => [channels, height, width],
         Layout::Nhwc => [height, width, channels],

@@ -305,16 +305,14 @@ fn group_norm<'a>(to: &mut Translation<'a>, node: &Node<'a>) -> Result<(), Strin
     let epsilon = vec![("epsilon", graph::Setting::Float(epsilon))];
     last = to.put("InstanceNormalization", vec![last, one, zero], "groups", epsilon)?;
     last = to.put("Reshape", vec![last, back], "groups", vec![])?;
-    // One for each channel, or, in old versions, for each group.
     let mut shape = vec![1; typed.sizes.len()];
     shape[0] = channels;
     for (i, op) in [(1, "Mul"), (2, "Add")] {
         let tensor = to.constant(node, i)?.ok_or("lacks its scale or bias")?;
-        if ![channels, groups].contains(&tensor.len()) {
-            return Err(format!("has {tensor} for {channels} channels in {groups} groups"));
-        }
-        let times = channels / tensor.len();
-        let each = tensor.taken(&shape, (0..channels).map(|c| c / times));
+        // The version that came first had one for each group.
+        let each = tensor
+            .shaped(&shape)
+            .map_err(|_| format!("has {tensor} for {channels} channels: export it with opset 21"))?;
         let weight = to.weight(&format!("{}/channels", node.inputs[i]), &each)?;
         match i {
             1 => last = to.put(op, vec![last, weight], "groups", vec![])?,
