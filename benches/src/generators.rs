@@ -104,6 +104,8 @@ fn scaled(Parameter { name, .. }: &Parameter, t: &Tensor, init: &mut Init) -> Te
 fn channels_last(t: &Tensor, like: &Tensor) -> TensorResult<Tensor> {
     /// Positions of the image that the linear layer makes.
     const POSITIONS: usize = 7 * 7;
+    // Of a dense layer the file has the inputs first, as MatMul takes them.
+    let t = &if t.rank() == 2 { t.t()? } else { t.clone() };
     let turned = match t.rank() {
         4 => t.permute((0, 2, 3, 1))?.contiguous()?,
         // The linear layer's outputs, weights and biases: [C, H, W, ...] in the file.

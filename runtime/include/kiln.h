@@ -340,7 +340,8 @@ typedef struct KilnInfo {
     uint32_t latent_dim;
     // Number of classes; 0 when unconditional. kiln_class_name tells their names.
     uint32_t classes;
-    // What the generator computes in: KILN_ELEMENT_F16 or KILN_ELEMENT_F32. Images come in whatever type is asked for.
+    // What the generator computes in: KILN_ELEMENT_F16, KILN_ELEMENT_F32, or KILN_ELEMENT_U8 where most of it is quantised
+    // (int8). Images come in whatever type is asked for.
     uint32_t precision;
     // Where it really runs: KILN_PROVIDER_CPU or KILN_PROVIDER_CUDA.
     uint32_t provider;
