@@ -160,7 +160,7 @@ impl Generator {
             generator.prepare().map_err(Error::cuda)?;
         }
         // On a GPU always: by this it is known to work.
-        if generator.model.options().start == Start::Steady || on_cuda {
+        if generator.model.options().tests_itself() || on_cuda {
             generator.self_test(path)?;
         }
         Ok(generator)

@@ -52,12 +52,12 @@ impl FromStr for Provider {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Start {
-    /// Many samples: weights are arranged for the processor once, layers are computed in the form that is fastest on it, and
-    /// the file's self-test is replayed.
+    /// Many samples: weights are arranged for the processor once, and layers are computed in the form that is fastest on it.
+    /// The file's self-test is replayed, if [`Options::self_test`] does not say otherwise.
     #[default]
     Steady,
     /// A few samples, soon, by a program that then ends: everything is used as it lies in the file, which makes every sample
-    /// slower, and the self-test is left out; checksums are not. Values may differ from the other kind's in their last bits.
+    /// slower. The self-test is left out, if [`Options::self_test`] does not say otherwise; checksums are not. Values may differ from the other kind's in their last bits.
     /// On the CPU, unless [`Provider::Cuda`] is asked for, where none of this makes a difference.
     Fast,
 }
@@ -82,6 +82,9 @@ pub struct Options {
     pub max_batch: usize,
     /// What opening is good for. Default: [`Start::Steady`].
     pub start: Start,
+    /// Whether the file's self-test is replayed when it is opened; `None`: as [`Options::start`] has it. On a GPU it is in any
+    /// case: by this it is known to work. Default: `None`.
+    pub self_test: Option<bool>,
     /// How long a call may take that draws or warms up, and the self-test at opening: one that takes longer is ended after
     /// the layer at hand, with [`ErrorKind::TimeLimit`](crate::ErrorKind::TimeLimit). `None`: as long as it takes. Default: `None`.
     ///
@@ -104,6 +107,7 @@ impl Default for Options {
             spinning: false,
             max_batch: 64,
             start: Start::Steady,
+            self_test: None,
             time_limit: None,
             rewrite: None,
         }
@@ -111,6 +115,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Whether the self-test is replayed on the CPU.
+    pub(crate) fn tests_itself(&self) -> bool {
+        self.self_test.unwrap_or(self.start == Start::Steady)
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         for (name, value, most) in [("threads", self.threads, MAX_THREADS), ("max_batch", self.max_batch, MAX_BATCH)] {
             if !(1..=most).contains(&value) {

@@ -5,7 +5,7 @@ mod common;
 use common::{draw, fixture, open};
 use half::f16;
 use proptest::prelude::*;
-use runtime::{Generator, Interleaved, Options, Pixel, Request, Stream, Walk, fill_latent, walk};
+use runtime::{ErrorKind, Generator, Interleaved, Options, Pixel, Request, Start, Stream, Walk, fill_latent, walk};
 
 const CLASSES: [&str; 3] = ["conditional.onnx", "image-to-image.onnx", "conditional-image-to-image.onnx"];
 
@@ -203,14 +203,26 @@ fn the_clones_of_a_generator_draw_the_same() {
 
 #[test]
 fn a_fast_start_draws_the_same_images() {
-    let fast = Options { start: runtime::Start::Fast, ..Options::default() };
+    let fast = Options { start: Start::Fast, ..Options::default() };
     for (model, tolerance) in [("dcgan-f16.onnx", 2e-3), ("dcgan-f32.onnx", 1e-5), ("pair.onnx", 1e-5)] {
         let request = Request::seed(8);
         let steady: Vec<f32> = draw(&mut open(model, &Options::default()), &request, 17);
         close(&draw::<f32>(&mut open(model, &fast), &request, 17), &steady, tolerance);
     }
-    // It leaves the self-test out, and says so.
-    Generator::open(fixture("failing-self-test.onnx"), &fast).expect("is not tested");
+}
+
+#[test]
+fn the_self_test_is_replayed_as_the_start_has_it_or_as_is_said() {
+    for start in [Start::Steady, Start::Fast] {
+        for self_test in [None, Some(true), Some(false)] {
+            let options = Options { start, self_test, ..Options::default() };
+            let opened = Generator::open(fixture("failing-self-test.onnx"), &options);
+            match self_test.unwrap_or(start == Start::Steady) {
+                true => assert_eq!(opened.expect_err("is tested").kind(), ErrorKind::SelfTest),
+                false => drop(opened.expect("is not tested")),
+            }
+        }
+    }
 }
 
 /// Each image is that of its own seed, and its class that of the index.

@@ -27,6 +27,12 @@ pub(super) fn options(options: &KilnOptions) -> Result<Options, Failure> {
             KILN_START_FAST => Start::Fast,
             other => unknown("options.start", other, "KILN_START_STEADY (0) and _FAST (1)")?,
         },
+        self_test: match options.self_test {
+            KILN_SELF_TEST_BY_START => None,
+            KILN_SELF_TEST_YES => Some(true),
+            KILN_SELF_TEST_NO => Some(false),
+            other => unknown("options.self_test", other, "KILN_SELF_TEST_BY_START (0), _YES (1) and _NO (2)")?,
+        },
         threads: options.threads as usize,
         max_batch: options.max_batch as usize,
         spinning: match options.spinning {

@@ -25,6 +25,13 @@ pub const KILN_START_STEADY: u32 = 0;
 /// For a few samples, soon: every sample is slower, and the self-test is left out.
 pub const KILN_START_FAST: u32 = 1;
 
+/// With KILN_START_STEADY, not with KILN_START_FAST.
+pub const KILN_SELF_TEST_BY_START: u32 = 0;
+/// Replayed.
+pub const KILN_SELF_TEST_YES: u32 = 1;
+/// Left out.
+pub const KILN_SELF_TEST_NO: u32 = 2;
+
 /// Latents of a seed, from the index `first` on.
 pub const KILN_LATENTS_SEED: u32 = 0;
 /// Latents along a walk, from the frame `first` on.
@@ -80,6 +87,11 @@ pub struct KilnOptions {
     pub error_text: *mut c_char,
     /// Bytes at `error_text`; 2000 are enough for nearly all texts. Default: 0.
     pub error_capacity: usize,
+    /// Whether the file's self-test is replayed when it is opened: one of KILN_SELF_TEST_*; on a GPU it is in any case. Default:
+    /// KILN_SELF_TEST_BY_START.
+    pub self_test: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// The shape of one image.
@@ -219,6 +231,8 @@ unsafe impl Versioned for KilnOptions {
         time_limit_ms: 0,
         error_text: null_mut(),
         error_capacity: 0,
+        self_test: KILN_SELF_TEST_BY_START,
+        reserved: 0,
     };
 }
 
