@@ -130,6 +130,8 @@ fn the_build_fails_if_another_library_comes_and_goes_on_if_none_does() {
     says(&build("there", &[("CARGO_CFG_TARGET_ENV", "musl")]), "no library is pinned for linux-x86_64-musl");
     says(&build("there", &[("CARGO_CFG_TARGET_OS", "android")]), "no library is pinned for android-x86_64");
     says(&build("there", &[("KILN_DATA", "data")]), "cargo::warning=no ONNX Runtime is bundled: KILN_DATA is data");
+    // Where documentation is built there is no network, which is nothing to warn of.
+    assert!(!build("there", &[("DOCS_RS", "1")]).contains("cargo::warning"));
     assert_eq!(shop.calls(), 0);
 
     // What was tried a moment ago is not tried again.
