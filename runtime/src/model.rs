@@ -29,7 +29,7 @@
 use crate::checksums::Checksums;
 use crate::classes;
 use crate::error::{ErrorKind, Fault};
-use crate::graph::Element;
+use crate::graph::ElementType;
 use crate::self_test::SelfTest;
 use crate::text::shown;
 use sha2::{Digest, Sha256};
@@ -96,7 +96,7 @@ impl fmt::Display for Precision {
 }
 
 /// The type of input and output.
-impl From<Precision> for Element {
+impl From<Precision> for ElementType {
     fn from(precision: Precision) -> Self {
         match precision {
             Precision::F16 => Self::F16,

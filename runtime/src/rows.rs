@@ -10,7 +10,7 @@
 //!   where these are few. Right matrices that are arranged beforehand have parts of one length; for convolutions, whose
 //!   right matrix is the image, one thread is used where it matters.
 
-use crate::graph::{Element, Graph, Node, OWN, Setting, Text, Weight};
+use crate::graph::{ElementType, Graph, Node, OWN, Setting, Text, Weight};
 use crate::operators::{Checked, Typed};
 
 /// Columns of a matrix that are computed together at least: a thread has a multiple of them.
@@ -102,7 +102,7 @@ pub(crate) fn alike<'a>(mut graph: Graph<'a>, checked: &Checked) -> (Graph<'a>, 
     }
     graph.nodes = nodes;
     if used {
-        graph.weights.push(Weight { shape: Vec::new(), ..Weight::floats(half, Element::F32, &[1], &[0.5]) });
+        graph.weights.push(Weight { shape: Vec::new(), ..Weight::floats(half, ElementType::F32, &[1], &[0.5]) });
     }
     (graph, all)
 }
@@ -122,13 +122,13 @@ mod tests {
     fn graph(inner: usize, outputs: usize, gemm: bool, bias: bool) -> Graph<'static> {
         let port = |name: &'static str, sizes: &[usize]| Port {
             name: name.into(),
-            element: Element::F32 as u64,
+            element: ElementType::F32 as u64,
             shape: std::iter::once(None).chain(sizes.iter().map(|&n| Some(n))).collect(),
         };
         let numbers = |name: &'static str, shape: &[usize]| {
             let len = shape.iter().product::<usize>();
             let values: Vec<f32> = (0..len).map(|i| (i as f32 * 1.618).sin() * 3. / (inner as f32).sqrt()).collect();
-            Weight::floats(name, Element::F32, shape, &values)
+            Weight::floats(name, ElementType::F32, shape, &values)
         };
         let mut weights = vec![numbers("w", &[inner, outputs]), Weight::sizes("out", &[-1, 1, 1, outputs as i64])];
         let mut inputs: Vec<Text<'static>> = vec!["z".into(), "w".into()];
@@ -212,7 +212,7 @@ mod tests {
             prop_assume!(len <= 4096 && inner <= 4096);
             let mut graph = graph(inner, len, false, false);
             let values = (0..shape.iter().product()).map(|i: usize| (i as f32 * 1.618).sin() * 0.1).collect::<Vec<_>>();
-            graph.weights[0] = Weight::floats("w", Element::F32, &shape, &values);
+            graph.weights[0] = Weight::floats("w", ElementType::F32, &shape, &values);
             graph.weights.push(Weight::sizes("in", &[-1, (groups * inputs) as i64, h as i64, w as i64]));
             graph.nodes[0] = Node::new("Reshape", vec!["z".into(), "in".into()], "x".into());
             let op = if transposed { "ConvTranspose" } else { "Conv" };

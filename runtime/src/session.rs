@@ -17,7 +17,7 @@ use crate::rows;
 use crate::text::{one_line, shown};
 use crate::weights::{Bytes, Tensors, beside, map};
 #[cfg(feature = "cuda")]
-use crate::{graph::Element, model::Precision};
+use crate::{graph::ElementType, model::Precision};
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
@@ -310,7 +310,7 @@ unsafe fn runner(
     }
     // Whether some of it is to be computed in full single precision.
     #[cfg(feature = "cuda")]
-    let exact = graph.weights.iter().any(|weight| weight.element == Element::F32);
+    let exact = graph.weights.iter().any(|weight| weight.element == ElementType::F32);
     let (graph, form, is_best) = match target {
         Target::Cpu { .. } => {
             (graph::widened(graph), Form::Apart, options.start == Start::Steady && rewrite::pays_here())

@@ -1,7 +1,7 @@
 //! Files in memory, mapped or given, and the tensors of a safetensors file.
 
 use crate::error::{ErrorKind, Fault, Result};
-use crate::graph::{Element, MAX_RANK, Weight};
+use crate::graph::{ElementType, MAX_RANK, Weight};
 use crate::text::{sentence, shown};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata};
@@ -179,11 +179,11 @@ impl Tensors {
     }
 }
 
-fn element(dtype: Dtype) -> Option<Element> {
+fn element(dtype: Dtype) -> Option<ElementType> {
     match dtype {
-        Dtype::F16 => Some(Element::F16),
-        Dtype::F32 => Some(Element::F32),
-        Dtype::I64 => Some(Element::I64),
+        Dtype::F16 => Some(ElementType::F16),
+        Dtype::F32 => Some(ElementType::F32),
+        Dtype::I64 => Some(ElementType::I64),
         _ => None,
     }
 }

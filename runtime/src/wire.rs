@@ -5,7 +5,7 @@ use crate::error::Fault;
 
 /// The value of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Value<'a> {
+pub(crate) enum Payload<'a> {
     Varint(u64),
     Fixed64,
     Bytes(&'a [u8]),
@@ -16,7 +16,7 @@ pub(crate) enum Value<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Field<'a> {
     pub(crate) number: u32,
-    pub(crate) value: Value<'a>,
+    pub(crate) value: Payload<'a>,
 }
 
 /// The fields of a message, in its order; an error is the last item.
@@ -49,16 +49,16 @@ fn read(message: &[u8]) -> Option<(Field<'_>, &[u8])> {
     // What is above is cut off by some readers, who then see another field.
     let tag = u32::try_from(tag).ok()?;
     let (value, rest) = match tag & 7 {
-        0 => varint(rest).map(|(n, rest)| (Value::Varint(n), rest))?,
-        1 => (Value::Fixed64, rest.get(8..)?),
+        0 => varint(rest).map(|(n, rest)| (Payload::Varint(n), rest))?,
+        1 => (Payload::Fixed64, rest.get(8..)?),
         2 => {
             let (length, rest) = varint(rest)?;
             let (bytes, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-            (Value::Bytes(bytes), rest)
+            (Payload::Bytes(bytes), rest)
         }
         5 => {
             let (bytes, rest) = rest.split_first_chunk()?;
-            (Value::Fixed32(u32::from_le_bytes(*bytes)), rest)
+            (Payload::Fixed32(u32::from_le_bytes(*bytes)), rest)
         }
         // 3 and 4 are groups, which no file of ONNX has.
         _ => return None,
@@ -85,7 +85,7 @@ pub(crate) fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 /// Adds the numbers of a repeated integer field, packed or not, to `into`, which holds at most `most`.
-pub(crate) fn numbers(value: Value<'_>, most: usize, into: &mut Vec<i64>) -> Result<(), Fault> {
+pub(crate) fn numbers(value: Payload<'_>, most: usize, into: &mut Vec<i64>) -> Result<(), Fault> {
     let mut put = |n: u64| {
         if into.len() == most {
             return Err(Fault::from(format!("has a list of more than {most} numbers where so many are the most")));
@@ -94,15 +94,15 @@ pub(crate) fn numbers(value: Value<'_>, most: usize, into: &mut Vec<i64>) -> Res
         Ok(())
     };
     match value {
-        Value::Varint(n) => put(n)?,
-        Value::Bytes(mut packed) => {
+        Payload::Varint(n) => put(n)?,
+        Payload::Bytes(mut packed) => {
             while !packed.is_empty() {
                 let (n, rest) = varint(packed).ok_or_else(damaged)?;
                 put(n)?;
                 packed = rest;
             }
         }
-        Value::Fixed64 | Value::Fixed32(_) => return Err(damaged()),
+        Payload::Fixed64 | Payload::Fixed32(_) => return Err(damaged()),
     }
     Ok(())
 }
@@ -150,7 +150,7 @@ mod tests {
             let read: Vec<_> = fields(&message).map(|field| field.expect("reads")).collect();
             prop_assert!(read.iter().all(|field| field.number == number));
             let values: Vec<_> = read.iter().map(|field| field.value).collect();
-            prop_assert_eq!(values, [Value::Varint(n), Value::Bytes(&bytes), Value::Fixed32(x.to_bits())]);
+            prop_assert_eq!(values, [Payload::Varint(n), Payload::Bytes(&bytes), Payload::Fixed32(x.to_bits())]);
         }
 
         #[test]
@@ -164,12 +164,12 @@ mod tests {
         fn numbers_are_read_packed_and_single_up_to_the_most(all in prop::collection::vec(any::<i64>(), 0..20)) {
             let (mut packed, mut read, mut single) = (Vec::new(), Vec::new(), Vec::new());
             all.iter().for_each(|&n| write::varint(&mut packed, n as u64));
-            numbers(Value::Bytes(&packed), 20, &mut read).expect("reads");
-            all.iter().for_each(|&n| numbers(Value::Varint(n as u64), 20, &mut single).expect("reads"));
+            numbers(Payload::Bytes(&packed), 20, &mut read).expect("reads");
+            all.iter().for_each(|&n| numbers(Payload::Varint(n as u64), 20, &mut single).expect("reads"));
             prop_assert_eq!(&read, &all);
             prop_assert_eq!(&single, &all);
             let few = all.len().saturating_sub(1);
-            prop_assert_eq!(numbers(Value::Bytes(&packed), few, &mut Vec::new()).is_err(), !all.is_empty());
+            prop_assert_eq!(numbers(Payload::Bytes(&packed), few, &mut Vec::new()).is_err(), !all.is_empty());
         }
     }
 

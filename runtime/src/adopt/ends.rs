@@ -4,7 +4,7 @@ use super::ports::{Labels, Ports, described, sample_of};
 use super::tensor::{Kind, Tensor, volume};
 use super::translate::{Translation, Value};
 use super::{Distribution, Layout, Wishes, range};
-use crate::graph::{Element, Port, Setting, Text};
+use crate::graph::{ElementType, Port, Setting, Text};
 use crate::model::{ImageShape, MAX_CHANNELS, MAX_SIDE, OUTPUT_IMAGE, Precision};
 use crate::text::shown;
 
@@ -21,8 +21,8 @@ pub(super) fn begin<'a>(
     let wrong = || format!("has {}, which cannot be the latent", described(port));
     let sizes = sample_of(port).ok_or_else(wrong)?;
     let (element, precision) = match Kind::from_number(port.element) {
-        Some(Kind::F16) => (Element::F16, Precision::F16),
-        Some(Kind::F32) => (Element::F32, Precision::F32),
+        Some(Kind::F16) => (ElementType::F16, Precision::F16),
+        Some(Kind::F32) => (ElementType::F32, Precision::F32),
         _ => {
             return Err(format!(
                 "has {}, allowed are latents of f32 and f16: export it in one of them",
@@ -35,7 +35,7 @@ pub(super) fn begin<'a>(
     let mut last = Text::from("z");
     if let Some(Distribution::Uniform(low, high)) = wishes.distribution {
         // How many of all are below a number is equally likely to be anything: erf(z / sqrt 2) lies between -1 and 1.
-        let kind = if element == Element::F16 { Kind::F16 } else { Kind::F32 };
+        let kind = if element == ElementType::F16 { Kind::F16 } else { Kind::F32 };
         let number = |x: f64| Tensor::from_numbers(kind, &[], &[x]);
         let scale = to.weight("uniform/scale", &number(std::f64::consts::FRAC_1_SQRT_2))?;
         last = to.put("Mul", vec![last, scale], "uniform", vec![])?;
@@ -132,7 +132,7 @@ pub(super) fn end<'a>(
         _ => format!("range      {low} to {high}, {how}; brought to -1 to 1"),
     });
     if (low, high) != (-1., 1.) {
-        let kind = if typed.element == Element::F16 { Kind::F16 } else { Kind::F32 };
+        let kind = if typed.element == ElementType::F16 { Kind::F16 } else { Kind::F32 };
         let number = |x: f64| Tensor::from_numbers(kind, &[], &[x]);
         let scale = to.weight("image/scale", &number(2. / (high - low)))?;
         last = to.put("Mul", vec![last, scale], "image/scaled", vec![])?;
@@ -143,7 +143,7 @@ pub(super) fn end<'a>(
         let order = vec![("perm", Setting::Ints(vec![0, 3, 1, 2]))];
         last = to.put("Transpose", vec![last], "image/moved", order)?;
     }
-    let element: Element = precision.into();
+    let element: ElementType = precision.into();
     if typed.element != element {
         last = to.put("Cast", vec![last], "image/cast", vec![("to", Setting::Int(element as i64))])?;
     }

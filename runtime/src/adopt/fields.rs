@@ -3,7 +3,7 @@
 use super::source::Port;
 use crate::graph::MAX_RANK;
 use crate::text::shown;
-use crate::wire::{Field, Value, damaged, fields};
+use crate::wire::{Field, Payload, damaged, fields};
 
 /// Most bytes of a name or a text.
 const MOST_TEXT: usize = 1 << 20;
@@ -31,8 +31,8 @@ pub(super) fn opset_of(message: &[u8]) -> Result<(&str, i64), String> {
     let (mut domain, mut version) = ("", 0);
     for field in fields(message) {
         match field? {
-            Field { number: 1, value: Value::Bytes(bytes) } => domain = text(bytes)?,
-            Field { number: 2, value: Value::Varint(n) } => version = n as i64,
+            Field { number: 1, value: Payload::Bytes(bytes) } => domain = text(bytes)?,
+            Field { number: 2, value: Payload::Varint(n) } => version = n as i64,
             Field { number, .. } => return Err(unknown("a version", number)),
         }
     }
@@ -40,9 +40,9 @@ pub(super) fn opset_of(message: &[u8]) -> Result<(&str, i64), String> {
 }
 
 /// The key of an entry of the metadata.
-pub(super) fn key(value: Value<'_>) -> Result<&str, String> {
+pub(super) fn key(value: Payload<'_>) -> Result<&str, String> {
     match value {
-        Value::Bytes(message) => Ok(entry(message)?.0),
+        Payload::Bytes(message) => Ok(entry(message)?.0),
         _ => Err(damaged().what),
     }
 }
@@ -51,8 +51,8 @@ pub(super) fn entry(message: &[u8]) -> Result<(&str, &str), String> {
     let (mut key, mut value) = ("", "");
     for field in fields(message) {
         match field? {
-            Field { number: 1, value: Value::Bytes(bytes) } => key = text(bytes)?,
-            Field { number: 2, value: Value::Bytes(bytes) } => value = text(bytes)?,
+            Field { number: 1, value: Payload::Bytes(bytes) } => key = text(bytes)?,
+            Field { number: 2, value: Payload::Bytes(bytes) } => value = text(bytes)?,
             Field { number, .. } => return Err(unknown("an entry", number)),
         }
     }
@@ -60,10 +60,10 @@ pub(super) fn entry(message: &[u8]) -> Result<(&str, &str), String> {
 }
 
 /// Adds the numbers of a repeated float field, packed or not.
-pub(super) fn floats_of(value: Value<'_>, most: usize, into: &mut Vec<f32>) -> Result<(), String> {
+pub(super) fn floats_of(value: Payload<'_>, most: usize, into: &mut Vec<f32>) -> Result<(), String> {
     match value {
-        Value::Fixed32(bits) => into.push(f32::from_bits(bits)),
-        Value::Bytes(packed) if packed.len().is_multiple_of(4) => {
+        Payload::Fixed32(bits) => into.push(f32::from_bits(bits)),
+        Payload::Bytes(packed) if packed.len().is_multiple_of(4) => {
             into.extend(packed.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)));
         }
         _ => return Err(damaged().what),
@@ -78,7 +78,7 @@ pub(super) fn floats_of(value: Value<'_>, most: usize, into: &mut Vec<f32>) -> R
 fn inner(message: &[u8], wanted: u32) -> Result<Option<&[u8]>, String> {
     let mut found = None;
     for field in fields(message) {
-        if let Field { number, value: Value::Bytes(bytes) } = field?
+        if let Field { number, value: Payload::Bytes(bytes) } = field?
             && number == wanted
         {
             found = Some(bytes);
@@ -94,13 +94,13 @@ pub(super) fn port(message: &[u8]) -> Result<Port<'_>, String> {
     let (mut element, mut shape) = (0, Vec::new());
     for field in fields(tensor) {
         match field? {
-            Field { number: 1, value: Value::Varint(n) } => element = n,
-            Field { number: 2, value: Value::Bytes(message) } => {
+            Field { number: 1, value: Payload::Varint(n) } => element = n,
+            Field { number: 2, value: Payload::Bytes(message) } => {
                 for field in fields(message) {
-                    let Field { number: 1, value: Value::Bytes(size) } = field? else { return Err(none()) };
+                    let Field { number: 1, value: Payload::Bytes(size) } = field? else { return Err(none()) };
                     let mut found = None;
                     for field in fields(size) {
-                        if let Field { number: 1, value: Value::Varint(n) } = field? {
+                        if let Field { number: 1, value: Payload::Varint(n) } = field? {
                             // Some write an open size as -1 or 0.
                             found = usize::try_from(n as i64).ok().filter(|n| *n > 0);
                         }

@@ -4,7 +4,7 @@
 use super::source::{Node, Setting};
 use super::tensor::{Kind, Tensor};
 use super::translate::{Size, Translation, Value, attributes};
-use crate::graph::{self, Attribute, Element, Text};
+use crate::graph::{self, Attribute, ElementType, Text};
 use crate::text::shown;
 
 /// Operators that take one part for each sample, where exporters may give what is the same for all.
@@ -159,9 +159,9 @@ pub(super) fn first<'a>(
     Ok((name, typed))
 }
 
-fn float_kind(element: Element) -> Kind {
+fn float_kind(element: ElementType) -> Kind {
     match element {
-        Element::F16 => Kind::F16,
+        ElementType::F16 => Kind::F16,
         _ => Kind::F32,
     }
 }

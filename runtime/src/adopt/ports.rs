@@ -248,7 +248,7 @@ impl<'a> Ports<'_, 'a> {
     pub(super) fn enter(&self, to: &mut Translation<'a>) -> Result<(), String> {
         if let Some((port, labels, n)) = &self.class {
             to.classes = *n;
-            to.input("class", crate::graph::Element::I64, Vec::new())?;
+            to.input("class", crate::graph::ElementType::I64, Vec::new())?;
             let numbers: Vec<i64> = (0..*n as i64).collect();
             let table = match labels {
                 Labels::Number(kind) => {

@@ -6,7 +6,7 @@ use super::tensor::{Kind, Tensor, volume};
 use crate::graph::{MAX_NODES, MAX_RANK, MAX_WEIGHTS};
 use crate::text::shown;
 use crate::weights::{Bytes, beside, check_is_no_pointer, map};
-use crate::wire::{Field, Value, fields, numbers};
+use crate::wire::{Field, Payload, fields, numbers};
 use half::f16;
 use std::collections::HashMap;
 use std::path::Path;
@@ -36,7 +36,7 @@ pub(super) struct Source<'a> {
     pub(super) constants: HashMap<&'a str, Tensor<'a>>,
     pub(super) nodes: Vec<Node<'a>>,
     /// The fields of the model that say nothing of what is computed, as they are: field number and content.
-    pub(super) remarks: Vec<(u32, Value<'a>)>,
+    pub(super) remarks: Vec<(u32, Payload<'a>)>,
     /// Files beside it that have weights.
     pub(super) files: Vec<&'a str>,
 }
@@ -106,9 +106,9 @@ impl<'a> Source<'a> {
             let Field { number, value } = field?;
             match (number, value) {
                 (1, _) => (),
-                (7, Value::Bytes(message)) if graph.is_none() => graph = Some(message),
-                (7, Value::Bytes(_)) => return Err("has two graphs".into()),
-                (8, Value::Bytes(message)) => {
+                (7, Payload::Bytes(message)) if graph.is_none() => graph = Some(message),
+                (7, Payload::Bytes(_)) => return Err("has two graphs".into()),
+                (8, Payload::Bytes(message)) => {
                     let (domain, version) = opset_of(message)?;
                     // Exporters list domains that no node is of.
                     if is_standard(domain) && opset.replace(version).is_some() {
@@ -121,7 +121,7 @@ impl<'a> Source<'a> {
                                 `onnx.inliner.inline_local_functions`"
                         .into());
                 }
-                (2 | 3, Value::Bytes(name)) => {
+                (2 | 3, Payload::Bytes(name)) => {
                     tool[number as usize - 2] = text(name)?;
                     source.remarks.push((number, value));
                 }
@@ -145,7 +145,7 @@ impl<'a> Source<'a> {
         for field in fields(message) {
             let Field { number, value } = field?;
             match (number, value) {
-                (1, Value::Bytes(message)) => {
+                (1, Payload::Bytes(message)) => {
                     let node = self.node(message, beside)?;
                     match (node.op, &node.outputs[..]) {
                         ("Constant", [name]) => {
@@ -155,14 +155,14 @@ impl<'a> Source<'a> {
                         _ => push(&mut self.nodes, node, MOST_NODES, "nodes")?,
                     }
                 }
-                (5, Value::Bytes(message)) => {
+                (5, Payload::Bytes(message)) => {
                     let (name, tensor) = self.tensor(message, beside)?;
                     self.constant(name, tensor)?;
                 }
                 // Name and comment; shapes of values in between, which are found out anew; remarks.
-                (2 | 10 | 13 | 14 | 16, Value::Bytes(_)) => (),
-                (11, Value::Bytes(message)) => push(&mut self.inputs, port(message)?, MOST_CONSTANTS, "inputs")?,
-                (12, Value::Bytes(message)) => push(&mut self.outputs, port(message)?, MOST_NAMES, "outputs")?,
+                (2 | 10 | 13 | 14 | 16, Payload::Bytes(_)) => (),
+                (11, Payload::Bytes(message)) => push(&mut self.inputs, port(message)?, MOST_CONSTANTS, "inputs")?,
+                (12, Payload::Bytes(message)) => push(&mut self.outputs, port(message)?, MOST_NAMES, "outputs")?,
                 (15, _) => return Err("has sparse weights; export it with dense ones".into()),
                 _ => return Err(unknown("a graph", number)),
             }
@@ -188,14 +188,14 @@ impl<'a> Source<'a> {
         for field in fields(message) {
             let Field { number, value } = field?;
             match (number, value) {
-                (1, Value::Bytes(name)) => push(&mut node.inputs, text(name)?, MOST_NAMES, "inputs of a node")?,
-                (2, Value::Bytes(name)) => push(&mut node.outputs, text(name)?, MOST_NAMES, "outputs of a node")?,
-                (4, Value::Bytes(name)) => node.op = text(name)?,
-                (5, Value::Bytes(message)) => {
+                (1, Payload::Bytes(name)) => push(&mut node.inputs, text(name)?, MOST_NAMES, "inputs of a node")?,
+                (2, Payload::Bytes(name)) => push(&mut node.outputs, text(name)?, MOST_NAMES, "outputs of a node")?,
+                (4, Payload::Bytes(name)) => node.op = text(name)?,
+                (5, Payload::Bytes(message)) => {
                     let setting = self.setting(message, beside)?;
                     push(&mut node.settings, setting, MOST_NAMES, "settings of a node")?;
                 }
-                (7, Value::Bytes(domain)) => node.domain = text(domain)?,
+                (7, Payload::Bytes(domain)) => node.domain = text(domain)?,
                 // Its name, its comment, remarks, and which overload it is.
                 (3 | 6 | 8..=10, _) => (),
                 _ => return Err(unknown("a node", number)),
@@ -214,15 +214,15 @@ impl<'a> Source<'a> {
         for field in fields(message) {
             let field = field?;
             match (field.number, field.value) {
-                (1, Value::Bytes(bytes)) => name = text(bytes)?,
-                (2, Value::Fixed32(bits)) => float = f32::from_bits(bits),
-                (3, Value::Varint(n)) => int = n as i64,
+                (1, Payload::Bytes(bytes)) => name = text(bytes)?,
+                (2, Payload::Fixed32(bits)) => float = f32::from_bits(bits),
+                (3, Payload::Varint(n)) => int = n as i64,
                 // What is no text is no word that an operator knows.
-                (4, Value::Bytes(bytes)) => string = text(bytes).unwrap_or_default(),
-                (5, Value::Bytes(message)) => value = Some(message),
+                (4, Payload::Bytes(bytes)) => string = text(bytes).unwrap_or_default(),
+                (5, Payload::Bytes(message)) => value = Some(message),
                 (7, value) => floats_of(value, MOST_INTS, &mut floats)?,
                 (8, value) => numbers(value, MOST_INTS, &mut ints)?,
-                (20, Value::Varint(n)) => kind = n,
+                (20, Payload::Varint(n)) => kind = n,
                 _ => (),
             }
         }
@@ -246,16 +246,16 @@ impl<'a> Source<'a> {
             let field = field?;
             match (field.number, field.value) {
                 (1, value) => numbers(value, MAX_RANK, &mut dims)?,
-                (2, Value::Varint(n)) => number = n,
+                (2, Payload::Varint(n)) => number = n,
                 (4, value) => floats_of(value, MOST_NUMBERS, &mut singles)?,
                 (5, value) => numbers(value, MOST_NUMBERS, &mut words)?,
                 (7, value) => numbers(value, MOST_NUMBERS, &mut longs)?,
-                (8, Value::Bytes(bytes)) => name = text(bytes)?,
-                (9, Value::Bytes(bytes)) => raw = Some(bytes),
-                (10, Value::Bytes(bytes)) => doubles = Some(bytes),
-                (12 | 16, Value::Bytes(_)) => (),
-                (13, Value::Bytes(message)) => place.extend([entry(message)?]),
-                (14, Value::Varint(n @ 0..=1)) => is_outside = n == 1,
+                (8, Payload::Bytes(bytes)) => name = text(bytes)?,
+                (9, Payload::Bytes(bytes)) => raw = Some(bytes),
+                (10, Payload::Bytes(bytes)) => doubles = Some(bytes),
+                (12 | 16, Payload::Bytes(_)) => (),
+                (13, Payload::Bytes(message)) => place.extend([entry(message)?]),
+                (14, Payload::Varint(n @ 0..=1)) => is_outside = n == 1,
                 _ => return Err(unknown("a tensor", field.number)),
             }
         }

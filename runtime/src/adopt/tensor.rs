@@ -1,11 +1,11 @@
 //! Constants of a foreign file, in all the element types that exporters write sizes, flags and numbers in.
 
-use crate::graph::{Data, Element, Weight};
+use crate::graph::{Data, ElementType, Weight};
 use half::f16;
 use std::borrow::Cow;
 use std::fmt;
 
-/// Element types, with their number in ONNX.
+/// ElementType types, with their number in ONNX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     F32 = 1,
@@ -149,10 +149,10 @@ impl<'a> Tensor<'a> {
     /// As a weight of this name: whole numbers as i64, which all of them are in a generator.
     pub(super) fn weight(&self, name: String) -> Result<Weight<'a>, String> {
         let (element, tensor) = match self.kind {
-            Kind::F16 => (Element::F16, self.clone()),
-            Kind::F32 => (Element::F32, self.clone()),
-            Kind::I64 => (Element::I64, self.clone()),
-            Kind::I32 => (Element::I64, self.cast(Kind::I64)),
+            Kind::F16 => (ElementType::F16, self.clone()),
+            Kind::F32 => (ElementType::F32, self.clone()),
+            Kind::I64 => (ElementType::I64, self.clone()),
+            Kind::I32 => (ElementType::I64, self.cast(Kind::I64)),
             _ => return Err(format!("computes images from {self}; export it in f32 or f16")),
         };
         Ok(Weight { name: name.into(), element, shape: tensor.shape, data: Data::Bytes(tensor.data) })

@@ -9,7 +9,7 @@
 use super::fold;
 use super::source::{Node, Setting, is_standard};
 use super::tensor::{Kind, Tensor};
-use crate::graph::{self, Attribute, Element, Graph, OWN, Text, Weight};
+use crate::graph::{self, Attribute, ElementType, Graph, OWN, Text, Weight};
 use crate::model::INPUT_CLASS;
 use crate::operators::{self, Typed, Values};
 use crate::text::shown;
@@ -88,7 +88,7 @@ impl<'a> Translation<'a> {
     }
 
     /// Adds an input to the new graph: of this type and shape for each sample.
-    pub(super) fn input(&mut self, name: &'static str, element: Element, sizes: Vec<usize>) -> Result<(), String> {
+    pub(super) fn input(&mut self, name: &'static str, element: ElementType, sizes: Vec<usize>) -> Result<(), String> {
         let shape = std::iter::once(None).chain(sizes.iter().map(|&n| Some(n))).collect();
         self.graph.inputs.push(graph::Port { name: name.into(), element: element as u64, shape });
         self.types.define(name, Typed { element, per_sample: true, sizes })
@@ -299,7 +299,7 @@ impl<'a> Translation<'a> {
         let element = self.typed(&z)?.element;
         let mut last = self.put("Slice", vec![z, begin, end, axes], "nothing", vec![])?;
         let zero = match element {
-            Element::F16 => zero.cast(Kind::F16),
+            ElementType::F16 => zero.cast(Kind::F16),
             _ => zero,
         };
         let zero = self.weight("nothing/zero", &zero)?;

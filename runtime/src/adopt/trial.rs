@@ -7,7 +7,7 @@ use crate::graph::Graph;
 use crate::model::{ModelInfo, Precision};
 use crate::options::{Options, Provider, Start};
 use crate::request::Request;
-use crate::wire::Value;
+use crate::wire::Payload;
 use std::path::Path;
 
 /// Images that are looked at.
@@ -28,7 +28,7 @@ const TOLERANCE_F16: f32 = 3e-2;
 pub(super) fn tried(
     graph: &Graph<'_>,
     mut info: ModelInfo,
-    remarks: &[(u32, Value<'_>)],
+    remarks: &[(u32, Payload<'_>)],
     path: &Path,
     report: &mut Vec<String>,
 ) -> Result<Vec<u8>> {

@@ -1,7 +1,7 @@
 //! Writes a generator file: <https://github.com/onnx/onnx/blob/main/docs/IR.md>. Field numbers are those of `onnx.proto`.
 
 use crate::graph::{Graph, Node, Port, Setting};
-use crate::wire::{Value, write};
+use crate::wire::{Payload, write};
 
 /// The bytes of a model: a graph, the remarks of the file that it came from, and a description.
 ///
@@ -9,7 +9,7 @@ use crate::wire::{Value, write};
 /// Weights that are not in memory.
 pub(super) fn model(
     graph: &Graph<'_>,
-    remarks: &[(u32, Value<'_>)],
+    remarks: &[(u32, Payload<'_>)],
     metadata: &[(&'static str, String)],
 ) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
@@ -22,9 +22,9 @@ pub(super) fn model(
     write::number(&mut out, 1, format);
     for (number, value) in remarks {
         match value {
-            Value::Varint(n) => write::number(&mut out, *number, *n),
-            Value::Bytes(bytes) => write::bytes(&mut out, *number, bytes),
-            Value::Fixed64 | Value::Fixed32(_) => (),
+            Payload::Varint(n) => write::number(&mut out, *number, *n),
+            Payload::Bytes(bytes) => write::bytes(&mut out, *number, bytes),
+            Payload::Fixed64 | Payload::Fixed32(_) => (),
         }
     }
     let mut opset = Vec::new();

@@ -206,11 +206,11 @@ impl<T: Object, const N: usize> Table<T, N> {
         }
     }
 
-    fn reserve(&self) -> Result<Place<'_, T>, Failure> {
+    fn reserve(&self) -> Result<Reserved<'_, T>, Failure> {
         let is_free =
             |slot: &Slot<T>| slot.id.compare_exchange(0, RESERVED, Ordering::SeqCst, Ordering::SeqCst).is_ok();
         match self.slots.iter().enumerate().find(|(_, slot)| is_free(slot)) {
-            Some((index, slot)) => Ok(Place { slot, tag_and_index: self.tag << 16 | index as u64 }),
+            Some((index, slot)) => Ok(Reserved { slot, tag_and_index: self.tag << 16 | index as u64 }),
             None => {
                 let name = self.name;
                 let text = format!("{N} {name}s are open, which is as many as can be; close one first");
@@ -256,12 +256,12 @@ impl<T: Object, const N: usize> Table<T, N> {
 }
 
 /// A place in a table, kept free for an object; given back when dropped.
-struct Place<'a, T: Object> {
+struct Reserved<'a, T: Object> {
     slot: &'a Slot<T>,
     tag_and_index: u64,
 }
 
-impl<T: Object> Place<'_, T> {
+impl<T: Object> Reserved<'_, T> {
     fn fill(self, object: Box<T>) -> u64 {
         // It comes round after 2^40 objects in this place.
         let count = self.slot.count.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
@@ -274,7 +274,7 @@ impl<T: Object> Place<'_, T> {
     }
 }
 
-impl<T: Object> Drop for Place<'_, T> {
+impl<T: Object> Drop for Reserved<'_, T> {
     fn drop(&mut self) {
         // After `fill` it holds a number, and this does nothing.
         let _ = self.slot.id.compare_exchange(RESERVED, 0, Ordering::SeqCst, Ordering::SeqCst);

@@ -2,7 +2,7 @@
 //! is written as protobuf, and nothing is read again.
 
 use super::weight::widen;
-use super::{Data, Element, Graph, Port, Setting, Text, Weight};
+use super::{Data, ElementType, Graph, Port, Setting, Text, Weight};
 use crate::binding::{Place, Value, check};
 use crate::buffer::Raw;
 use ort::editor::{self, Node, ONNX_DOMAIN, Opset};
@@ -53,10 +53,10 @@ pub(crate) unsafe fn session(graph: &Graph<'_>, options: &SessionBuilder) -> Res
 }
 
 fn outlet(port: &Port<'_>) -> Result<Outlet, String> {
-    let ty = match Element::from_number(port.element) {
-        Some(Element::F32) => TensorElementType::Float32,
-        Some(Element::F16) => TensorElementType::Float16,
-        Some(Element::I64) => TensorElementType::Int64,
+    let ty = match ElementType::from_number(port.element) {
+        Some(ElementType::F32) => TensorElementType::Float32,
+        Some(ElementType::F16) => TensorElementType::Float16,
+        Some(ElementType::I64) => TensorElementType::Int64,
         _ => return Err(format!("{} has an element type that no input or output has", port.name)),
     };
     let sizes = port.shape.iter().map(|size| size.map_or(-1, |n| n as i64));
@@ -116,14 +116,14 @@ fn own(weight: &Weight<'_>, bytes: &[u8], shape: &[i64], len: usize) -> Result<V
     }
 }
 
-fn kind(element: Element) -> sys::ONNXTensorElementDataType {
+fn kind(element: ElementType) -> sys::ONNXTensorElementDataType {
     use sys::ONNXTensorElementDataType as Type;
     match element {
-        Element::F32 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT,
-        Element::F16 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16,
-        Element::U8 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8,
-        Element::I8 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8,
-        Element::I32 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32,
-        Element::I64 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64,
+        ElementType::F32 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT,
+        ElementType::F16 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16,
+        ElementType::U8 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8,
+        ElementType::I8 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8,
+        ElementType::I32 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32,
+        ElementType::I64 => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64,
     }
 }

@@ -12,7 +12,7 @@ mod widen;
 #[cfg(feature = "cli")]
 pub(crate) use read::OPSETS;
 pub(crate) use read::{mentions, read, type_name};
-pub(crate) use weight::{Data, Element, Weight};
+pub(crate) use weight::{Data, ElementType, Weight};
 pub(crate) use widen::{Wide, in_file, widened};
 
 use std::borrow::Cow;

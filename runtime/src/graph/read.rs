@@ -4,12 +4,12 @@
 //! refused.
 
 use super::{
-    Attribute, Data, Element, Graph, MAX_NODES, MAX_RANK, MAX_WEIGHTS, Model, Node, Port, Setting, Text, Weight,
+    Attribute, Data, ElementType, Graph, MAX_NODES, MAX_RANK, MAX_WEIGHTS, Model, Node, Port, Setting, Text, Weight,
 };
 use crate::error::{ErrorKind, Fault};
 use crate::text::shown;
 use crate::weights::check_is_no_pointer;
-use crate::wire::{self, Field, Value, damaged, fields};
+use crate::wire::{self, Field, Payload, damaged, fields};
 use std::borrow::Cow;
 
 /// Versions of the standard operators that are known here.
@@ -51,7 +51,7 @@ fn begins_as_model(bytes: &[u8]) -> bool {
 /// Whether a file that may be refused for what is in it has metadata of this name at all.
 pub(crate) fn mentions(bytes: &[u8], key: &str) -> bool {
     fields(bytes).map_while(Result::ok).any(|field| match (field.number, field.value) {
-        (14, Value::Bytes(message)) => entry(message).is_ok_and(|(name, _)| name == key),
+        (14, Payload::Bytes(message)) => entry(message).is_ok_and(|(name, _)| name == key),
         _ => false,
     })
 }
@@ -62,10 +62,10 @@ fn model(bytes: &[u8]) -> Result<Model<'_>, Fault> {
         let field = field?;
         match (field.number, field.value) {
             // Versions, producer, domain, comment.
-            (1 | 5, Value::Varint(_)) | (2..=4 | 6, Value::Bytes(_)) => (),
-            (7, Value::Bytes(message)) if found.is_none() => found = Some(message),
-            (7, Value::Bytes(_)) => return Err("has two graphs".into()),
-            (8, Value::Bytes(message)) => {
+            (1 | 5, Payload::Varint(_)) | (2..=4 | 6, Payload::Bytes(_)) => (),
+            (7, Payload::Bytes(message)) if found.is_none() => found = Some(message),
+            (7, Payload::Bytes(_)) => return Err("has two graphs".into()),
+            (8, Payload::Bytes(message)) => {
                 let (domain, version) = opset_of(message)?;
                 if !domain.is_empty() && domain != "ai.onnx" {
                     return Err(format!(
@@ -78,7 +78,7 @@ fn model(bytes: &[u8]) -> Result<Model<'_>, Fault> {
                     return Err("names the standard operators' version twice".into());
                 }
             }
-            (14, Value::Bytes(message)) => put(&mut metadata, entry(message)?, MAX_ENTRIES, "metadata entries")?,
+            (14, Payload::Bytes(message)) => put(&mut metadata, entry(message)?, MAX_ENTRIES, "metadata entries")?,
             (20, _) => return Err("has instructions for training, which no generator needs".into()),
             (25, _) => return Err("has functions of its own, allowed are the standard operators".into()),
             _ => return Err(unknown("a model", field)),
@@ -125,8 +125,8 @@ fn opset_of(message: &[u8]) -> Result<(&str, i64), Fault> {
     for field in fields(message) {
         let field = field?;
         match (field.number, field.value) {
-            (1, Value::Bytes(bytes)) => domain = text(bytes)?,
-            (2, Value::Varint(n)) => version = n as i64,
+            (1, Payload::Bytes(bytes)) => domain = text(bytes)?,
+            (2, Payload::Varint(n)) => version = n as i64,
             _ => return Err(unknown("a version", field)),
         }
     }
@@ -139,8 +139,8 @@ fn entry(message: &[u8]) -> Result<(&str, &str), Fault> {
     for field in fields(message) {
         let field = field?;
         match (field.number, field.value) {
-            (1, Value::Bytes(bytes)) => key = text(bytes)?,
-            (2, Value::Bytes(bytes)) => value = text(bytes)?,
+            (1, Payload::Bytes(bytes)) => key = text(bytes)?,
+            (2, Payload::Bytes(bytes)) => value = text(bytes)?,
             _ => return Err(unknown("an entry", field)),
         }
     }
@@ -152,15 +152,17 @@ fn graph_of(message: &[u8], opset: i64) -> Result<Graph<'_>, Fault> {
     for field in fields(message) {
         let field = field?;
         match (field.number, field.value) {
-            (1, Value::Bytes(message)) => match node(message)? {
+            (1, Payload::Bytes(message)) => match node(message)? {
                 Read::Node(node) => put(&mut graph.nodes, node, MAX_NODES, "nodes")?,
                 Read::Constant(weight) => put(&mut graph.weights, weight, MAX_WEIGHTS, "constants")?,
             },
-            (5, Value::Bytes(message)) => put(&mut graph.weights, tensor(message)?, MAX_WEIGHTS, "initialisers")?,
+            (5, Payload::Bytes(message)) => put(&mut graph.weights, tensor(message)?, MAX_WEIGHTS, "initialisers")?,
             // Name and comment; shapes of values in between, which are found out here; remarks.
-            (2 | 10 | 13 | 16, Value::Bytes(_)) => (),
-            (11, Value::Bytes(message)) => put(&mut graph.inputs, port(message)?, MAX_OF_NODE + MAX_WEIGHTS, "inputs")?,
-            (12, Value::Bytes(message)) => put(&mut graph.outputs, port(message)?, MAX_OF_NODE, "outputs")?,
+            (2 | 10 | 13 | 16, Payload::Bytes(_)) => (),
+            (11, Payload::Bytes(message)) => {
+                put(&mut graph.inputs, port(message)?, MAX_OF_NODE + MAX_WEIGHTS, "inputs")?
+            }
+            (12, Payload::Bytes(message)) => put(&mut graph.outputs, port(message)?, MAX_OF_NODE, "outputs")?,
             (15, _) => return Err("has sparse initialisers, allowed are dense ones".into()),
             _ => return Err(unknown("a graph", field)),
         }
@@ -182,10 +184,10 @@ fn node(message: &[u8]) -> Result<Read<'_>, Fault> {
     for field in fields(message) {
         let field = field?;
         match (field.number, field.value) {
-            (1, Value::Bytes(name)) => put(&mut node.inputs, text(name)?.into(), MAX_OF_NODE, "inputs of a node")?,
-            (2, Value::Bytes(name)) => put(&mut node.outputs, text(name)?.into(), MAX_OF_NODE, "outputs of a node")?,
-            (4, Value::Bytes(name)) => node.op = text(name)?.into(),
-            (5, Value::Bytes(message)) => match attribute(message)? {
+            (1, Payload::Bytes(name)) => put(&mut node.inputs, text(name)?.into(), MAX_OF_NODE, "inputs of a node")?,
+            (2, Payload::Bytes(name)) => put(&mut node.outputs, text(name)?.into(), MAX_OF_NODE, "outputs of a node")?,
+            (4, Payload::Bytes(name)) => node.op = text(name)?.into(),
+            (5, Payload::Bytes(message)) => match attribute(message)? {
                 Found::Attribute(attribute) => {
                     put(&mut node.attributes, attribute, MAX_ATTRIBUTES, "attributes of a node")?
                 }
@@ -194,13 +196,13 @@ fn node(message: &[u8]) -> Result<Read<'_>, Fault> {
                 Found::Nothing => (),
             },
             // Its name, its comment and remarks.
-            (3 | 6 | 9, Value::Bytes(_)) => (),
-            (7, Value::Bytes(domain)) if [&b""[..], b"ai.onnx"].contains(&domain) => (),
-            (7, Value::Bytes(domain)) => {
+            (3 | 6 | 9, Payload::Bytes(_)) => (),
+            (7, Payload::Bytes(domain)) if [&b""[..], b"ai.onnx"].contains(&domain) => (),
+            (7, Payload::Bytes(domain)) => {
                 let domain = shown(&String::from_utf8_lossy(domain));
                 return Err(format!("has an operator of the domain {domain}, allowed are the standard ones").into());
             }
-            (8, Value::Bytes([])) => (),
+            (8, Payload::Bytes([])) => (),
             _ => return Err(unknown("a node", field)),
         }
     }
@@ -237,7 +239,7 @@ fn constant<'a>(node: Node<'a>, value: Option<Weight<'a>>) -> Result<Weight<'a>,
             Ok(Weight::sizes(name.clone(), all))
         }
         ([Attribute { name: kind, value: Setting::Float(x) }], None) if kind == "value_float" => {
-            Ok(scalar(Weight::floats(name.clone(), Element::F32, &[1], &[*x])))
+            Ok(scalar(Weight::floats(name.clone(), ElementType::F32, &[1], &[*x])))
         }
         _ => Err(wrong()),
     }
@@ -257,20 +259,20 @@ fn attribute(message: &[u8]) -> Result<Found<'_>, Fault> {
     for field in fields(message) {
         let field = field?;
         match (field.number, field.value) {
-            (1, Value::Bytes(bytes)) => name = text(bytes)?,
-            (2, Value::Fixed32(bits)) => float = f32::from_bits(bits),
-            (3, Value::Varint(n)) => int = n as i64,
-            (4, Value::Bytes(bytes)) => string = text(bytes)?,
-            (5, Value::Bytes(message)) => value = Some(message),
+            (1, Payload::Bytes(bytes)) => name = text(bytes)?,
+            (2, Payload::Fixed32(bits)) => float = f32::from_bits(bits),
+            (3, Payload::Varint(n)) => int = n as i64,
+            (4, Payload::Bytes(bytes)) => string = text(bytes)?,
+            (5, Payload::Bytes(message)) => value = Some(message),
             (6 | 11, _) => return Err("has a graph within a graph: control flow is not allowed".into()),
             (7 | 9 | 10 | 14 | 15 | 22 | 23, _) => {
                 return Err(format!("has the attribute {} of a type that no operator here has", shown(name)).into());
             }
             (8, numbers) => wire::numbers(numbers, MAX_INTS, &mut ints)?,
             // A comment.
-            (13, Value::Bytes(_)) => (),
-            (20, Value::Varint(n)) => kind = n,
-            (21, Value::Bytes([])) => (),
+            (13, Payload::Bytes(_)) => (),
+            (20, Payload::Varint(n)) => kind = n,
+            (21, Payload::Bytes([])) => (),
             _ => return Err(unknown("an attribute", field)),
         }
     }
@@ -297,26 +299,26 @@ fn tensor(message: &[u8]) -> Result<Weight<'_>, Fault> {
         match (field.number, field.value) {
             (1, value) => wire::numbers(value, MAX_RANK, &mut dims)
                 .map_err(|_| format!("has a tensor of more than {MAX_RANK} sizes"))?,
-            (2, Value::Varint(n)) => number = n,
-            (4, Value::Bytes(bytes)) => single = Some(bytes),
-            (4, Value::Fixed32(bits)) => put(&mut floats, f32::from_bits(bits), MAX_NUMBERS, "numbers in a tensor")?,
+            (2, Payload::Varint(n)) => number = n,
+            (4, Payload::Bytes(bytes)) => single = Some(bytes),
+            (4, Payload::Fixed32(bits)) => put(&mut floats, f32::from_bits(bits), MAX_NUMBERS, "numbers in a tensor")?,
             (5, value) => wire::numbers(value, MAX_NUMBERS, &mut shorts)?,
             (7, value) => wire::numbers(value, MAX_NUMBERS, &mut longs)?,
-            (8, Value::Bytes(bytes)) => name = text(bytes)?,
-            (9, Value::Bytes(bytes)) => raw = Some(bytes),
+            (8, Payload::Bytes(bytes)) => name = text(bytes)?,
+            (9, Payload::Bytes(bytes)) => raw = Some(bytes),
             // A comment and remarks.
-            (12 | 16, Value::Bytes(_)) => (),
-            (13, Value::Bytes(message)) => {
+            (12 | 16, Payload::Bytes(_)) => (),
+            (13, Payload::Bytes(message)) => {
                 if let ("location", file) = entry(message)? {
                     outside = Some(file);
                 }
             }
-            (14, Value::Varint(n @ 0..=1)) => is_outside = n == 1,
+            (14, Payload::Varint(n @ 0..=1)) => is_outside = n == 1,
             _ => return Err(unknown("a tensor", field)),
         }
     }
     let what = || format!("has the tensor {}", shown(name));
-    let element = Element::from_number(number).ok_or_else(|| {
+    let element = ElementType::from_number(number).ok_or_else(|| {
         format!("{} of type {}, allowed are f32, f16, i64, i32, i8 and u8", what(), type_name(number))
     })?;
     let shape = dims.iter().map(|&n| usize::try_from(n).ok()).collect::<Option<Vec<_>>>();
@@ -326,12 +328,12 @@ fn tensor(message: &[u8]) -> Result<Weight<'_>, Fault> {
         (true, ..) => return Err(format!("{} in another file, which is not named", what()).into()),
         (false, Some(_), ..) => return Err(format!("{} in this file and in another one", what()).into()),
         (false, None, Some(bytes), _) => Data::Bytes(bytes.into()),
-        (false, None, None, Element::F32) if single.is_some() => Data::Bytes(single.unwrap_or_default().into()),
-        (false, None, None, Element::F32) => own(floats.iter().map(|x: &f32| x.to_le_bytes())),
-        (false, None, None, Element::F16) => own(shorts.iter().map(|&n| (n as u16).to_le_bytes())),
-        (false, None, None, Element::U8 | Element::I8) => own(shorts.iter().map(|&n| [n as u8])),
-        (false, None, None, Element::I32) => own(shorts.iter().map(|&n| (n as i32).to_le_bytes())),
-        (false, None, None, Element::I64) => own(longs.iter().map(|n| n.to_le_bytes())),
+        (false, None, None, ElementType::F32) if single.is_some() => Data::Bytes(single.unwrap_or_default().into()),
+        (false, None, None, ElementType::F32) => own(floats.iter().map(|x: &f32| x.to_le_bytes())),
+        (false, None, None, ElementType::F16) => own(shorts.iter().map(|&n| (n as u16).to_le_bytes())),
+        (false, None, None, ElementType::U8 | ElementType::I8) => own(shorts.iter().map(|&n| [n as u8])),
+        (false, None, None, ElementType::I32) => own(shorts.iter().map(|&n| (n as i32).to_le_bytes())),
+        (false, None, None, ElementType::I64) => own(longs.iter().map(|n| n.to_le_bytes())),
     };
     let weight = Weight { name: name.into(), element, shape, data };
     let length = weight.len().map(|len| len * element.size());
@@ -353,9 +355,9 @@ fn port(message: &[u8]) -> Result<Port<'_>, Fault> {
     for field in fields(message) {
         let field = field?;
         match (field.number, field.value) {
-            (1, Value::Bytes(bytes)) => name = text(bytes)?,
-            (2, Value::Bytes(message)) => kind = Some(message),
-            (3 | 4, Value::Bytes(_)) => (),
+            (1, Payload::Bytes(bytes)) => name = text(bytes)?,
+            (2, Payload::Bytes(message)) => kind = Some(message),
+            (3 | 4, Payload::Bytes(_)) => (),
             _ => return Err(unknown("an input or output", field)),
         }
     }
@@ -365,11 +367,11 @@ fn port(message: &[u8]) -> Result<Port<'_>, Fault> {
     for field in fields(tensor) {
         let field = field?;
         match (field.number, field.value) {
-            (1, Value::Varint(n)) => element = n,
-            (2, Value::Bytes(message)) => {
+            (1, Payload::Varint(n)) => element = n,
+            (2, Payload::Bytes(message)) => {
                 for field in fields(message) {
                     let field = field?;
-                    let (1, Value::Bytes(size)) = (field.number, field.value) else {
+                    let (1, Payload::Bytes(size)) = (field.number, field.value) else {
                         return Err(unknown("a shape", field));
                     };
                     put(&mut shape, size_of(size)?, MAX_RANK, "sizes in a shape")?;
@@ -387,8 +389,8 @@ fn only(message: &[u8], number: u32, beside: u32) -> Result<Option<&[u8]>, Fault
     for field in fields(message) {
         let field = field?;
         match field.value {
-            Value::Bytes(inner) if field.number == number => found = Some(inner),
-            Value::Bytes(_) if field.number == beside => (),
+            Payload::Bytes(inner) if field.number == number => found = Some(inner),
+            Payload::Bytes(_) if field.number == beside => (),
             _ => return Err("has an input or output that is no tensor".into()),
         }
     }
@@ -401,10 +403,10 @@ fn size_of(message: &[u8]) -> Result<Option<usize>, Fault> {
     for field in fields(message) {
         let field = field?;
         match (field.number, field.value) {
-            (1, Value::Varint(n)) => {
+            (1, Payload::Varint(n)) => {
                 size = Some(usize::try_from(n).ok().filter(|n| *n <= i64::MAX as usize).ok_or_else(damaged)?);
             }
-            (2 | 3, Value::Bytes(_)) => (),
+            (2 | 3, Payload::Bytes(_)) => (),
             _ => return Err(unknown("a size", field)),
         }
     }

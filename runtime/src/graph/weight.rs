@@ -6,9 +6,9 @@ use half::slice::HalfFloatSliceExt;
 use std::borrow::Cow;
 use std::fmt;
 
-/// Element types that values of a generator have, with their number in ONNX.
+/// ElementType types that values of a generator have, with their number in ONNX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Element {
+pub(crate) enum ElementType {
     F32 = 1,
     U8 = 2,
     I8 = 3,
@@ -17,7 +17,7 @@ pub(crate) enum Element {
     F16 = 10,
 }
 
-impl Element {
+impl ElementType {
     pub(crate) fn from_number(number: u64) -> Option<Self> {
         [Self::F32, Self::U8, Self::I8, Self::I32, Self::I64, Self::F16].into_iter().find(|e| *e as u64 == number)
     }
@@ -37,7 +37,7 @@ impl Element {
     }
 }
 
-impl fmt::Display for Element {
+impl fmt::Display for ElementType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::F32 => "f32",
@@ -54,7 +54,7 @@ impl fmt::Display for Element {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Weight<'a> {
     pub(crate) name: Text<'a>,
-    pub(crate) element: Element,
+    pub(crate) element: ElementType,
     pub(crate) shape: Vec<usize>,
     pub(crate) data: Data<'a>,
 }
@@ -94,13 +94,13 @@ impl<'a> Weight<'a> {
     /// A weight of integers of our own.
     pub(crate) fn sizes(name: impl Into<Text<'a>>, sizes: &[i64]) -> Self {
         let bytes: Vec<u8> = sizes.iter().flat_map(|n| n.to_le_bytes()).collect();
-        Self { name: name.into(), element: Element::I64, shape: vec![sizes.len()], data: Data::Bytes(bytes.into()) }
+        Self { name: name.into(), element: ElementType::I64, shape: vec![sizes.len()], data: Data::Bytes(bytes.into()) }
     }
 
     /// A weight of numbers of our own.
-    pub(crate) fn floats(name: impl Into<Text<'a>>, element: Element, shape: &[usize], values: &[f32]) -> Self {
+    pub(crate) fn floats(name: impl Into<Text<'a>>, element: ElementType, shape: &[usize], values: &[f32]) -> Self {
         let bytes: Vec<u8> = match element {
-            Element::F16 => values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
+            ElementType::F16 => values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
             _ => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
         };
         Self { name: name.into(), element, shape: shape.to_vec(), data: Data::Bytes(bytes.into()) }
@@ -116,25 +116,25 @@ impl<'a> Weight<'a> {
         let singles = |bytes: &[u8]| bytes.as_chunks().0.iter().fold(0, single) < 0x7f80_0000;
         match (&self.data, self.element) {
             (Data::Outside(_), _) => true,
-            (Data::Halves(bytes), _) | (Data::Bytes(bytes), Element::F16) => halves(bytes),
-            (Data::Bytes(bytes), Element::F32) => singles(bytes),
-            (Data::Bytes(_), Element::U8 | Element::I8 | Element::I32 | Element::I64) => true,
+            (Data::Halves(bytes), _) | (Data::Bytes(bytes), ElementType::F16) => halves(bytes),
+            (Data::Bytes(bytes), ElementType::F32) => singles(bytes),
+            (Data::Bytes(_), ElementType::U8 | ElementType::I8 | ElementType::I32 | ElementType::I64) => true,
         }
     }
 
     /// Its integers.
     pub(crate) fn as_sizes(&self) -> Option<Vec<i64>> {
-        let bytes = self.bytes().filter(|_| self.element == Element::I64)?;
+        let bytes = self.bytes().filter(|_| self.element == ElementType::I64)?;
         Some(bytes.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect())
     }
 
     /// Its numbers, in single precision.
     pub(crate) fn as_floats(&self) -> Option<Vec<f32>> {
         let halves = match (&self.data, self.element) {
-            (Data::Bytes(bytes), Element::F32) => {
+            (Data::Bytes(bytes), ElementType::F32) => {
                 return Some(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect());
             }
-            (Data::Halves(bytes), _) | (Data::Bytes(bytes), Element::F16) => bytes,
+            (Data::Halves(bytes), _) | (Data::Bytes(bytes), ElementType::F16) => bytes,
             _ => return None,
         };
         let mut wide = vec![0f32; halves.len() / 2];
@@ -164,7 +164,7 @@ mod tests {
             let bytes: Vec<u8> = bits.iter().flat_map(|n| n.to_le_bytes()).collect();
             let mut weight = Weight {
                 name: "w".into(),
-                element: Element::F16,
+                element: ElementType::F16,
                 shape: vec![bits.len()],
                 data: Data::Halves(bytes.into()),
             };
@@ -173,9 +173,9 @@ mod tests {
             let wide = weight.as_floats().expect("numbers");
             prop_assert!(wide.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())));
             prop_assert_eq!(weight.is_finite(), finite);
-            weight = Weight::floats("w", Element::F32, &[bits.len()], &expected);
+            weight = Weight::floats("w", ElementType::F32, &[bits.len()], &expected);
             prop_assert_eq!(weight.is_finite(), finite);
-            prop_assert_eq!(Weight::floats("w", Element::F32, &[1], &[1., f32::MAX, -0.]).is_finite(), true);
+            prop_assert_eq!(Weight::floats("w", ElementType::F32, &[1], &[1., f32::MAX, -0.]).is_finite(), true);
         }
     }
 }

@@ -2,21 +2,21 @@
 //! widened once when it is opened, and nothing is converted between the layers.
 
 use super::weight::widen;
-use super::{Data, Element, Graph, Node, OWN, Port, Setting, Text, Weight};
+use super::{Data, ElementType, Graph, Node, OWN, Port, Setting, Text, Weight};
 use memmap2::{Mmap, MmapMut};
 use std::borrow::Cow;
 
 /// `graph` with all weights and values in f32; inputs and outputs stay what they are.
 pub(crate) fn widened(mut graph: Graph<'_>) -> Graph<'_> {
-    let is_half = |port: &&Port<'_>| port.element == Element::F16 as u64;
-    if graph.weights.iter().all(|weight| weight.element != Element::F16)
+    let is_half = |port: &&Port<'_>| port.element == ElementType::F16 as u64;
+    if graph.weights.iter().all(|weight| weight.element != ElementType::F16)
         && !graph.inputs.iter().chain(&graph.outputs).any(|port| is_half(&port))
     {
         return graph;
     }
     for weight in &mut graph.weights {
-        if weight.element == Element::F16 {
-            weight.element = Element::F32;
+        if weight.element == ElementType::F16 {
+            weight.element = ElementType::F32;
             weight.data = match std::mem::replace(&mut weight.data, Data::Bytes(Cow::Borrowed(&[]))) {
                 Data::Bytes(bytes) => Data::Halves(bytes),
                 other => other,
@@ -32,17 +32,18 @@ pub(crate) fn widened(mut graph: Graph<'_>) -> Graph<'_> {
             }
         }
         for attribute in &mut node.attributes {
-            if node.op == "Cast" && attribute.value == Setting::Int(Element::F16 as i64) {
-                attribute.value = Setting::Int(Element::F32 as i64);
+            if node.op == "Cast" && attribute.value == Setting::Int(ElementType::F16 as i64) {
+                attribute.value = Setting::Int(ElementType::F32 as i64);
             }
         }
     }
-    let cast = |from: Text<'static>, to: Text<'static>, element: Element| {
+    let cast = |from: Text<'static>, to: Text<'static>, element: ElementType| {
         Node::new("Cast", vec![from], to).with("to", Setting::Int(element as i64))
     };
-    let before: Vec<_> = inputs.into_iter().map(|name| cast(name.clone().into(), wide(&name), Element::F32)).collect();
+    let before: Vec<_> =
+        inputs.into_iter().map(|name| cast(name.clone().into(), wide(&name), ElementType::F32)).collect();
     graph.nodes.splice(0..0, before);
-    graph.nodes.extend(outputs.into_iter().map(|name| cast(wide(&name), name.into(), Element::F16)));
+    graph.nodes.extend(outputs.into_iter().map(|name| cast(wide(&name), name.into(), ElementType::F16)));
     graph
 }
 
@@ -124,7 +125,7 @@ mod tests {
     fn widened_numbers_are_those_of_the_weights_wherever_they_are() {
         let halves = |name: &'static str, len: usize| {
             let bytes: Vec<u8> = (0..len).flat_map(|i| (i as u16).to_le_bytes()).collect();
-            Weight { name: name.into(), element: Element::F32, shape: vec![len], data: Data::Halves(bytes.into()) }
+            Weight { name: name.into(), element: ElementType::F32, shape: vec![len], data: Data::Halves(bytes.into()) }
         };
         let sizes = Weight::sizes("s", &[1]);
         let few = Graph { weights: vec![halves("a", 1000)], ..Graph::default() };

@@ -2,7 +2,7 @@
 
 use super::call::{Call, Made};
 use super::{Operator, Typed};
-use crate::graph::Element;
+use crate::graph::ElementType;
 
 pub(super) const ALL: &[Operator] = &[
     Operator { name: "DequantizeLinear", attributes: &["axis"], infer: dequantise },
@@ -15,7 +15,7 @@ fn quantise(call: &Call<'_>) -> Result<Made, String> {
     let value = call.input(0)?;
     scale_and_zero(call)?;
     match value.element {
-        Element::F32 => Made::one(Typed { element: Element::U8, ..value.clone() }),
+        ElementType::F32 => Made::one(Typed { element: ElementType::U8, ..value.clone() }),
         _ => Err(format!("takes {value}, allowed is f32")),
     }
 }
@@ -26,7 +26,7 @@ fn dequantise(call: &Call<'_>) -> Result<Made, String> {
     let value = call.input(0)?;
     scale_and_zero(call)?;
     match value.element {
-        Element::U8 => Made::one(Typed { element: Element::F32, ..value.clone() }),
+        ElementType::U8 => Made::one(Typed { element: ElementType::F32, ..value.clone() }),
         _ => Err(format!("takes {value}, allowed is u8")),
     }
 }
@@ -34,6 +34,6 @@ fn dequantise(call: &Call<'_>) -> Result<Made, String> {
 fn scale_and_zero(call: &Call<'_>) -> Result<(), String> {
     // Of one number it makes no difference.
     call.int("axis", 1)?;
-    call.constant(1, Element::F32, &[])?;
-    call.constant(2, Element::U8, &[])
+    call.constant(1, ElementType::F32, &[])?;
+    call.constant(2, ElementType::U8, &[])
 }

@@ -1,7 +1,7 @@
 //! A node that is being checked: what it is given, and the rules that many operators share.
 
 use super::{Alike, Typed, Values};
-use crate::graph::{Element, Node, Setting, Weight};
+use crate::graph::{ElementType, Node, Setting, Weight};
 use crate::text::shown;
 use std::collections::HashMap;
 
@@ -133,7 +133,7 @@ impl<'c> Call<'c> {
     }
 
     /// Input `i`, if it is there: a constant of the type `element` and of this shape.
-    pub(super) fn constant(&self, i: usize, element: Element, sizes: &[usize]) -> Result<(), String> {
+    pub(super) fn constant(&self, i: usize, element: ElementType, sizes: &[usize]) -> Result<(), String> {
         match self.optional(i) {
             None => Ok(()),
             Some(value) if !value.per_sample && value.element == element && value.sizes == sizes => Ok(()),
@@ -163,7 +163,7 @@ impl<'c> Call<'c> {
         match self.node.inputs.get(i).filter(|name| !name.is_empty()) {
             None => Ok(None),
             Some(name) => {
-                let weight = self.weights.get(&**name).filter(|weight| weight.element == Element::F32);
+                let weight = self.weights.get(&**name).filter(|weight| weight.element == ElementType::F32);
                 let weight = weight.filter(|weight| weight.len().is_some_and(|len| len <= MAX_LIST));
                 let numbers = weight.filter(|weight| weight.shape.len() == 1).and_then(|weight| weight.as_floats());
                 numbers.map(Some).ok_or_else(|| {

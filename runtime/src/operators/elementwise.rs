@@ -2,7 +2,7 @@
 
 use super::call::{Call, Made};
 use super::{Operator, Typed};
-use crate::graph::Element;
+use crate::graph::ElementType;
 
 pub(super) const ALL: &[Operator] = &[
     Operator { name: "Abs", attributes: &[], infer: same },
@@ -57,7 +57,7 @@ fn same(call: &Call<'_>) -> Result<Made, String> {
 fn dropout(call: &Call<'_>) -> Result<Made, String> {
     call.takes(1, 2)?;
     call.int("seed", 0)?;
-    call.constant(1, Element::F32, &[])?;
+    call.constant(1, ElementType::F32, &[])?;
     Made::one(call.floats(0)?.clone())
 }
 
@@ -111,7 +111,7 @@ fn clip(call: &Call<'_>) -> Result<Made, String> {
 
 fn cast(call: &Call<'_>) -> Result<Made, String> {
     call.takes(1, 1)?;
-    let to = call.choice("to", 0, &[Element::F32 as i64, Element::F16 as i64])?;
-    let element = if to == Element::F32 as i64 { Element::F32 } else { Element::F16 };
+    let to = call.choice("to", 0, &[ElementType::F32 as i64, ElementType::F16 as i64])?;
+    let element = if to == ElementType::F32 as i64 { ElementType::F32 } else { ElementType::F16 };
     Made::one(Typed { element, ..call.input(0)?.clone() })
 }

@@ -13,7 +13,7 @@ mod products;
 mod reductions;
 mod windows;
 
-use crate::graph::{Element, Graph, MAX_RANK, Node, OWN, Weight, in_file};
+use crate::graph::{ElementType, Graph, MAX_RANK, Node, OWN, Weight, in_file};
 use crate::model::{INPUT_CLASS, ImageShape, ModelInfo, OUTPUT_IMAGE};
 use crate::text::shown;
 use call::{Call, Made, volume};
@@ -42,7 +42,7 @@ const MAX_LIVE: u64 = 4 << 30;
 /// The type of a value and its shape: of a sample, if there is one for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Typed {
-    pub(crate) element: Element,
+    pub(crate) element: ElementType,
     pub(crate) per_sample: bool,
     pub(crate) sizes: Vec<usize>,
 }
@@ -152,7 +152,7 @@ pub(crate) fn check(graph: &Graph<'_>, info: &ModelInfo) -> Result<Checked, Stri
     }
     for port in &graph.inputs {
         let sizes = port.shape.iter().skip(1).map_while(|size| *size).collect();
-        let element = Element::from_number(port.element).ok_or("has an input of an unknown type")?;
+        let element = ElementType::from_number(port.element).ok_or("has an input of an unknown type")?;
         values.define(&port.name, Typed { element, per_sample: true, sizes })?;
     }
     let pixels = |image: ImageShape| image.height * image.width;
@@ -278,7 +278,7 @@ fn live(graph: &Graph<'_>, values: &Values, scratch: &[u64]) -> u64 {
                 _ => volume(&value.sizes).unwrap_or(0),
             };
             // Half precision is computed in single precision.
-            let size = if value.element == Element::F16 { Element::F32 } else { value.element }.size();
+            let size = if value.element == ElementType::F16 { ElementType::F32 } else { value.element }.size();
             rest as u64 * size as u64
         }
         None => 0,

@@ -2,7 +2,7 @@
 
 use super::call::{Call, Made, volume};
 use super::{Operator, Typed};
-use crate::graph::Element;
+use crate::graph::ElementType;
 
 pub(super) const ALL: &[Operator] = &[
     Operator { name: "Concat", attributes: &["axis"], infer: concat },
@@ -204,7 +204,7 @@ fn gather(call: &Call<'_>) -> Result<Made, String> {
     call.takes(2, 2)?;
     let (data, indices) = (call.input(0)?, call.input(1)?);
     let axis = call.axis(data, call.int("axis", 0)?)?;
-    if indices.element != Element::I64 {
+    if indices.element != ElementType::I64 {
         return Err(format!("takes {indices} as indices, which must be i64"));
     }
     match (data.per_sample, indices.per_sample) {

@@ -1,15 +1,15 @@
 //! The inputs and outputs of a generator, against its description.
 
-use crate::graph::{Element, Graph, Port, type_name};
+use crate::graph::{ElementType, Graph, Port, type_name};
 use crate::model::{INPUT_CLASS, INPUT_IMAGE, INPUT_LATENT, ModelInfo, OUTPUT_IMAGE};
 use crate::text::shown;
 
 /// Checks that `graph` has the inputs and outputs that `info` says, and no others.
 pub(super) fn check(graph: &Graph<'_>, info: &ModelInfo) -> Result<(), String> {
-    let float: Element = info.precision.into();
+    let float: ElementType = info.precision.into();
     let mut inputs = vec![(INPUT_LATENT, float, vec![info.latent_dim])];
     if info.classes > 0 {
-        inputs.push((INPUT_CLASS, Element::I64, vec![]));
+        inputs.push((INPUT_CLASS, ElementType::I64, vec![]));
     }
     if let Some(image) = info.image_in {
         inputs.push((INPUT_IMAGE, float, image.sizes().to_vec()));
@@ -19,8 +19,8 @@ pub(super) fn check(graph: &Graph<'_>, info: &ModelInfo) -> Result<(), String> {
 }
 
 /// Checks that `all` are the `wanted`: names, types and shapes [N, sample...] with an open N.
-fn are(kind: &str, all: &[Port<'_>], wanted: &[(&str, Element, Vec<usize>)]) -> Result<(), String> {
-    let fits = |port: &Port<'_>, (name, element, sample): &(&str, Element, Vec<usize>)| {
+fn are(kind: &str, all: &[Port<'_>], wanted: &[(&str, ElementType, Vec<usize>)]) -> Result<(), String> {
+    let fits = |port: &Port<'_>, (name, element, sample): &(&str, ElementType, Vec<usize>)| {
         let shape = std::iter::once(None).chain(sample.iter().map(|&n| Some(n)));
         port.name == *name && port.element == *element as u64 && port.shape.iter().copied().eq(shape)
     };

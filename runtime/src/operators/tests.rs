@@ -17,7 +17,7 @@ fn graph<'a>(sample: &[usize], mut node: Node<'a>, weights: Vec<Weight<'a>>) -> 
     let len: usize = sample.iter().product();
     let port = |name: &'static str, sizes: &[usize]| Port {
         name: name.into(),
-        element: Element::F32 as u64,
+        element: ElementType::F32 as u64,
         shape: std::iter::once(None).chain(sizes.iter().map(|&n| Some(n))).collect(),
     };
     let takes_bytes = ["QLinearConv", "DequantizeLinear"].contains(&&*node.op);
@@ -34,7 +34,7 @@ fn graph<'a>(sample: &[usize], mut node: Node<'a>, weights: Vec<Weight<'a>>) -> 
     };
     graph.weights.push(Weight::sizes("in", &open(sample)));
     if takes_bytes || makes_bytes {
-        let middle = whole("middle", Element::U8, &[], |_| 120);
+        let middle = whole("middle", ElementType::U8, &[], |_| 120);
         graph.weights.extend([scalar("step", 0.01), middle]);
     }
     // How much the node makes is not known before it is asked.
@@ -45,7 +45,7 @@ fn graph<'a>(sample: &[usize], mut node: Node<'a>, weights: Vec<Weight<'a>>) -> 
             let value = Typed { element: weight.element, per_sample: false, sizes: weight.shape.clone() };
             values.define(&weight.name, value).expect("a name");
         }
-        let element = if takes_bytes { Element::U8 } else { Element::F32 };
+        let element = if takes_bytes { ElementType::U8 } else { ElementType::F32 };
         let x = Typed { element, per_sample: true, sizes: sample.to_vec() };
         values.define("x", x).expect("a name");
         made_by(&graph.nodes[1], 17, &values, &weights, LEAST_MOST)
@@ -114,15 +114,20 @@ fn node(op: &str, inputs: &[&str], settings: &[(&'static str, Setting<'static>)]
 
 fn numbers(name: &'static str, shape: &[usize]) -> Weight<'static> {
     let len: usize = shape.iter().product();
-    Weight::floats(name, Element::F32, shape, &(0..len).map(|i| (i as f32 * 1.3).cos() * 0.1 + 0.5).collect::<Vec<_>>())
+    Weight::floats(
+        name,
+        ElementType::F32,
+        shape,
+        &(0..len).map(|i| (i as f32 * 1.3).cos() * 0.1 + 0.5).collect::<Vec<_>>(),
+    )
 }
 
 fn scalar(name: &'static str, x: f32) -> Weight<'static> {
-    Weight { shape: vec![], ..Weight::floats(name, Element::F32, &[1], &[x]) }
+    Weight { shape: vec![], ..Weight::floats(name, ElementType::F32, &[1], &[x]) }
 }
 
 /// Integers of any type.
-fn whole(name: &'static str, element: Element, shape: &[usize], number: impl Fn(usize) -> i64) -> Weight<'static> {
+fn whole(name: &'static str, element: ElementType, shape: &[usize], number: impl Fn(usize) -> i64) -> Weight<'static> {
     let len: usize = shape.iter().product();
     let bytes: Vec<u8> = (0..len).flat_map(|i| number(i).to_le_bytes()[..element.size()].to_vec()).collect();
     Weight { name: name.into(), element, shape: shape.to_vec(), data: Data::Bytes(bytes.into()) }
@@ -131,16 +136,16 @@ fn whole(name: &'static str, element: Element, shape: &[usize], number: impl Fn(
 /// What a convolution of bytes takes beside them, of this kernel.
 fn of_bytes(kernel: &[usize]) -> Vec<Weight<'static>> {
     let outputs = &kernel[..1];
-    let zero = |name| whole(name, Element::U8, &[], |_| 120);
+    let zero = |name| whole(name, ElementType::U8, &[], |_| 120);
     vec![
         scalar("x.scale", 0.01),
         zero("x.zero"),
-        whole("w", Element::I8, kernel, |i| (i * 37 % 128) as i64 - 64),
+        whole("w", ElementType::I8, kernel, |i| (i * 37 % 128) as i64 - 64),
         numbers("w.scale", outputs),
-        whole("w.zero", Element::I8, outputs, |_| 0),
+        whole("w.zero", ElementType::I8, outputs, |_| 0),
         scalar("y.scale", 0.5),
         zero("y.zero"),
-        whole("b", Element::I32, outputs, |i| i as i64 * 100 - 150),
+        whole("b", ElementType::I32, outputs, |i| i as i64 * 100 - 150),
     ]
 }
 
@@ -249,7 +254,7 @@ fn what_is_inferred_is_what_onnx_runtime_makes() {
         (
             image,
             node("Resize", &["", "a"], &[("mode", word("linear"))]),
-            vec![Weight::floats("a", Element::F32, &[4], &[1., 1., 2., 1.5])],
+            vec![Weight::floats("a", ElementType::F32, &[4], &[1., 1., 2., 1.5])],
         ),
         (image, node("Dropout", &[], &[]), vec![]),
         (image, node("Dropout", &["r"], &[]), vec![scalar("r", 0.5)]),
@@ -258,8 +263,8 @@ fn what_is_inferred_is_what_onnx_runtime_makes() {
             image,
             node("Resize", &["none", "a", ""], &[("mode", word("cubic"))]),
             vec![
-                Weight::floats("none", Element::F32, &[0], &[]),
-                Weight::floats("a", Element::F32, &[4], &[1., 1., 2., 0.5]),
+                Weight::floats("none", ElementType::F32, &[0], &[]),
+                Weight::floats("a", ElementType::F32, &[4], &[1., 1., 2., 0.5]),
             ],
         ),
         (
@@ -276,7 +281,7 @@ fn what_is_inferred_is_what_onnx_runtime_makes() {
         // One scale for all outputs, no bias.
         (image, node("QLinearConv", &OF_BYTES[..7], &[]), {
             let mut all = of_bytes(&[6, 4, 3, 2]);
-            (all[3], all[4]) = (scalar("w.scale", 0.02), whole("w.zero", Element::I8, &[], |_| 0));
+            (all[3], all[4]) = (scalar("w.scale", 0.02), whole("w.zero", ElementType::I8, &[], |_| 0));
             all
         }),
     ];

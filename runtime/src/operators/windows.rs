@@ -2,7 +2,7 @@
 
 use super::call::{Call, Made, volume};
 use super::{Alike, Operator, Typed};
-use crate::graph::Element;
+use crate::graph::ElementType;
 
 pub(super) const ALL: &[Operator] = &[
     Operator {
@@ -128,7 +128,7 @@ fn same(call: &Call<'_>) -> Result<bool, String> {
 
 /// The kernel that is input `at`, [outputs, inputs of a group, positions...] or the other way round, of this type, and what
 /// goes with it.
-fn kernel<'c>(call: &Call<'c>, at: usize, element: Element) -> Result<(&'c Typed, usize, Window), String> {
+fn kernel<'c>(call: &Call<'c>, at: usize, element: ElementType) -> Result<(&'c Typed, usize, Window), String> {
     let (value, weight) = (call.input(0)?, call.input(at)?);
     if weight.per_sample || weight.element != element || weight.sizes.len() != value.rank() {
         return Err(format!("takes the kernel {weight} for {value}"));
@@ -158,25 +158,25 @@ fn convolution(call: &Call<'_>) -> Result<Made, String> {
 fn quantised(call: &Call<'_>) -> Result<Made, String> {
     call.takes(8, 9)?;
     let value = call.input(0)?;
-    if value.element != Element::U8 {
+    if value.element != ElementType::U8 {
         return Err(format!("takes {value}, allowed is u8"));
     }
-    let (made, taps, columns) = convolved(call, 3, Element::I8)?;
+    let (made, taps, columns) = convolved(call, 3, ElementType::I8)?;
     let outputs = &made.sizes[..1];
     // One scale for the kernel, or one for each output.
     let of_kernel = if call.input(4)?.sizes.is_empty() { &[] } else { outputs };
     for (i, element, sizes) in [
-        (1, Element::F32, &[][..]),
-        (2, Element::U8, &[]),
-        (4, Element::F32, of_kernel),
-        (5, Element::I8, of_kernel),
-        (6, Element::F32, &[]),
-        (7, Element::U8, &[]),
+        (1, ElementType::F32, &[][..]),
+        (2, ElementType::U8, &[]),
+        (4, ElementType::F32, of_kernel),
+        (5, ElementType::I8, of_kernel),
+        (6, ElementType::F32, &[]),
+        (7, ElementType::U8, &[]),
     ] {
         call.input(i)?;
         call.constant(i, element, sizes)?;
     }
-    call.constant(8, Element::I32, outputs)?;
+    call.constant(8, ElementType::I32, outputs)?;
     // Columns are bytes; sums are of 32 bits; input and result are turned to have their channels last.
     let [from, to] = [value, &made].map(|value| volume(&value.sizes).unwrap_or(usize::MAX) as u64);
     let scratch = (columns.saturating_add(from).saturating_add(to) / 4).saturating_add(to);
@@ -185,7 +185,7 @@ fn quantised(call: &Call<'_>) -> Result<Made, String> {
 
 /// What a convolution with the kernel that is input `at` makes of input 0, the multiplications that an element takes, and the
 /// elements of the columns that a product of matrices is made of.
-fn convolved(call: &Call<'_>, at: usize, element: Element) -> Result<(Typed, Option<usize>, u64), String> {
+fn convolved(call: &Call<'_>, at: usize, element: ElementType) -> Result<(Typed, Option<usize>, u64), String> {
     let value = call.input(0)?;
     let (channels, positions) = positions(value)?;
     let (weight, groups, window) = kernel(call, at, element)?;

@@ -154,7 +154,7 @@ fn layer<'a>(
 mod tests {
     use super::*;
     use crate::engine::environment;
-    use crate::graph::{Attribute, Element, Setting, build, read, widened};
+    use crate::graph::{Attribute, ElementType, Setting, build, read, widened};
     use crate::model::ModelInfo;
     use crate::operators::check;
     use half::f16;
@@ -219,7 +219,7 @@ mod tests {
             assert_eq!(plain.len(), if name.starts_with("sprites") { 40 * 4 * 49 * 22 } else { 5 * 3 * 20 * 12 });
             assert!(plain.iter().any(|x| *x < -0.2) && plain.iter().any(|x| *x > 0.2), "images are not flat");
             let wide = widened(graph.clone());
-            assert_eq!(wide.weights.iter().filter(|weight| weight.element == Element::F16).count(), 0);
+            assert_eq!(wide.weights.iter().filter(|weight| weight.element == ElementType::F16).count(), 0);
             assert_eq!(wide.nodes.iter().filter(|node| node.op == "Cast").count(), 2 * usize::from(half));
             // Apart, the last layer, of 3 or 4 channels, stays.
             for (form, graph, left) in [(Form::Apart, wide, 1), (Form::Together, graph, 0)] {

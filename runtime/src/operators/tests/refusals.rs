@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn what_mixes_samples_or_is_too_large_or_unknown_is_refused() {
-    let scalar = Weight { shape: vec![], ..Weight::floats("v", Element::F32, &[1], &[1.]) };
+    let scalar = Weight { shape: vec![], ..Weight::floats("v", ElementType::F32, &[1], &[1.]) };
     let image = &[4, 6, 5][..];
     let refused: Vec<(&[usize], Node<'_>, Vec<Weight<'_>>, &str)> = vec![
         (image, node("ReduceMean", &[], &[("axes", ints(&[0]))]), vec![], "mix samples"),
@@ -46,7 +46,7 @@ fn what_mixes_samples_or_is_too_large_or_unknown_is_refused() {
         (
             &[4, 6],
             node("Resize", &["", "a"], &[("mode", Setting::Text("linear".into()))]),
-            vec![Weight::floats("a", Element::F32, &[3], &[1., 1., 2.])],
+            vec![Weight::floats("a", ElementType::F32, &[3], &[1., 1., 2.])],
             "linear along 1 axes",
         ),
         (image, node("Reshape", &["a"], &[]), vec![Weight::sizes("a", &[1; 300_000])], "at most 64 integers"),
@@ -54,13 +54,13 @@ fn what_mixes_samples_or_is_too_large_or_unknown_is_refused() {
         (
             image,
             node("Resize", &["", "a"], &[]),
-            vec![Weight::floats("a", Element::F32, &[4], &[2., 1., 1., 1.])],
+            vec![Weight::floats("a", ElementType::F32, &[4], &[2., 1., 1., 1.])],
             "scales",
         ),
         (
             image,
             node("Resize", &["", "a"], &[]),
-            vec![Weight::floats("a", Element::F32, &[4], &[1., 1., f32::NAN, 1.])],
+            vec![Weight::floats("a", ElementType::F32, &[4], &[1., 1., f32::NAN, 1.])],
             "scales",
         ),
         // A side that is negative.
