@@ -100,9 +100,9 @@ impl Checksums {
 }
 
 /// The checksum of everything that decides what is computed, but for the numbers of the weights: version of the operators,
-/// inputs and outputs, nodes in their order, shapes of weights, and integers, which are sizes, axes and what is quantised. What a
-/// file may have in any order is sorted; texts are given with their lengths, so that none runs into the next. Of the description it has
-/// the number of classes, on which it depends which one an index draws, and which no shape shows.
+/// inputs and outputs, nodes in their order, shapes of weights, and integers, which are sizes, axes and what is quantised.
+/// What a file may have in any order is sorted; texts are given with their lengths, so that none runs into the next. Of the
+/// description it has the number of classes, on which it depends which one an index draws, and which no shape shows.
 fn graph(graph: &Graph<'_>, classes: usize) -> u32 {
     let mut sum = Sum(0);
     sum.number(graph.opset);

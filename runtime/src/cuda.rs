@@ -25,7 +25,8 @@ const FOLDERS: &str = "the folders of NVIDIA's libraries must be where the syste
 /// really runs there is found out when it is opened. The first answer is kept for the life of the process.
 ///
 /// # Errors
-/// [`ErrorKind::Provider`](crate::ErrorKind::Provider) with the first reason why not, and what to do; [`ErrorKind::Engine`](crate::ErrorKind::Engine) without ONNX Runtime.
+/// [`ErrorKind::Provider`](crate::ErrorKind::Provider) with the first reason why not, and what to do;
+/// [`ErrorKind::Engine`](crate::ErrorKind::Engine) without ONNX Runtime.
 pub fn cuda() -> Result<()> {
     backend().map(drop)
 }

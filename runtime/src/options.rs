@@ -56,9 +56,10 @@ pub enum Start {
     /// The file's self-test is replayed, if [`Options::self_test`] does not say otherwise.
     #[default]
     Steady,
-    /// A few samples, soon, by a program that then ends: everything is used as it lies in the file, which makes every sample
-    /// slower. The self-test is left out, if [`Options::self_test`] does not say otherwise; checksums are not. Values may differ from the other kind's in their last bits.
-    /// On the CPU, unless [`Provider::Cuda`] is asked for, where none of this makes a difference.
+    /// A few samples, soon, by a program that then ends: everything is used as it lies in the file, which makes every
+    /// sample slower. The self-test is left out, if [`Options::self_test`] does not say otherwise; checksums are not.
+    /// Values may differ from the other kind's in their last bits. On the CPU, unless [`Provider::Cuda`] is asked for,
+    /// where none of this makes a difference.
     Fast,
 }
 
@@ -86,7 +87,8 @@ pub struct Options {
     /// case: by this it is known to work. Default: `None`.
     pub self_test: Option<bool>,
     /// How long a call may take that draws or warms up, and the self-test at opening: one that takes longer is ended after
-    /// the layer at hand, with [`ErrorKind::TimeLimit`](crate::ErrorKind::TimeLimit). `None`: as long as it takes. Default: `None`.
+    /// the layer at hand, with [`ErrorKind::TimeLimit`](crate::ErrorKind::TimeLimit). `None`: as long as it takes. Default:
+    /// `None`.
     ///
     /// A thread, one a process, looks at the time. On a GPU layers are put into its queue, mostly long before they are
     /// computed: what ends is the queueing, and what is in the queue already is waited for. A replay

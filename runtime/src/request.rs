@@ -104,7 +104,8 @@ impl<'a> Request<'a> {
         Self::new(Latents::Given(latents))
     }
 
-    /// Begins at this index of the seed, or frame of the walk or tour; of seeds, takes this image of each. Of no effect on given latents.
+    /// Begins at this index of the seed, or frame of the walk or tour; of seeds, takes this image of each. Of no effect on
+    /// given latents.
     pub fn first(mut self, index: u64) -> Self {
         self.first = index;
         self

@@ -352,9 +352,10 @@ pub extern "C" fn kiln_warm_up(generator: KilnGenerator, batch: usize) -> KilnSt
     GENERATORS.guard(generator.id, || GENERATORS.with(generator.id, |generator| Ok(generator.warm_up(batch)?)))
 }
 
-/// Tells the kiln_sample, kiln_draw, kiln_draw_interleaved or kiln_warm_up that another thread has called on this handle to end, if there is one:
-/// it then comes back with KILN_STATUS_CANCELLED, after the layer at hand, unless it was about to succeed anyway. Of no effect on
-/// calls that begin later. On a GPU what is in the device's queue already is waited for, and a warm-up is not ended.
+/// Tells the kiln_sample, kiln_draw, kiln_draw_interleaved or kiln_warm_up that another thread has called on this handle to
+/// end, if there is one: it then comes back with KILN_STATUS_CANCELLED, after the layer at hand, unless it was about to
+/// succeed anyway. Of no effect on calls that begin later. On a GPU what is in the device's queue already is waited for,
+/// and a warm-up is not ended.
 ///
 /// Threads: any, at any time: it neither waits for the call nor is KILN_STATUS_BUSY.
 /// Errors: KILN_STATUS_HANDLE.

@@ -51,7 +51,8 @@ impl Running {
 }
 
 /// Starts a thread that draws the images of `request`, one by one and without end, at most `frames` ahead, 1 to 64. The
-/// request is one of a seed, a walk or a closed tour, and of one class at most; frame i is what kiln_draw draws of it with `first` i later.
+/// request is one of a seed, a walk or a closed tour, and of one class at most; frame i is what kiln_draw draws of it with
+/// `first` i later.
 ///
 /// Threads: any, but one call on a handle at a time.
 /// Ownership: the stream draws with a clone of the generator, which stays usable and may be closed at any time. The request

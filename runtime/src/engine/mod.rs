@@ -65,8 +65,8 @@ pub fn engine_info() -> Result<&'static EngineInfo> {
 /// To be called before anything else needs it.
 ///
 /// # Errors
-/// [`ErrorKind::Engine`] if it is no library to use; [`ErrorKind::Argument`] if another one is loaded already, of which there is one a
-/// process.
+/// [`ErrorKind::Engine`] if it is no library to use; [`ErrorKind::Argument`] if another one is loaded already, of which
+/// there is one a process.
 pub fn load(path: impl AsRef<Path>) -> Result<&'static EngineInfo> {
     let path = path.as_ref();
     let info = &engine_of(|| Box::new(once(("asked for".into(), Ok(vec![path.to_owned()])))))?.info;

@@ -22,7 +22,8 @@ impl fmt::Debug for Closer {
 
 impl Closer {
     /// Closes the stream: who waits for a frame, and every later call, has an error of kind
-    /// [`Cancelled`](crate::ErrorKind::Cancelled), and its thread ends after the layer at hand. Returns at once. Once more, or after the stream was dropped, it does nothing.
+    /// [`Cancelled`](crate::ErrorKind::Cancelled), and its thread ends after the layer at hand. Returns at once. Once more, or
+    /// after the stream was dropped, it does nothing.
     pub fn close(&self) {
         self.0.close();
     }
