@@ -84,6 +84,15 @@
 // For a few samples, soon: every sample is slower, and the self-test is left out.
 #define KILN_START_FAST 1
 
+// With KILN_START_STEADY, not with KILN_START_FAST.
+#define KILN_SELF_TEST_BY_START 0
+
+// Replayed.
+#define KILN_SELF_TEST_YES 1
+
+// Left out.
+#define KILN_SELF_TEST_NO 2
+
 // Latents of a seed, from the index `first` on.
 #define KILN_LATENTS_SEED 0
 
@@ -256,6 +265,11 @@ typedef struct KilnOptions {
     char *error_text;
     // Bytes at `error_text`; 2000 are enough for nearly all texts. Default: 0.
     size_t error_capacity;
+    // Whether the file's self-test is replayed when it is opened: one of KILN_SELF_TEST_*; on a GPU it is in any case. Default:
+    // KILN_SELF_TEST_BY_START.
+    uint32_t self_test;
+    // 0.
+    uint32_t reserved;
 } KilnOptions;
 
 // What to draw. Fill it with kiln_request_default, then change what should be otherwise.

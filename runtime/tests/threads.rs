@@ -91,7 +91,8 @@ fn a_stream_is_waited_for_as_long_as_is_said() {
     let expected: Vec<u8> = draw(&mut open("slow.onnx", &slow), &Request::seed(1), 3);
     let len = stream.info().image.len();
     let (mut got, mut none) = (0, 0);
-    while got < 3 {
+    // However slow or busy the machine is: at some time a frame is asked for before it is drawn.
+    while got < 3 || none == 0 {
         // Nothing, a moment, for ever.
         for limit in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
             match stream.next_timeout(limit).expect("no failure") {
@@ -108,7 +109,6 @@ fn a_stream_is_waited_for_as_long_as_is_said() {
         }
     }
     assert_eq!(stream.missed(), none);
-    assert!(none > 0, "a frame takes longer than that");
 }
 
 #[test]

@@ -25,6 +25,11 @@ static FILE *out;
 static uint8_t *pixels;
 static size_t one;
 
+static void hear(void *user, uint32_t severity, const char *text)
+{
+    (void)user, (void)severity, (void)text;
+}
+
 static void write_images(size_t count)
 {
     HOLDS(fwrite(pixels, one, count, out) == count);
@@ -103,6 +108,7 @@ static void streams(KilnGenerator generator)
     KilnStream stream;
     bool ready = false;
     uint64_t missed, none = 0;
+    size_t length;
     CHECK(kiln_stream_open(generator, &request, 4, &stream));
     CHECK(kiln_stream_next(stream, pixels, one));
     while (!ready) {
@@ -112,6 +118,9 @@ static void streams(KilnGenerator generator)
     CHECK(kiln_stream_next_timeout(stream, pixels + 2 * one, one, 600000, &ready));
     CHECK(kiln_stream_missed(stream, &missed));
     HOLDS(ready && missed == none);
+    HOLDS(kiln_stream_next(stream, pixels, one - 1) == KILN_STATUS_ARGUMENT);
+    CHECK(kiln_stream_error(stream, NULL, 0, &length));
+    HOLDS(length == strlen(kiln_error_text()));
     write_images(3);
     CHECK(kiln_stream_close(stream));
     HOLDS(kiln_stream_next(stream, pixels, one) == KILN_STATUS_HANDLE && strstr(kiln_error_text(), "closed") != NULL);
@@ -140,6 +149,10 @@ static void texts(KilnGenerator generator, const KilnEngine *engine)
 {
     char text[64];
     size_t length;
+    HOLDS(kiln_sample(generator, 7, 0, pixels, 0) == KILN_STATUS_ARGUMENT);
+    CHECK(kiln_generator_error(generator, text, sizeof text, &length));
+    HOLDS(strncmp(text, "len is 0 elements", 17) == 0 && length == strlen(kiln_error_text()));
+    HOLDS(*kiln_status_text(KILN_STATUS_ARGUMENT) != '\0');
     CHECK(kiln_info_text(generator, KILN_TEXT_RECIPE, NULL, 0, &length));
     CHECK(kiln_info_text(generator, KILN_TEXT_TRAINER, text, sizeof text, &length));
     printf("trainer: %s\n", text);
@@ -172,6 +185,7 @@ int main(int argc, char **argv)
     HOLDS(argc == 5);
     out = fopen(argv[4], "wb");
     HOLDS(out != NULL);
+    CHECK(kiln_log_to(hear, NULL, KILN_SEVERITY_ERROR));
     CHECK(kiln_engine(&engine, sizeof engine));
     CHECK(kiln_load(engine.path));
     CHECK(kiln_options_default(&options, sizeof options));
