@@ -590,9 +590,10 @@ KilnStatus kiln_draw(struct KilnGenerator generator,
 KilnStatus kiln_warm_up(struct KilnGenerator generator,
                         size_t batch);
 
-// Tells the kiln_sample, kiln_draw, kiln_draw_interleaved or kiln_warm_up that another thread has called on this handle to end, if there is one:
-// it then comes back with KILN_STATUS_CANCELLED, after the layer at hand, unless it was about to succeed anyway. Of no effect on
-// calls that begin later. On a GPU what is in the device's queue already is waited for, and a warm-up is not ended.
+// Tells the kiln_sample, kiln_draw, kiln_draw_interleaved or kiln_warm_up that another thread has called on this handle to
+// end, if there is one: it then comes back with KILN_STATUS_CANCELLED, after the layer at hand, unless it was about to
+// succeed anyway. Of no effect on calls that begin later. On a GPU what is in the device's queue already is waited for,
+// and a warm-up is not ended.
 //
 // Threads: any, at any time: it neither waits for the call nor is KILN_STATUS_BUSY.
 // Errors: KILN_STATUS_HANDLE.
@@ -757,7 +758,8 @@ KilnStatus kiln_log_to(KilnLog log,
                        uint32_t least);
 
 // Starts a thread that draws the images of `request`, one by one and without end, at most `frames` ahead, 1 to 64. The
-// request is one of a seed, a walk or a closed tour, and of one class at most; frame i is what kiln_draw draws of it with `first` i later.
+// request is one of a seed, a walk or a closed tour, and of one class at most; frame i is what kiln_draw draws of it with
+// `first` i later.
 //
 // Threads: any, but one call on a handle at a time.
 // Ownership: the stream draws with a clone of the generator, which stays usable and may be closed at any time. The request
