@@ -480,7 +480,7 @@ mod tests {
         let bare = read(&ORIGIN.map(|key| (key, None))).unwrap_or_else(|e| panic!("{e}"));
         let mut expected = ModelInfo::new(Precision::F16, 64, info().image, info().self_test);
         (expected.image_in, expected.classes, expected.class_names) = (info().image_in, 3, info().class_names);
-        expected.checksums = info().checksums;
+        (expected.parity, expected.checksums) = (info().parity, info().checksums);
         assert_eq!(bare, expected);
         assert!(bare.to_metadata().iter().all(|(key, _)| !ORIGIN.contains(key)));
         // What others have written as an empty text is not recorded, either.
