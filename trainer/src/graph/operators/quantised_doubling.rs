@@ -153,11 +153,11 @@ impl Operator for QuantisedDoubling {
         let weight = weight.permute((3, 0, 1, 2))?.flatten_all()?.to_vec1::<f32>()?;
         let inputs = weight.len() / (outputs * KERNEL * KERNEL);
         let mut rows = Vec::new();
-        for a in 0..2 {
+        for (a, of_rows) in TAPS.into_iter().enumerate() {
             let mut pair = Vec::new();
-            for c in 0..2 {
+            for (c, of_columns) in TAPS.into_iter().enumerate() {
                 let own = (2 * a + c) * outputs..(2 * a + c + 1) * outputs;
-                let taps = TAPS[a].into_iter().flat_map(|row| TAPS[c].map(|column| KERNEL * row + column));
+                let taps = of_rows.into_iter().flat_map(|row| of_columns.map(|column| KERNEL * row + column));
                 let taps: Vec<usize> = taps.collect();
                 let kernel: Vec<i8> = weight
                     .chunks_exact(KERNEL * KERNEL)
