@@ -72,15 +72,20 @@ pub fn run(args: &Args) -> Result<()> {
     let reference = Reference::new(&data, metrics::cache_folder().as_deref())?;
     let samples = Samples { count: args.count, seed: args.seed };
     let found = metrics::evaluate(&mut generator, samples, &data, &reference)?;
-    match &*generator.info().data_sha256 {
-        "" => say!("note: {} does not record what data it was trained on", args.model.display()),
-        hash if hash != found.data.sha256 => {
-            say!("note: {} was trained on other data: `{}`, {hash}", args.model.display(), generator.info().data);
-        }
-        _ => {}
+    if let Some(doubt) = other_data(generator.info(), &found.data.sha256) {
+        say!("note: {} {doubt}", args.model.display());
     }
     print!("{}", if args.json { found.to_json()? } else { table(&found, &args.model) });
     Ok(())
+}
+
+/// What is to be said of a generator that was not, or perhaps not, trained on the data of this hash.
+fn other_data(info: &ModelInfo, sha256: &str) -> Option<String> {
+    match &*info.data_sha256 {
+        "" => Some("does not record what data it was trained on".into()),
+        own if own != sha256 => Some(format!("was trained on other data: `{}`, {own}", info.data)),
+        _ => None,
+    }
 }
 
 /// The data at `source`, read as the generator's own was: its recipe says how pictures came to their size. What has another
@@ -154,4 +159,21 @@ fn table(found: &Evaluation, model: &Path) -> String {
     line("data %", columns(&|i| percent(&data.class_counts, i)));
     text.truncate(text.trim_end().len());
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runtime::{ImageShape, Precision, SelfTest};
+
+    #[test]
+    fn a_generator_of_other_data_is_told() {
+        let self_test = SelfTest { seed: 0, index: 0, tolerance: 1., points: Vec::new() };
+        let shape = ImageShape { channels: 1, height: 1, width: 1 };
+        let mut info = ModelInfo::new(Precision::F32, 1, shape, self_test);
+        assert_eq!(other_data(&info, "ab").as_deref(), Some("does not record what data it was trained on"));
+        (info.data, info.data_sha256) = ("mnist".into(), "cd".into());
+        assert_eq!(other_data(&info, "ab").as_deref(), Some("was trained on other data: `mnist`, cd"));
+        assert_eq!(other_data(&info, "cd"), None);
+    }
 }
