@@ -1,10 +1,10 @@
 //! Generators that other tools exported, made generator files: `sample adopt`.
 //!
-//! The foreign file is read by a reader of its own ([`source`]), which trusts it no more than the other one does. What its
-//! inputs and outputs are is told by their types, shapes and names, or asked for ([`ports`]). Its graph is translated node by
-//! node ([`translate`]) to what a generator file may have; before and after come what Kiln's latents, classes and images need
-//! ([`ends`]). The result is opened as every generator file is, so that all that is promised of these holds for it, drawn
-//! from, and looked at ([`trial`]).
+//! The foreign file is read by a reader of its own (`source`), which trusts it no more than the other one does. What its
+//! inputs and outputs are is told by their types, shapes and names, or asked for (`ports`). Its graph is translated node by
+//! node (`translate`) to what a generator file may have; before and after come what Kiln's latents, classes and images need
+//! (`ends`). The result is opened as every generator file is, so that all that is promised of these holds for it, drawn
+//! from, and looked at (`trial`).
 
 mod arithmetic;
 mod ends;

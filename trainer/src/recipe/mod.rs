@@ -273,7 +273,7 @@ mod tests {
     fn wrong_types_and_impossible_values_are_named_with_what_is_allowed() {
         assert!(error(&[("seed", "one".into())]).contains("invalid type: string"));
         assert!(error(&[("objective.loss", "hings".into())]).contains("`non-saturating`, `minimax`"));
-        assert!(error(&[("export.precision", "f8".into())]).contains("`f16` or `f32`"));
+        assert!(error(&[("export.precision", "f8".into())]).contains("`f16`, `f32` or `int8`"));
         assert!(error(&[("training.precision", "f8".into())]).contains("`f16`"));
         assert!(error(&[("generator.architecture", "x".into())]).contains("`dcgan` or `dense`"));
         for (key, value) in [
