@@ -147,6 +147,9 @@
 // The program and version that wrote the file.
 #define KILN_TEXT_TRAINER 5
 
+// How near the images of an int8 file are to those in f32; empty for others.
+#define KILN_TEXT_PARITY 6
+
 // What is of use to those who look for a fault in ONNX Runtime.
 #define KILN_SEVERITY_VERBOSE 0
 

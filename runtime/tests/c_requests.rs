@@ -167,8 +167,16 @@ fn what_a_file_says_of_itself_goes_into_memory_of_the_callers() {
         fails(copy(null_mut(), 5, null_mut()), KilnStatus::Argument, "text is null");
     }
     // SAFETY: null is allowed.
-    let unknown = unsafe { kiln_info_text(generator, 6, null_mut(), 0, null_mut()) };
-    fails(unknown, KilnStatus::Argument, "which is 6, allowed are KILN_TEXT_DATA (0) to");
+    let unknown = unsafe { kiln_info_text(generator, 7, null_mut(), 0, null_mut()) };
+    fails(unknown, KilnStatus::Argument, "which is 7, allowed are KILN_TEXT_DATA (0) to");
+
+    let int8 = opened("dcgan-int8.onnx");
+    // SAFETY: as many bytes as said.
+    let copy = |to, capacity, length| unsafe { kiln_info_text(int8, KILN_TEXT_PARITY, to, capacity, length) };
+    let (status, bytes, length) = copied(100, copy);
+    ok(status);
+    assert_eq!(&bytes[..length], b"psnr 40.0 dB to f32 over 1000 images, 30 at least");
+    ok(kiln_close(int8));
 
     // Why it is the CPU: nobody asked, or somebody did and it is not there.
     let why = |generator: KilnGenerator| {

@@ -5,7 +5,7 @@ use half::f16;
 use std::borrow::Cow;
 use std::fmt;
 
-/// ElementType types, with their number in ONNX.
+/// Element types, with their number in ONNX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     F32 = 1,

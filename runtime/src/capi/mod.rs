@@ -48,7 +48,7 @@ pub use structs::{
     kiln_request_default,
 };
 pub use texts::{
-    KILN_TEXT_DATA, KILN_TEXT_DATA_SHA256, KILN_TEXT_QUALITY, KILN_TEXT_RECIPE, KILN_TEXT_RECIPE_SHA256,
-    KILN_TEXT_TRAINER, kiln_engine, kiln_info_text, kiln_why_cpu,
+    KILN_TEXT_DATA, KILN_TEXT_DATA_SHA256, KILN_TEXT_PARITY, KILN_TEXT_QUALITY, KILN_TEXT_RECIPE,
+    KILN_TEXT_RECIPE_SHA256, KILN_TEXT_TRAINER, kiln_engine, kiln_info_text, kiln_why_cpu,
 };
 pub use versions::kiln_version;

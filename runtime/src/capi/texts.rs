@@ -21,6 +21,8 @@ pub const KILN_TEXT_RECIPE_SHA256: u32 = 3;
 pub const KILN_TEXT_QUALITY: u32 = 4;
 /// The program and version that wrote the file.
 pub const KILN_TEXT_TRAINER: u32 = 5;
+/// How near the images of an int8 file are to those in f32; empty for others.
+pub const KILN_TEXT_PARITY: u32 = 6;
 
 /// Copies what the file says of itself, one of KILN_TEXT_*, into `text`. A text of `capacity` bytes or more is cut between two
 /// characters; it ends in NUL in any case, unless `capacity` is 0. `*length` is the length of the whole text in bytes, without
@@ -51,8 +53,9 @@ pub unsafe extern "C" fn kiln_info_text(
                 KILN_TEXT_RECIPE_SHA256 => &info.recipe_sha256,
                 KILN_TEXT_QUALITY => &info.quality,
                 KILN_TEXT_TRAINER => &info.trainer,
+                KILN_TEXT_PARITY => &info.parity,
                 other => {
-                    let text = format!("which is {other}, allowed are KILN_TEXT_DATA (0) to KILN_TEXT_TRAINER (5)");
+                    let text = format!("which is {other}, allowed are KILN_TEXT_DATA (0) to KILN_TEXT_PARITY (6)");
                     return Err(Failure::argument(text));
                 }
             };

@@ -6,7 +6,7 @@ use half::slice::HalfFloatSliceExt;
 use std::borrow::Cow;
 use std::fmt;
 
-/// ElementType types that values of a generator have, with their number in ONNX.
+/// Element types that values of a generator have, with their number in ONNX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ElementType {
     F32 = 1,
