@@ -81,17 +81,17 @@
 // For many samples: weights are arranged for the processor once, and the file's self-test is replayed.
 #define KILN_START_STEADY 0
 
-// For a few samples, soon: every sample is slower, and the self-test is left out.
+// For a few samples, soon: neither, which makes every sample slower; KILN_PROVIDER_AUTO is then the CPU.
 #define KILN_START_FAST 1
 
 // With KILN_START_STEADY, not with KILN_START_FAST.
-#define KILN_SELF_TEST_BY_START 0
+#define KILN_BY_START 0
 
-// Replayed.
-#define KILN_SELF_TEST_YES 1
+// In any case.
+#define KILN_YES 1
 
-// Left out.
-#define KILN_SELF_TEST_NO 2
+// Not at all.
+#define KILN_NO 2
 
 // Latents of a seed, from the index `first` on.
 #define KILN_LATENTS_SEED 0
@@ -268,11 +268,13 @@ typedef struct KilnOptions {
     char *error_text;
     // Bytes at `error_text`; 2000 are enough for nearly all texts. Default: 0.
     size_t error_capacity;
-    // Whether the file's self-test is replayed when it is opened: one of KILN_SELF_TEST_*; on a GPU it is in any case. Default:
-    // KILN_SELF_TEST_BY_START.
+    // Whether the file's self-test is replayed when it is opened: KILN_BY_START, KILN_YES or KILN_NO; on a GPU it is in any
+    // case. Default: KILN_BY_START.
     uint32_t self_test;
-    // 0.
-    uint32_t reserved;
+    // Whether weights are arranged for the processor when it is opened: KILN_BY_START, KILN_YES or KILN_NO. Without it
+    // they are used as they lie in the file, which opens sooner, takes less memory, and makes every sample slower;
+    // values may differ in their last bits. On a GPU it makes no difference. Default: KILN_BY_START.
+    uint32_t prepack;
 } KilnOptions;
 
 // What to draw. Fill it with kiln_request_default, then change what should be otherwise.

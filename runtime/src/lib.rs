@@ -1,8 +1,8 @@
 //! Draws samples from a generator file, through ONNX Runtime.
 //!
 //! **What it guarantees.** The image is a function of the file, a seed and an index. For one file, one machine, one build of
-//! ONNX Runtime and one [`Start`], it is the same bytes: in any batch, in any order, with any number of threads, from any
-//! clone, [`Pool`] or [`Stream`]. Across machines, builds, starts and providers the latent is the same bit for bit, and the
+//! ONNX Runtime and one way to open it ([`Start`], [`Options::prepack`]), it is the same bytes: in any batch, in any order,
+//! with any number of threads, from any clone, [`Pool`] or [`Stream`]. Across machines, builds, starts and providers the latent is the same bit for bit, and the
 //! image the same within the tolerance that the file states, which is also what a GPU keeps between batches of different
 //! sizes. After a generator is opened, sampling makes no Rust heap allocation, and memory is bounded by
 //! [`Options::max_batch`]. Whatever is wrong with a file is an [`Error`], never a panic, a hang, or a crash inside ONNX
@@ -45,7 +45,9 @@
 //! Features: `bundled` (on by default) fetches the official ONNX Runtime for the CPU while building, into the user's data
 //! folder, where it is looked for when no other is configured; `cli` (on by default) is for the program `sample` alone, an
 //! application that links the library turns it off with `default-features = false`; `capi` adds the C interface that
-//! `include/kiln.h` declares; `cuda` adds sampling on NVIDIA GPUs, see [`cuda()`].
+//! `include/kiln.h` declares; `cuda` adds sampling on NVIDIA GPUs, see [`cuda()`]; `ort-environment` is for an application
+//! that also runs models of its own through the crate `ort`, see
+//! `share_environment`.
 
 // The README's example is compiled, too.
 #[cfg(doctest)]
@@ -101,9 +103,9 @@ pub use classes::MAX_CLASS_NAME;
 pub use classes::listed;
 pub use control::Canceller;
 pub use cuda::{MAX_GRAPHS, cuda};
-#[doc(hidden)]
-pub use engine::environment;
 pub use engine::{EngineInfo, Severity, engine_info, load, log_to};
+#[cfg(feature = "ort-environment")]
+pub use engine::{environment, share_environment};
 pub use error::{Error, ErrorKind, Result};
 pub use generator::{Generator, MAX_BUFFER_BYTES, Values};
 pub use half::f16;

@@ -15,7 +15,7 @@ pub const MAX_THREADS: usize = 1024;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Provider {
-    /// CUDA where it works, else the CPU, as for [`Start::Fast`]; [`Generator::provider`](crate::Generator::provider) says
+    /// CUDA where it works, else the CPU; with [`Start::Fast`] the CPU; [`Generator::provider`](crate::Generator::provider) says
     /// which, and [`Generator::why_cpu`](crate::Generator::why_cpu) why.
     #[default]
     Auto,
@@ -52,14 +52,11 @@ impl FromStr for Provider {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Start {
-    /// Many samples: weights are arranged for the processor once, and layers are computed in the form that is fastest on it.
-    /// The file's self-test is replayed, if [`Options::self_test`] does not say otherwise.
+    /// Many samples: [`Options::prepack`] and [`Options::self_test`], if they do not say otherwise.
     #[default]
     Steady,
-    /// A few samples, soon, by a program that then ends: everything is used as it lies in the file, which makes every
-    /// sample slower. The self-test is left out, if [`Options::self_test`] does not say otherwise; checksums are not.
-    /// Values may differ from the other kind's in their last bits. On the CPU, unless [`Provider::Cuda`] is asked for,
-    /// where none of this makes a difference.
+    /// A few samples, soon, by a program that then ends: neither, if they do not say otherwise; checksums are compared in any
+    /// case. [`Provider::Auto`] is then the CPU, as a GPU takes seconds to begin.
     Fast,
 }
 
@@ -81,10 +78,15 @@ pub struct Options {
     pub spinning: bool,
     /// Most images a call, 1 to [`MAX_BATCH`]; sizes the buffers. Default: 64.
     pub max_batch: usize,
-    /// What opening is good for. Default: [`Start::Steady`].
+    /// What opening is good for, as far as nothing else is said in the next two. Default: [`Start::Steady`].
     pub start: Start,
-    /// Whether the file's self-test is replayed when it is opened; `None`: as [`Options::start`] has it. On a GPU it is in any
-    /// case: by this it is known to work. Default: `None`.
+    /// Whether weights are arranged for the processor when a generator is opened, and layers computed in the form that is
+    /// fastest on it; else everything is used as it lies in the file, which opens sooner, takes less memory, and makes
+    /// every sample slower. Values of both ways may differ in their last bits. On a GPU it makes no difference. `None`: with
+    /// [`Start::Steady`]. Default: `None`.
+    pub prepack: Option<bool>,
+    /// Whether the file's self-test is replayed when it is opened. On a GPU it is in any case: by this it is known to work.
+    /// `None`: with [`Start::Steady`]. Default: `None`.
     pub self_test: Option<bool>,
     /// How long a call may take that draws or warms up, and the self-test at opening: one that takes longer is ended after
     /// the layer at hand, with [`ErrorKind::TimeLimit`](crate::ErrorKind::TimeLimit). `None`: as long as it takes. Default:
@@ -109,6 +111,7 @@ impl Default for Options {
             spinning: false,
             max_batch: 64,
             start: Start::Steady,
+            prepack: None,
             self_test: None,
             time_limit: None,
             rewrite: None,
@@ -117,6 +120,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Whether weights are arranged on the CPU.
+    pub(crate) fn prepacks(&self) -> bool {
+        self.prepack.unwrap_or(self.start == Start::Steady)
+    }
+
     /// Whether the self-test is replayed on the CPU.
     pub(crate) fn tests_itself(&self) -> bool {
         self.self_test.unwrap_or(self.start == Start::Steady)

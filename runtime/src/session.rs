@@ -11,7 +11,7 @@ use crate::gpu::{Backend, Gpu};
 use crate::graph::{self, Data, Graph, Weight, Wide};
 use crate::model::{FORMAT, ModelInfo, check_keys};
 use crate::operators::{self, Alike, Checked};
-use crate::options::{Options, Start};
+use crate::options::Options;
 use crate::rewrite::{self, Form};
 use crate::rows;
 use crate::text::{one_line, shown};
@@ -312,9 +312,7 @@ unsafe fn runner(
     #[cfg(feature = "cuda")]
     let exact = graph.weights.iter().any(|weight| weight.element == ElementType::F32);
     let (graph, form, is_best) = match target {
-        Target::Cpu { .. } => {
-            (graph::widened(graph), Form::Apart, options.start == Start::Steady && rewrite::pays_here())
-        }
+        Target::Cpu { .. } => (graph::widened(graph), Form::Apart, options.prepacks() && rewrite::pays_here()),
         // In half precision transposed convolutions give the same bits each time as they are.
         #[cfg(feature = "cuda")]
         Target::Cuda(_) => (graph, Form::Together, exact),
@@ -331,13 +329,11 @@ unsafe fn runner(
                 Alike::OneThread | Alike::Alone => 1,
             };
             let (if_arranged, if_not) = (threads(true), threads(false));
-            let (graph, alike) = match options.start {
-                Start::Steady => (graph, false),
-                Start::Fast => rows::alike(graph, checked),
-            };
+            let prepacks = options.prepacks();
+            let (graph, alike) = if prepacks { (graph, false) } else { rows::alike(graph, checked) };
             let several = if alike { if_not } else { if_arranged };
-            // Steadily, weights are arranged otherwise at once, and these let go.
-            let wide = (options.start == Start::Fast).then(|| Wide::of(&graph)).flatten();
+            // Those that are arranged are let go at once.
+            let wide = (!prepacks).then(|| Wide::of(&graph)).flatten();
             let graph = wide.iter().fold(graph, |graph, wide| wide.put(graph));
             let session = |threads: usize| {
                 let session = builder(environment, options, threads, !alike)
@@ -352,7 +348,7 @@ unsafe fn runner(
         }
         #[cfg(feature = "cuda")]
         Target::Cuda(backend) => {
-            let opened = builder(environment, options, options.threads, options.start == Start::Steady)
+            let opened = builder(environment, options, options.threads, options.prepacks())
                 // SAFETY: the caller's promise.
                 .and_then(|builder| unsafe { Gpu::open(backend, builder, &graph, exact) });
             opened.map(|gpu| Runner::Cuda(OfProcess::new(Box::new(gpu)))).map_err(|e| {
@@ -381,6 +377,9 @@ fn builder(
         .with_intra_threads(threads)
         .map_err(text)?
         .with_inter_threads(1)
+        .map_err(text)?
+        // An application's environment may have some.
+        .with_independent_thread_pool()
         .map_err(text)?
         // While a call runs, threads that spin are at hand for its next layer; after it they must not, unless that is wanted.
         .with_intra_op_spinning(true)

@@ -163,7 +163,8 @@ fn wrong_values_are_errors_that_say_what_is_allowed() {
     let wrong = [
         (KilnOptions { provider: 3, ..options() }, "options.provider is 3, allowed are KILN_PROVIDER_AUTO (0)"),
         (KilnOptions { start: 2, ..options() }, "options.start is 2, allowed are KILN_START_STEADY (0)"),
-        (KilnOptions { self_test: 3, ..options() }, "options.self_test is 3, allowed are KILN_SELF_TEST_BY_START (0)"),
+        (KilnOptions { self_test: 3, ..options() }, "options.self_test is 3, allowed are KILN_BY_START (0)"),
+        (KilnOptions { prepack: 9, ..options() }, "options.prepack is 9, allowed are KILN_BY_START (0)"),
         (KilnOptions { spinning: 2, ..options() }, "options.spinning is 2, allowed are 0 and 1"),
         (KilnOptions { threads: 0, ..options() }, "allowed is 1 to 1024"),
         (KilnOptions { max_batch: u32::MAX, ..options() }, "allowed is 1 to 4096"),

@@ -212,6 +212,19 @@ fn a_fast_start_draws_the_same_images() {
 }
 
 #[test]
+fn weights_are_arranged_as_the_start_has_it_or_as_is_said() {
+    let images = |start, prepack| -> Vec<f32> {
+        let options = Options { start, prepack, ..Options::default() };
+        draw(&mut open("dcgan-f32.onnx", &options), &Request::seed(8), 17)
+    };
+    let [steady, fast] = [Start::Steady, Start::Fast].map(|start| images(start, None));
+    assert!(steady != fast, "both ways have the same bits: nothing can be seen here");
+    for start in [Start::Steady, Start::Fast] {
+        assert!(images(start, Some(true)) == steady && images(start, Some(false)) == fast, "{start:?}");
+    }
+}
+
+#[test]
 fn the_self_test_is_replayed_as_the_start_has_it_or_as_is_said() {
     for start in [Start::Steady, Start::Fast] {
         for self_test in [None, Some(true), Some(false)] {

@@ -27,12 +27,8 @@ pub(super) fn options(options: &KilnOptions) -> Result<Options, Failure> {
             KILN_START_FAST => Start::Fast,
             other => unknown("options.start", other, "KILN_START_STEADY (0) and _FAST (1)")?,
         },
-        self_test: match options.self_test {
-            KILN_SELF_TEST_BY_START => None,
-            KILN_SELF_TEST_YES => Some(true),
-            KILN_SELF_TEST_NO => Some(false),
-            other => unknown("options.self_test", other, "KILN_SELF_TEST_BY_START (0), _YES (1) and _NO (2)")?,
-        },
+        prepack: by_start("options.prepack", options.prepack)?,
+        self_test: by_start("options.self_test", options.self_test)?,
         threads: options.threads as usize,
         max_batch: options.max_batch as usize,
         spinning: match options.spinning {
@@ -43,6 +39,16 @@ pub(super) fn options(options: &KilnOptions) -> Result<Options, Failure> {
         time_limit: (options.time_limit_ms > 0).then(|| Duration::from_millis(options.time_limit_ms.into())),
         ..Options::default()
     })
+}
+
+/// A choice that goes by the start where none is made.
+fn by_start(name: &str, value: u32) -> Result<Option<bool>, Failure> {
+    match value {
+        KILN_BY_START => Ok(None),
+        KILN_YES => Ok(Some(true)),
+        KILN_NO => Ok(Some(false)),
+        other => unknown(name, other, "KILN_BY_START (0), KILN_YES (1) and KILN_NO (2)"),
+    }
 }
 
 pub(super) fn info(generator: &Generator) -> KilnInfo {

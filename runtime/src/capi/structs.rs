@@ -22,15 +22,15 @@ pub const KILN_PROVIDER_CUDA: u32 = 2;
 
 /// For many samples: weights are arranged for the processor once, and the file's self-test is replayed.
 pub const KILN_START_STEADY: u32 = 0;
-/// For a few samples, soon: every sample is slower, and the self-test is left out.
+/// For a few samples, soon: neither, which makes every sample slower; KILN_PROVIDER_AUTO is then the CPU.
 pub const KILN_START_FAST: u32 = 1;
 
 /// With KILN_START_STEADY, not with KILN_START_FAST.
-pub const KILN_SELF_TEST_BY_START: u32 = 0;
-/// Replayed.
-pub const KILN_SELF_TEST_YES: u32 = 1;
-/// Left out.
-pub const KILN_SELF_TEST_NO: u32 = 2;
+pub const KILN_BY_START: u32 = 0;
+/// In any case.
+pub const KILN_YES: u32 = 1;
+/// Not at all.
+pub const KILN_NO: u32 = 2;
 
 /// Latents of a seed, from the index `first` on.
 pub const KILN_LATENTS_SEED: u32 = 0;
@@ -87,11 +87,13 @@ pub struct KilnOptions {
     pub error_text: *mut c_char,
     /// Bytes at `error_text`; 2000 are enough for nearly all texts. Default: 0.
     pub error_capacity: usize,
-    /// Whether the file's self-test is replayed when it is opened: one of KILN_SELF_TEST_*; on a GPU it is in any case. Default:
-    /// KILN_SELF_TEST_BY_START.
+    /// Whether the file's self-test is replayed when it is opened: KILN_BY_START, KILN_YES or KILN_NO; on a GPU it is in any
+    /// case. Default: KILN_BY_START.
     pub self_test: u32,
-    /// 0.
-    pub reserved: u32,
+    /// Whether weights are arranged for the processor when it is opened: KILN_BY_START, KILN_YES or KILN_NO. Without it
+    /// they are used as they lie in the file, which opens sooner, takes less memory, and makes every sample slower;
+    /// values may differ in their last bits. On a GPU it makes no difference. Default: KILN_BY_START.
+    pub prepack: u32,
 }
 
 /// The shape of one image.
@@ -231,8 +233,8 @@ unsafe impl Versioned for KilnOptions {
         time_limit_ms: 0,
         error_text: null_mut(),
         error_capacity: 0,
-        self_test: KILN_SELF_TEST_BY_START,
-        reserved: 0,
+        self_test: KILN_BY_START,
+        prepack: KILN_BY_START,
     };
 }
 

@@ -81,16 +81,58 @@ pub fn load(path: impl AsRef<Path>) -> Result<&'static EngineInfo> {
     )))
 }
 
-/// Not a part of the stable interface, as its type is `ort`'s, of exactly the version that this crate has.
-///
 /// The process's ONNX Runtime environment, for an application that runs models of its own through the crate `ort` beside a
-/// generator: ONNX Runtime has one environment a process, and this crate makes it. Its log goes to [`log_to`]'s function; for a
-/// session of one's own `ort`'s builder sets a level or a logger.
+/// generator: there is one a process, which this crate makes if it is not given one ([`share_environment`]). Its log goes
+/// to [`log_to`]'s function; for a session of one's own `ort`'s builder sets a level or a logger.
+///
+/// With the feature `ort-environment`. The type is `ort`'s, of exactly the version that this crate depends on, and changes
+/// with it.
 ///
 /// # Errors
 /// As [`engine_info`].
 pub fn environment() -> Result<&'static Environment> {
     Ok(&engine()?.environment)
+}
+
+/// Has generators run in an environment that the application has made, before anything else of this crate has made one.
+/// Threads are a generator's own, even where the environment has some; what it says of the log and of telemetry stays,
+/// and [`log_to`]'s function hears nothing.
+///
+/// With the feature `ort-environment`, see [`environment`].
+///
+/// # Errors
+/// [`ErrorKind::Argument`] if it has execution providers, which every session would then run on, or if this crate has
+/// loaded ONNX Runtime already; [`ErrorKind::Engine`] if it is too old.
+#[cfg(feature = "ort-environment")]
+pub fn share_environment(environment: &Environment) -> Result<&'static EngineInfo> {
+    use ort::AsPointer;
+    let of_all = environment.execution_providers().len();
+    if of_all > 0 {
+        return Err(Error::argument(format!(
+            "the environment has {of_all} execution providers for all sessions, allowed are none: give them to the builders of \
+             your own sessions, and Options::provider to generators"
+        )));
+    }
+    let _one_at_a_time = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(engine) = ENGINE.get() {
+        if engine.environment.ptr() == environment.ptr() {
+            return Ok(&engine.info);
+        }
+        let path = engine.info.path.display();
+        let what = format!("{path} is loaded already, in an environment of Kiln's; call this before");
+        return Err(Error::argument(what));
+    }
+    process::count_forks();
+    let engine = shared(environment.clone()).map_err(|what| Fault::new(ErrorKind::Engine, what))?;
+    Ok(&ENGINE.get_or_init(|| engine).info)
+}
+
+/// Of an environment that is there already.
+#[cfg(feature = "ort-environment")]
+fn shared(environment: Environment) -> std::result::Result<Engine, String> {
+    let api: *const ort::sys::OrtApi = ort::api();
+    let library = Library::open(&places::file_of(api.cast()).unwrap_or_else(|| places::NAME.into()))?;
+    Engine::new(environment, library)
 }
 
 fn engine() -> Result<&'static Engine> {
@@ -156,7 +198,7 @@ fn silence() {
 
 fn open(path: &Path) -> std::result::Result<Engine, String> {
     let library = Library::open(path)?;
-    let fail = |e: String| format!("{} does not start: {e}", library.path.display());
+    let fail = |e: String| does_not_start(&library, &e);
     let environment = ort::init_from(&library.path)
         .map_err(|e| fail(e.to_string()))?
         .with_name("kiln")
@@ -164,12 +206,31 @@ fn open(path: &Path) -> std::result::Result<Engine, String> {
         // Whoever asks hears the reason; the log would repeat it, in colour, on the standard error stream.
         .with_logger(Arc::new(|level, _, _, _, message| log::pass(level, message)))
         .build()
-        .map_err(|e| fail(e.to_string()))?;
+        .map_err(|e| match e.to_string() {
+            what if what.contains("only one environment") => fail(OTHERS.to_owned()),
+            what => fail(what),
+        })?;
     // A logger begins with everything.
     environment.set_log_level(log::least());
-    let providers = providers().map_err(fail)?;
-    let info = EngineInfo { path: library.path, version: library.version, build: ort::info().to_owned(), providers };
-    Ok(Engine { environment, info })
+    Engine::new(environment, library)
+}
+
+/// Of the application's environment, of which nothing but its owner can tell.
+const OTHERS: &str = "the program has an environment of its own, made through the crate ort; it is shared by \
+                      runtime::share_environment (feature ort-environment), called first, or not made, and had from \
+                      runtime::environment";
+
+fn does_not_start(library: &Library, what: &str) -> String {
+    format!("{} does not start: {what}", library.path.display())
+}
+
+impl Engine {
+    fn new(environment: Environment, library: Library) -> std::result::Result<Self, String> {
+        let providers = providers().map_err(|what| does_not_start(&library, &what))?;
+        let info =
+            EngineInfo { path: library.path, version: library.version, build: ort::info().to_owned(), providers };
+        Ok(Self { environment, info })
+    }
 }
 
 fn providers() -> std::result::Result<Vec<String>, String> {

@@ -1,15 +1,14 @@
 //! Where ONNX Runtime may lie.
 
+use std::ffi::c_void;
 use std::iter::{once, once_with};
 use std::path::{Path, PathBuf};
-#[cfg(unix)]
-use std::ptr::null_mut;
 
 /// Places in words, with the files there, or why there are none; each is looked at when it is its turn.
 pub(super) type Places = Box<dyn Iterator<Item = (String, Result<Vec<PathBuf>, String>)>>;
 
 /// The library's name without version.
-const NAME: &str = if cfg!(windows) {
+pub(super) const NAME: &str = if cfg!(windows) {
     "onnxruntime.dll"
 } else if cfg!(target_vendor = "apple") {
     "libonnxruntime.dylib"
@@ -39,7 +38,8 @@ pub(super) fn places() -> Places {
     let frameworks = beside.as_deref().and_then(Path::parent).map(|contents| contents.join("Frameworks"));
     let frameworks = frameworks.filter(|_| cfg!(target_vendor = "apple"));
     // Of a plug-in or an extension module the program knows nothing.
-    let holder = folder(&holder()).filter(|folder| Some(folder) != beside.as_ref());
+    let own: fn() -> Places = places;
+    let holder = folder(&file_of(own as *const c_void)).filter(|folder| Some(folder) != beside.as_ref());
     let next = [("the program", beside), ("the program", frameworks), ("the library that holds Kiln", holder)];
     let next = next.into_iter().filter_map(|(what, folder)| Some((what, folder?)));
     let system = SYSTEM_FOLDERS.iter().map(Path::new);
@@ -52,11 +52,12 @@ pub(super) fn places() -> Places {
     )
 }
 
-/// The file that this code was loaded from: the program, or a library that it is a part of.
+/// The file that this function or constant was loaded from: the program, or a library.
 #[cfg(unix)]
-fn holder() -> Option<PathBuf> {
-    use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+pub(super) fn file_of(address: *const c_void) -> Option<PathBuf> {
+    use std::ffi::{CStr, OsStr, c_char, c_int};
     use std::os::unix::ffi::OsStrExt;
+    use std::ptr::null_mut;
     /// `Dl_info`, the same on all systems that have it.
     #[repr(C)]
     struct Found {
@@ -70,19 +71,18 @@ fn holder() -> Option<PathBuf> {
         fn dladdr(address: *const c_void, found: *mut Found) -> c_int;
     }
     let mut found = Found { file: std::ptr::null(), base: null_mut(), name: std::ptr::null(), address: null_mut() };
-    let own: fn() -> Option<PathBuf> = holder;
-    // SAFETY: the address is that of a function of this file, and what is pointed to is writable.
-    if unsafe { dladdr(own as *const c_void, &mut found) } == 0 || found.file.is_null() {
+    // SAFETY: any address may be asked for, and what is pointed to is writable.
+    if unsafe { dladdr(address, &mut found) } == 0 || found.file.is_null() {
         return None;
     }
-    // SAFETY: the text belongs to the loader, and stays as long as this code is loaded.
+    // SAFETY: the text belongs to the loader, and stays as long as what was asked for is loaded.
     let file = unsafe { CStr::from_ptr(found.file) };
     std::fs::canonicalize(OsStr::from_bytes(file.to_bytes())).ok()
 }
 
 /// Not looked for here.
 #[cfg(not(unix))]
-fn holder() -> Option<PathBuf> {
+pub(super) fn file_of(_: *const c_void) -> Option<PathBuf> {
     None
 }
 
@@ -121,7 +121,9 @@ mod tests {
     #[cfg(unix)]
     fn what_holds_this_code_is_known() {
         let program = std::env::current_exe().expect("a path").canonicalize().expect("is there");
-        assert_eq!(holder(), Some(program));
+        let own: fn() -> Places = places;
+        assert_eq!(file_of(own as *const c_void), Some(program));
+        assert_eq!(file_of(std::ptr::null()), None);
     }
 
     #[test]
