@@ -2,7 +2,8 @@
 //!
 //! Every stage doubles or halves the sides with a 4x4 kernel, stride 2 and padding 1, and halves or doubles the channels.
 //! Odd sides are rounded up: 50 has stages 50, 25, 13, 7, of which the generator cuts what is too much, and the discriminator
-//! rounds down. The smallest map is the first one that is at most 4 wide, or odd and at most 7: 28 x 28 has stages 28, 14, 7.
+//! rounds down. The smallest map is the first one that is at most 4 wide, or odd and at most 7: 28 x 28 has stages 28, 14, 7, if
+//! the recipe gives no other number of them (`depth`).
 //!
 //! With classes, every batch normalisation of the generator is followed by a scale and a shift of each channel that belong to the
 //! class (conditional batch normalisation: Dumoulin et al., "A learned representation for artistic style", 2017; Miyato & Koyama,
@@ -46,6 +47,9 @@ pub struct Generator {
     pub latent: usize,
     /// Channels of the last hidden map; every stage before has twice as many.
     pub width: usize,
+    /// How often the smallest map is doubled; without it, until it was small, see the [module](self).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<usize>,
     /// Spectral normalisation of all layers' weights (Miyato et al., 2018); scales and shifts are no such weights.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub spectral_norm: bool,
@@ -82,7 +86,7 @@ const REFERENCES: usize = 64;
 impl Generator {
     /// Of these sizes, with nothing that it can do without.
     pub const fn new(latent: usize, width: usize) -> Self {
-        Self { latent, width, spectral_norm: false, norm: Norm::Batch }
+        Self { latent, width, depth: None, spectral_norm: false, norm: Norm::Batch }
     }
 }
 
@@ -92,6 +96,10 @@ impl Generator {
 pub struct Discriminator {
     /// Channels of the first map; every stage after has twice as many.
     pub width: usize,
+    /// How often an image is halved; without it, until it is small, see the [module](self). What it sees as one shape is 10
+    /// pixels wide after 2 halvings, 22 after 3, 46 after 4, and so on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<usize>,
     /// Batch normalisation in all stages but the first.
     pub batch_norm: bool,
     /// Numbers that it gives of an image: 1, the logit of "real", or as many as a critic's vectors have that are compared by
@@ -123,6 +131,7 @@ impl Discriminator {
     pub const fn new(width: usize) -> Self {
         Self {
             width,
+            depth: None,
             batch_norm: false,
             outputs: 1,
             spectral_norm: false,
@@ -168,7 +177,7 @@ impl Conditioning {
 const SHORTEST: usize = 5;
 
 /// The sides of all maps, height and width, the smallest first and the image's last.
-fn stages(image: ImageShape) -> Result<Vec<[usize; 2]>> {
+fn stages(image: ImageShape, depth: Option<usize>) -> Result<Vec<[usize; 2]>> {
     let mut sides = vec![[image.height, image.width]];
     let is_smallest = |[h, w]: [usize; 2]| h.min(w) <= 4 || (h % 2 == 1 || w % 2 == 1) && h.min(w) <= 7;
     if image.height.min(image.width) < SHORTEST {
@@ -178,15 +187,20 @@ fn stages(image: ImageShape) -> Result<Vec<[usize; 2]>> {
             image.height
         )
     }
-    while sides.len() == 1 || !is_smallest(sides[0]) {
+    // So that the smallest map is at least 2 wide.
+    let most = image.height.min(image.width).ilog2() as usize - 1;
+    if let Some(depth) = depth.filter(|depth| !(1..=most).contains(depth)) {
+        bail!("dcgan: a depth of {depth}, allowed for images of {} x {} is 1 to {most}", image.width, image.height)
+    }
+    while depth.map_or(sides.len() == 1 || !is_smallest(sides[0]), |depth| sides.len() <= depth) {
         sides.insert(0, sides[0].map(|side| side.div_ceil(2)));
     }
     Ok(sides)
 }
 
 /// The same where every map is half as high and half as wide as the next one.
-fn halves(image: ImageShape) -> Result<Vec<[usize; 2]>> {
-    let sides = stages(image)?;
+fn halves(image: ImageShape, depth: Option<usize>) -> Result<Vec<[usize; 2]>> {
+    let sides = stages(image, depth)?;
     if sides.windows(2).any(|pair| pair[1] != pair[0].map(|side| 2 * side)) {
         bail!(
             "dcgan: remedies.multi_scale judges images of {} x {} together with their halves, and {sides:?} (height, width) are \
@@ -203,7 +217,7 @@ fn halves(image: ImageShape) -> Result<Vec<[usize; 2]>> {
 /// `[latent]`, and a class if there are classes -> [H, W, C] in [-1, 1]; before that its mipmap, where several sizes are judged.
 ///
 /// # Errors
-/// Images that are smaller than 5 x 5; virtual batch normalisation and classes; several sizes of an image that has no halves.
+/// Images that are smaller than 5 x 5, or not to be doubled so often; virtual batch normalisation and classes; several sizes of an image that has no halves.
 pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Init) -> Result<Network> {
     let Subject { image, classes, multi_scale } = subject.into();
     if classes > 0 && recipe.norm == Norm::Virtual {
@@ -211,7 +225,7 @@ pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Ini
             "dcgan: generator.norm is \"virtual\", which knows no classes; allowed is \"batch\", or conditional = false"
         )
     }
-    let sides = if multi_scale { halves(image)? } else { stages(image)? };
+    let sides = if multi_scale { halves(image, recipe.depth)? } else { stages(image, recipe.depth)? };
     let stages = sides.len() - 1;
     let [h, w] = sides[0];
     let mut channels = recipe.width << (stages - 1);
@@ -264,11 +278,11 @@ pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Ini
 /// ([`super::Judged`]).
 ///
 /// # Errors
-/// Images that are smaller than 5 x 5; classes that are given to a critic of vectors; several sizes of an image that has no
+/// Images that are smaller than 5 x 5, or not to be halved so often; classes that are given to a critic of vectors; several sizes of an image that has no
 /// halves.
 pub fn discriminator(recipe: &Discriminator, subject: impl Into<Subject>, init: &mut Init) -> Result<Network> {
     let Subject { image, classes, multi_scale } = subject.into();
-    let stages = if multi_scale { halves(image)? } else { stages(image)? }.len() - 1;
+    let stages = if multi_scale { halves(image, recipe.depth)? } else { stages(image, recipe.depth)? }.len() - 1;
     let mut layers = Layers { spectral_norm: recipe.spectral_norm, ..Layers::new(init) };
     let height = if multi_scale { image.height / 2 * 3 } else { image.height };
     let seen = layers.graph.input("image", &[height, image.width, image.channels]);

@@ -20,7 +20,7 @@ pub struct Wrong {
 }
 
 /// All of them.
-pub const WRONG: [Wrong; 30] = [
+pub const WRONG: [Wrong; 31] = [
     Wrong {
         what: "a penalty on slopes (r1, r2, wgan-gp, wgan-gp-one-sided, dragan, adversarial, scaled) and \
                discriminator.batch_norm = true or discriminator.minibatch",
@@ -256,6 +256,16 @@ pub const WRONG: [Wrong; 30] = [
         instead: "generator.architecture = \"dcgan\"",
         example: &[("remedies.multi_scale", "true"), ("generator", DENSE)],
         is: |r| r.remedies.multi_scale && matches!(r.generator, Generator::Dense(_)),
+    },
+    Wrong {
+        what: "remedies.multi_scale = true and networks of different depths",
+        why: "every size that the generator makes is judged by a stage of the discriminator",
+        instead: "the same generator.depth and discriminator.depth, or neither",
+        example: &[("remedies.multi_scale", "true"), ("discriminator.depth", "1")],
+        is: |r| {
+            r.remedies.multi_scale
+                && matches!(&r.generator, Generator::Dcgan(generator) if generator.depth != judge(r).depth)
+        },
     },
     Wrong {
         what: "remedies.multi_scale = true and the penalty consistency",

@@ -35,7 +35,7 @@ fn every_size_is_made_and_judged() -> Result<()> {
         assert_eq!(made.dims(), [2, height, width, channels]);
         assert_eq!(d.forward(&[&made])?.dims(), [2, 1]);
     }
-    let error = stages(ImageShape { channels: 1, height: 4, width: 28 }).expect_err("too small").to_string();
+    let error = stages(ImageShape { channels: 1, height: 4, width: 28 }, None).expect_err("too small").to_string();
     assert!(error.contains("28 x 4") && error.contains("at least 5"), "{error}");
     Ok(())
 }
@@ -43,13 +43,40 @@ fn every_size_is_made_and_judged() -> Result<()> {
 /// As models that were trained before have them.
 #[test]
 fn maps_are_halved_until_they_are_small() -> Result<()> {
-    let of = |height: usize, width: usize| stages(ImageShape { channels: 1, height, width });
+    let of = |height: usize, width: usize| stages(ImageShape { channels: 1, height, width }, None);
     assert_eq!(of(28, 28)?, [[7, 7], [14, 14], [28, 28]]);
     assert_eq!(of(64, 64)?, [[4, 4], [8, 8], [16, 16], [32, 32], [64, 64]]);
     assert_eq!(of(48, 48)?, [[3, 3], [6, 6], [12, 12], [24, 24], [48, 48]]);
     assert_eq!(of(12, 20)?, [[3, 5], [6, 10], [12, 20]]);
     assert_eq!(of(50, 50)?, [[7, 7], [13, 13], [25, 25], [50, 50]]);
     assert_eq!(of(5, 5)?, [[3, 3], [5, 5]]);
+    Ok(())
+}
+
+#[test]
+fn a_recipe_says_how_often() -> Result<()> {
+    for (height, width, most) in [(28, 28, 3), (64, 64, 5), (5, 37, 1), (16, 20, 3), (33, 31, 3)] {
+        let image = ImageShape { channels: 2, height, width };
+        for depth in 1..=most {
+            let depth = Some(depth);
+            let g = generator(&Generator { depth, ..SMALL }, image, &mut Init::new(0))?;
+            let d = discriminator(&Discriminator { depth, ..Discriminator::new(4) }, image, &mut Init::new(0))?;
+            let layers = |network: &Network, name: &str| {
+                network.parameters().filter(|(p, _)| p.name.starts_with(name) && p.name.ends_with(".weight")).count()
+            };
+            assert_eq!([layers(&g, "up"), layers(&d, "down")].map(Some), [depth; 2]);
+            let made = g.forward(&[&Init::new(1).normal(&[2, 8], 0., 1.)?])?;
+            assert_eq!(made.dims(), [2, height, width, 2]);
+            assert_eq!(d.forward(&[&made])?.dims(), [2, 1]);
+        }
+        for depth in [0, most + 1, usize::MAX] {
+            let error = stages(image, Some(depth)).expect_err("is no depth").to_string();
+            assert!(error.contains(&format!("allowed for images of {width} x {height} is 1 to {most}")), "{error}");
+        }
+    }
+    let of = |height: usize, depth| stages(ImageShape { channels: 1, height, width: height }, Some(depth));
+    assert_eq!(of(28, 3)?, [[4, 4], [7, 7], [14, 14], [28, 28]]);
+    assert_eq!(of(64, 2)?, [[16, 16], [32, 32], [64, 64]]);
     Ok(())
 }
 

@@ -6,12 +6,14 @@ use crate::recipe::Override;
 
 /// Keys with values that they may have beside the one in `digits`. A shape that no check foresees would show as an error of the
 /// tensors, or as a panic.
-const SETTINGS: [(&str, &[&str]); 31] = [
+const SETTINGS: [(&str, &[&str]); 33] = [
     ("conditional", &["true"]),
     ("data.flip", &["true"]),
     ("data.balance", &["0.5"]),
+    ("generator.depth", &["1", "3"]),
     ("generator.norm", &["'virtual'", "'none'"]),
     ("generator.spectral_norm", &["true"]),
+    ("discriminator.depth", &["1", "3"]),
     ("discriminator.batch_norm", &["true"]),
     ("discriminator.spectral_norm", &["true"]),
     ("discriminator.minibatch", &["'deviation'", "'discrimination'"]),
