@@ -4,7 +4,7 @@
 //
 // Errors: every function that can fail returns a KilnStatus, KILN_STATUS_OK (0) if it did what it says; else the status
 // says what a program can do about it, and kiln_error_text() what was wrong and what is allowed, in the same thread;
-// kiln_generator_error() and kiln_stream_error() do so in any. Nothing is thrown, and no panic gets out.
+// kiln_generator_error(), kiln_stream_error() and kiln_pool_error() do so in any. Nothing is thrown, and no panic gets out.
 // Handles: numbers that are looked up. A handle that is null, closed, of the other kind or garbage is
 // KILN_STATUS_HANDLE. They may be copied; whoever closes one closes its copies.
 // Threads: every function may be called from any thread, but only one call at a time uses a handle; another one comes
@@ -242,6 +242,12 @@ typedef struct KilnStream {
     uint64_t id;
 } KilnStream;
 
+// Generators for many threads. `{0}` is the null handle, that no function takes for one.
+typedef struct KilnPool {
+    // For the library alone; 0 is null.
+    uint64_t id;
+} KilnPool;
+
 // How a generator is opened. Fill it with kiln_options_default, then change what should be otherwise.
 typedef struct KilnOptions {
     // Bytes of this struct as the caller knows it; kiln_options_default sets it.
@@ -395,12 +401,6 @@ typedef struct KilnEngine {
 // KILN_SEVERITY_*, and `text` UTF-8 of one line or a few, which ends in NUL and is gone after the call.
 typedef void (*KilnLog)(void *user, uint32_t severity, const char *text);
 
-// Generators for many threads. `{0}` is the null handle, that no function takes for one.
-typedef struct KilnPool {
-    // For the library alone; 0 is null.
-    uint64_t id;
-} KilnPool;
-
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -409,7 +409,7 @@ extern "C" {
 // of one line or a few, of bounded length, without control characters but line ends and tabs.
 //
 // Languages that may go on in another thread between two calls (Go, unless runtime.LockOSThread was called) take
-// kiln_generator_error and kiln_stream_error, and KilnOptions.error_text for opening.
+// kiln_generator_error, kiln_stream_error and kiln_pool_error, and KilnOptions.error_text for opening.
 //
 // Threads: any; each has its own text.
 // Lifetime: the text stays until the next call in this thread that fails, or until the thread ends. It belongs to the
@@ -444,6 +444,16 @@ KilnStatus kiln_generator_error(struct KilnGenerator generator,
 // # Safety
 // As for kiln_generator_error.
 KilnStatus kiln_stream_error(struct KilnStream stream, char *text, size_t capacity, size_t *length);
+
+// The same for a pool: of the call that failed last, whoever made it.
+//
+// Threads: any, at any time.
+// Ownership: `text` stays the caller's, and is not used after the call.
+// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE.
+//
+// # Safety
+// As for kiln_generator_error.
+KilnStatus kiln_pool_error(struct KilnPool pool, char *text, size_t capacity, size_t *length);
 
 // What a KilnStatus means, in a few words, such as "no such file"; never null. The text of an error says more.
 //

@@ -24,7 +24,9 @@ fn the_header_is_up_to_date() {
         "memory",
         "versions",
     ];
-    let files = std::fs::read_dir(root.join("src/capi")).expect("lists").count();
+    let entries = std::fs::read_dir(root.join("src/capi")).expect("lists");
+    // The folders there are those of tests.
+    let files = entries.filter(|entry| entry.as_ref().expect("an entry").path().is_file()).count();
     // All but `mod.rs`, which would bring every other file along once more.
     assert_eq!(files, sources.len() + 1, "a file of src/capi is missing in this test");
     let builder = sources.iter().fold(cbindgen::Builder::new().with_config(config), |builder, name| {

@@ -1,6 +1,6 @@
 //! The texts of errors: of this thread's last one, and of the last one on a handle.
 
-use super::handles::{GENERATORS, KilnGenerator, KilnStream, Object, STREAMS, Table};
+use super::handles::{GENERATORS, KilnGenerator, KilnPool, KilnStream, Object, POOLS, STREAMS, Table};
 use super::memory;
 use super::status::{Failure, KilnStatus, guard};
 use std::cell::RefCell;
@@ -20,7 +20,7 @@ pub(super) fn note(text: String) {
 /// of one line or a few, of bounded length, without control characters but line ends and tabs.
 ///
 /// Languages that may go on in another thread between two calls (Go, unless runtime.LockOSThread was called) take
-/// kiln_generator_error and kiln_stream_error, and KilnOptions.error_text for opening.
+/// kiln_generator_error, kiln_stream_error and kiln_pool_error, and KilnOptions.error_text for opening.
 ///
 /// Threads: any; each has its own text.
 /// Lifetime: the text stays until the next call in this thread that fails, or until the thread ends. It belongs to the
@@ -73,6 +73,25 @@ pub unsafe extern "C" fn kiln_stream_error(
 ) -> KilnStatus {
     // SAFETY: the caller's promise.
     guard(|| unsafe { last_of(&STREAMS, stream.id, text, capacity, length) })
+}
+
+/// The same for a pool: of the call that failed last, whoever made it.
+///
+/// Threads: any, at any time.
+/// Ownership: `text` stays the caller's, and is not used after the call.
+/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_HANDLE.
+///
+/// # Safety
+/// As for kiln_generator_error.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kiln_pool_error(
+    pool: KilnPool,
+    text: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> KilnStatus {
+    // SAFETY: the caller's promise.
+    guard(|| unsafe { last_of(&POOLS, pool.id, text, capacity, length) })
 }
 
 /// # Safety

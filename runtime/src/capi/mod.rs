@@ -19,7 +19,7 @@ mod structs;
 mod texts;
 mod versions;
 
-pub use errors::{kiln_error_text, kiln_generator_error, kiln_status_text, kiln_stream_error};
+pub use errors::{kiln_error_text, kiln_generator_error, kiln_pool_error, kiln_status_text, kiln_stream_error};
 pub use generator::{
     kiln_cancel, kiln_class_name, kiln_class_named, kiln_clone, kiln_close, kiln_draw, kiln_info, kiln_load, kiln_open,
     kiln_open_memory, kiln_sample, kiln_swap_weights, kiln_warm_up,

@@ -81,7 +81,7 @@ pub unsafe extern "C" fn kiln_pool_sample(
     out: *mut u8,
     len: usize,
 ) -> KilnStatus {
-    guard(|| {
+    POOLS.guard(pool.id, || {
         // SAFETY: the caller's promise.
         with(pool.id, |pool| unsafe { draw(pool, &Request::seed(seed).first(first_index), None, out, len) }).map(drop)
     })
@@ -104,7 +104,7 @@ pub unsafe extern "C" fn kiln_pool_draw(
     len: usize,
 ) -> KilnStatus {
     // SAFETY: the caller's promise.
-    guard(|| unsafe { draw_as(pool, request, None, element, out, len) }.map(drop))
+    POOLS.guard(pool.id, || unsafe { draw_as(pool, request, None, element, out, len) }.map(drop))
 }
 
 /// As kiln_pool_draw, but waits no longer than `wait_ms` milliseconds for a generator, not at all if that is 0, and says in
@@ -126,7 +126,7 @@ pub unsafe extern "C" fn kiln_pool_draw_timeout(
     wait_ms: u32,
     drawn: *mut bool,
 ) -> KilnStatus {
-    guard(|| {
+    POOLS.guard(pool.id, || {
         let drawn = memory::place("drawn", drawn)?;
         // SAFETY: writable, as the caller promises.
         unsafe { drawn.write(false) };
@@ -191,7 +191,7 @@ unsafe fn draw<T: Pixel>(
 /// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn kiln_pool_warm_up(pool: KilnPool, batch: usize) -> KilnStatus {
-    guard(|| with(pool.id, |pool| Ok(pool.warm_up(batch)?)))
+    POOLS.guard(pool.id, || with(pool.id, |pool| Ok(pool.warm_up(batch)?)))
 }
 
 /// Closes a pool. Its handle and copies of it are closed from then on: using one is KILN_STATUS_HANDLE. Calls that have begun

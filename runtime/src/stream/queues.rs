@@ -1,4 +1,7 @@
 //! The queues that frames go round in, between a stream and its thread.
+//!
+//! Two `std::sync::mpsc::sync_channel`s would need no unsafe code, and were measured: they allocate nothing for a frame, but twice
+//! when a thread waits for the first time, and `try_recv` waits for a sender that is interrupted while it writes.
 
 use super::MAX_FRAMES;
 use heapless::spsc::{Consumer, Producer, Queue};

@@ -131,6 +131,7 @@ static void pools(KilnGenerator generator)
     KilnRequest request = new_request(KILN_LATENTS_SEED);
     KilnPool pool;
     bool drawn = false;
+    size_t length;
     CHECK(kiln_pool_open(generator, 2, &pool));
     CHECK(kiln_pool_warm_up(pool, 1));
     CHECK(kiln_pool_sample(pool, 8, 0, pixels, one));
@@ -140,6 +141,9 @@ static void pools(KilnGenerator generator)
     request.first = 2;
     CHECK(kiln_pool_draw_timeout(pool, &request, KILN_ELEMENT_U8, pixels + 2 * one, one, 0, &drawn));
     HOLDS(drawn);
+    HOLDS(kiln_pool_draw(pool, &request, KILN_ELEMENT_U8, pixels, one - 1) == KILN_STATUS_ARGUMENT);
+    CHECK(kiln_pool_error(pool, NULL, 0, &length));
+    HOLDS(length > 0 && length == strlen(kiln_error_text()));
     write_images(3);
     CHECK(kiln_pool_close(pool));
     HOLDS(kiln_pool_close(pool) == KILN_STATUS_HANDLE);
