@@ -43,15 +43,25 @@ def text_of(path):
         return ""
 
 
+def processor():
+    """What Linux tells of the first core."""
+    fields = [line.partition(":")[::2] for line in text_of("/proc/cpuinfo").split("\n\n")[0].splitlines()]
+    return {key.strip(): value.strip() for key, value in fields}
+
+
+def vectors():
+    """The widest vectors that it computes with."""
+    flags = processor().get("flags", "").split()
+    return next((name for flag, name in (("avx512f", "avx512"), ("avx2", "avx2")) if flag in flags), "other")
+
+
 def machine():
     """Processor, cores and caches, as far as Linux tells."""
-    fields = [line.partition(":")[::2] for line in text_of("/proc/cpuinfo").split("\n\n")[0].splitlines()]
-    cpu = {key.strip(): value.strip() for key, value in fields}
+    cpu = processor()
     parts = [cpu.get("model name") or platform.processor() or platform.machine()]
     if "cpu family" in cpu:
         parts[0] += f" (family {cpu['cpu family']}, model {cpu['model']})"
-    widest = [flag for flag in ("avx512f", "avx2") if flag in cpu.get("flags", "").split()]
-    parts += [f"{os.cpu_count()} logical cores", *widest[:1]]
+    parts += [f"{os.cpu_count()} logical cores", vectors()]
     for cache in sorted(pathlib.Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         level, kind, size = (text_of(cache / name) for name in ("level", "type", "size"))
         if kind != "Instruction":

@@ -16,7 +16,7 @@ It builds the programs of the crate `benches` and has them write the generator f
 batch, threads) every variant then has a process of its own, and all of them take turns, in rounds, each round in
 another order; those that wait are stopped, so that no thread of theirs spins. `--cold` times whole processes instead,
 from their start to the first image (cold.py), `--jitter` very many calls of ours (jitter.py). `--write` puts the tables
-into benches/RESULTS.md. It needs nothing but the standard library itself.
+into benches/RESULTS.md, where each kind of processor has one of its own. It needs nothing but the standard library itself.
 """
 
 import argparse
@@ -291,7 +291,9 @@ def main():
     args = parser.parse_args()
     kind = "cold-start" if args.cold else "jitter" if args.jitter else "sampling"
     args.models = args.models or MODELS[kind]
-    section = INT8 if INT8 in args.precisions else kind
+    # Which peer is ahead depends on the processor.
+    section = f"sampling-{common.vectors()}" if kind == "sampling" else kind
+    section = INT8 if INT8 in args.precisions else section
     args.rounds = args.rounds or (20 if args.cold else 10)
     programs = common.build("generators", "sampling", "first_sample", "jitter")
     files = Files(args.models, programs["generators"], args.precisions)
