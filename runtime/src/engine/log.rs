@@ -23,20 +23,19 @@ pub enum Severity {
     Fatal,
 }
 
-impl From<Severity> for LogLevel {
-    fn from(severity: Severity) -> Self {
-        match severity {
-            Severity::Verbose => Self::Verbose,
-            Severity::Info => Self::Info,
-            Severity::Warning => Self::Warning,
-            Severity::Error => Self::Error,
-            Severity::Fatal => Self::Fatal,
+impl Severity {
+    // No `From`, which would make ort's type a part of the interface.
+    fn level(self) -> LogLevel {
+        match self {
+            Self::Verbose => LogLevel::Verbose,
+            Self::Info => LogLevel::Info,
+            Self::Warning => LogLevel::Warning,
+            Self::Error => LogLevel::Error,
+            Self::Fatal => LogLevel::Fatal,
         }
     }
-}
 
-impl From<LogLevel> for Severity {
-    fn from(level: LogLevel) -> Self {
+    fn of(level: LogLevel) -> Self {
         match level {
             LogLevel::Verbose => Self::Verbose,
             LogLevel::Info => Self::Info,
@@ -80,12 +79,12 @@ pub fn log_to(least: Severity, function: impl Fn(Severity, &str) + Send + Sync +
 /// The least severity that anybody wants to hear of.
 pub(super) fn least() -> LogLevel {
     // Making lines that nobody reads takes time.
-    LOG.get().map_or(LogLevel::Fatal, |log| log.least.into())
+    LOG.get().map_or(LogLevel::Fatal, |log| log.least.level())
 }
 
 /// Passes a message on.
 pub(super) fn pass(level: LogLevel, message: &str) {
-    let severity = level.into();
+    let severity = Severity::of(level);
     if let Some(log) = LOG.get().filter(|log| severity >= log.least) {
         let call = AssertUnwindSafe(|| (log.function)(severity, &printable(message)));
         // No panic may go through ONNX Runtime, nor may one of its value's when that is dropped.

@@ -20,6 +20,9 @@ const DIGITS: usize = 3;
 const LATENT: usize = 100;
 /// Of both networks.
 const WIDTH: usize = 32;
+/// Of the discriminator: with two, what it sees as one shape is narrower than a digit, and it does not see that digits are
+/// malformed.
+const HALVINGS: usize = 3;
 const IMAGE: ImageShape = ImageShape { channels: DIGITS, height: 28, width: 28 };
 
 /// Three digits of MNIST, of the training and test images, one each in red, green and blue: 128,000 such images are learned
@@ -78,8 +81,11 @@ impl Protocol for StackedMnist {
 
     fn networks(&self, norms: BatchNorms, init: &mut Init) -> Result<[Network; 2]> {
         let generator = dcgan::Generator::new(LATENT, WIDTH);
-        let discriminator =
-            dcgan::Discriminator { batch_norm: norms.discriminator, ..dcgan::Discriminator::new(WIDTH) };
+        let discriminator = dcgan::Discriminator {
+            batch_norm: norms.discriminator,
+            depth: Some(HALVINGS),
+            ..dcgan::Discriminator::new(WIDTH)
+        };
         Ok([dcgan::generator(&generator, IMAGE, init)?, dcgan::discriminator(&discriminator, IMAGE, init)?])
     }
 
