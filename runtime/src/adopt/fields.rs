@@ -1,43 +1,11 @@
-//! Parts of a foreign file's messages that several of them have: texts, lists, versions, inputs and outputs.
+//! Parts of a foreign file's messages of which more is taken than of a generator file's: lists of floats, types of inputs and
+//! outputs.
 
 use super::source::Port;
 use crate::graph::MAX_RANK;
+use crate::graph::fields::{entry, put, text};
 use crate::text::shown;
 use crate::wire::{Field, Payload, damaged, fields};
-
-/// Most bytes of a name or a text.
-const MOST_TEXT: usize = 1 << 20;
-
-pub(super) fn unknown(what: &str, number: u32) -> String {
-    format!("is no ONNX file, or a damaged one, or has what is not known here: field {number} of {what}")
-}
-
-pub(super) fn push<T>(list: &mut Vec<T>, item: T, most: usize, what: &str) -> Result<(), String> {
-    if list.len() == most {
-        return Err(format!("has more than {most} {what}"));
-    }
-    list.push(item);
-    Ok(())
-}
-
-pub(super) fn text(bytes: &[u8]) -> Result<&str, String> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if text.len() <= MOST_TEXT && !text.contains('\0') => Ok(text),
-        _ => Err(format!("has a name that is no text of at most {MOST_TEXT} bytes")),
-    }
-}
-
-pub(super) fn opset_of(message: &[u8]) -> Result<(&str, i64), String> {
-    let (mut domain, mut version) = ("", 0);
-    for field in fields(message) {
-        match field? {
-            Field { number: 1, value: Payload::Bytes(bytes) } => domain = text(bytes)?,
-            Field { number: 2, value: Payload::Varint(n) } => version = n as i64,
-            Field { number, .. } => return Err(unknown("a version", number)),
-        }
-    }
-    Ok((domain, version))
-}
 
 /// The key of an entry of the metadata.
 pub(super) fn key(value: Payload<'_>) -> Result<&str, String> {
@@ -45,18 +13,6 @@ pub(super) fn key(value: Payload<'_>) -> Result<&str, String> {
         Payload::Bytes(message) => Ok(entry(message)?.0),
         _ => Err(damaged().what),
     }
-}
-
-pub(super) fn entry(message: &[u8]) -> Result<(&str, &str), String> {
-    let (mut key, mut value) = ("", "");
-    for field in fields(message) {
-        match field? {
-            Field { number: 1, value: Payload::Bytes(bytes) } => key = text(bytes)?,
-            Field { number: 2, value: Payload::Bytes(bytes) } => value = text(bytes)?,
-            Field { number, .. } => return Err(unknown("an entry", number)),
-        }
-    }
-    Ok((key, value))
 }
 
 /// Adds the numbers of a repeated float field, packed or not.
@@ -105,7 +61,7 @@ pub(super) fn port(message: &[u8]) -> Result<Port<'_>, String> {
                             found = usize::try_from(n as i64).ok().filter(|n| *n > 0);
                         }
                     }
-                    push(&mut shape, found, MAX_RANK, "sizes in a shape")?;
+                    put(&mut shape, found, MAX_RANK, "sizes in a shape")?;
                 }
             }
             _ => return Err(none()),

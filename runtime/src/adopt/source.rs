@@ -1,8 +1,9 @@
 //! Reads what another tool exported: more kinds of tensors, settings and versions than a generator file may have, and no
 //! more trust. What is read here is translated, node by node, to what a generator file may have.
 
-use super::fields::{entry, floats_of, opset_of, port, push, text, unknown};
+use super::fields::{floats_of, port};
 use super::tensor::{Kind, Tensor, volume};
+use crate::graph::fields::{entry, opset_of, put, text, unknown};
 use crate::graph::{MAX_NODES, MAX_RANK, MAX_WEIGHTS};
 use crate::text::shown;
 use crate::weights::{Bytes, beside, check_is_no_pointer, map};
@@ -103,7 +104,8 @@ impl<'a> Source<'a> {
         check_is_no_pointer(bytes)?;
         let (mut source, mut graph, mut opset, mut tool) = (Self::default(), None, None, ["", ""]);
         for field in fields(bytes) {
-            let Field { number, value } = field?;
+            let field = field?;
+            let Field { number, value } = field;
             match (number, value) {
                 (1, _) => (),
                 (7, Payload::Bytes(message)) if graph.is_none() => graph = Some(message),
@@ -126,7 +128,7 @@ impl<'a> Source<'a> {
                     source.remarks.push((number, value));
                 }
                 (4..=6 | 14, _) => source.remarks.push((number, value)),
-                _ => return Err(unknown("a model", number)),
+                _ => return Err(unknown("a model", field).into()),
             }
         }
         source.producer = tool.join(" ").trim().to_owned();
@@ -143,7 +145,8 @@ impl<'a> Source<'a> {
 
     fn graph(&mut self, message: &'a [u8], beside: Option<&'a Beside>) -> Result<(), String> {
         for field in fields(message) {
-            let Field { number, value } = field?;
+            let field = field?;
+            let Field { number, value } = field;
             match (number, value) {
                 (1, Payload::Bytes(message)) => {
                     let node = self.node(message, beside)?;
@@ -152,7 +155,7 @@ impl<'a> Source<'a> {
                             let tensor = super::fold::constant(&node)?;
                             self.constant(name, tensor)?;
                         }
-                        _ => push(&mut self.nodes, node, MOST_NODES, "nodes")?,
+                        _ => put(&mut self.nodes, node, MOST_NODES, "nodes")?,
                     }
                 }
                 (5, Payload::Bytes(message)) => {
@@ -161,10 +164,10 @@ impl<'a> Source<'a> {
                 }
                 // Name and comment; shapes of values in between, which are found out anew; remarks.
                 (2 | 10 | 13 | 14 | 16, Payload::Bytes(_)) => (),
-                (11, Payload::Bytes(message)) => push(&mut self.inputs, port(message)?, MOST_CONSTANTS, "inputs")?,
-                (12, Payload::Bytes(message)) => push(&mut self.outputs, port(message)?, MOST_NAMES, "outputs")?,
+                (11, Payload::Bytes(message)) => put(&mut self.inputs, port(message)?, MOST_CONSTANTS, "inputs")?,
+                (12, Payload::Bytes(message)) => put(&mut self.outputs, port(message)?, MOST_NAMES, "outputs")?,
                 (15, _) => return Err("has sparse weights; export it with dense ones".into()),
-                _ => return Err(unknown("a graph", number)),
+                _ => return Err(unknown("a graph", field).into()),
             }
         }
         // Files of old list what has a value of its own among the inputs, too.
@@ -186,19 +189,20 @@ impl<'a> Source<'a> {
     fn node(&mut self, message: &'a [u8], beside: Option<&'a Beside>) -> Result<Node<'a>, String> {
         let mut node = Node::default();
         for field in fields(message) {
-            let Field { number, value } = field?;
+            let field = field?;
+            let Field { number, value } = field;
             match (number, value) {
-                (1, Payload::Bytes(name)) => push(&mut node.inputs, text(name)?, MOST_NAMES, "inputs of a node")?,
-                (2, Payload::Bytes(name)) => push(&mut node.outputs, text(name)?, MOST_NAMES, "outputs of a node")?,
+                (1, Payload::Bytes(name)) => put(&mut node.inputs, text(name)?, MOST_NAMES, "inputs of a node")?,
+                (2, Payload::Bytes(name)) => put(&mut node.outputs, text(name)?, MOST_NAMES, "outputs of a node")?,
                 (4, Payload::Bytes(name)) => node.op = text(name)?,
                 (5, Payload::Bytes(message)) => {
                     let setting = self.setting(message, beside)?;
-                    push(&mut node.settings, setting, MOST_NAMES, "settings of a node")?;
+                    put(&mut node.settings, setting, MOST_NAMES, "settings of a node")?;
                 }
                 (7, Payload::Bytes(domain)) => node.domain = text(domain)?,
                 // Its name, its comment, remarks, and which overload it is.
                 (3 | 6 | 8..=10, _) => (),
-                _ => return Err(unknown("a node", number)),
+                _ => return Err(unknown("a node", field).into()),
             }
         }
         // None leaves out what is last for another reason than that it has no value.
@@ -256,7 +260,7 @@ impl<'a> Source<'a> {
                 (12 | 16, Payload::Bytes(_)) => (),
                 (13, Payload::Bytes(message)) => place.extend([entry(message)?]),
                 (14, Payload::Varint(n @ 0..=1)) => is_outside = n == 1,
-                _ => return Err(unknown("a tensor", field.number)),
+                _ => return Err(unknown("a tensor", field).into()),
             }
         }
         let what = format!("has the tensor {}", shown(name));
@@ -270,7 +274,7 @@ impl<'a> Source<'a> {
         let data = if is_outside {
             let file = *place.get("location").ok_or_else(|| format!("{what} in a file that is not named"))?;
             if !self.files.contains(&file) {
-                push(&mut self.files, file, MOST_NAMES, "files with weights")?;
+                put(&mut self.files, file, MOST_NAMES, "files with weights")?;
             }
             let number = |key: &str| place.get(key).map_or(Ok(None), |n| n.parse::<usize>().map(Some));
             let (from, length) = (number("offset"), number("length"));

@@ -5,13 +5,15 @@
 //! before it is made ([`check`](crate::operators)), and no other file is opened in the graph's name.
 
 pub(crate) mod build;
+pub(crate) mod fields;
 mod read;
 mod weight;
 mod widen;
 
+pub(crate) use fields::type_name;
 #[cfg(feature = "cli")]
 pub(crate) use read::OPSETS;
-pub(crate) use read::{mentions, read, type_name};
+pub(crate) use read::{mentions, read};
 pub(crate) use weight::{Data, ElementType, Weight};
 pub(crate) use widen::{Wide, in_file, widened};
 

@@ -3,21 +3,20 @@
 //! Field numbers are those of `onnx.proto`. Every field is one that is read, one that says nothing of what is computed, or
 //! refused.
 
+use super::fields::{entry, opset_of, put, text, type_name, unknown};
 use super::{
     Attribute, Data, ElementType, Graph, MAX_NODES, MAX_RANK, MAX_WEIGHTS, Model, Node, Port, Setting, Text, Weight,
 };
 use crate::error::{ErrorKind, Fault};
 use crate::text::shown;
 use crate::weights::check_is_no_pointer;
-use crate::wire::{self, Field, Payload, damaged, fields};
+use crate::wire::{self, Payload, damaged, fields};
 use std::borrow::Cow;
 
 /// Versions of the standard operators that are known here.
 pub(crate) const OPSETS: std::ops::RangeInclusive<i64> = 13..=22;
 /// Most entries of the metadata.
 const MAX_ENTRIES: usize = 1024;
-/// Most bytes of a name, or of a text of the metadata.
-const MAX_TEXT: usize = 1 << 20;
 /// Most inputs or outputs of a node, and of a graph.
 const MAX_OF_NODE: usize = 256;
 /// Most attributes of a node.
@@ -96,55 +95,6 @@ fn model(bytes: &[u8]) -> Result<Model<'_>, Fault> {
         }
     }
     Ok(Model { metadata, graph: graph_of(graph, opset)? })
-}
-
-fn unknown(what: &str, field: Field<'_>) -> Fault {
-    let number = field.number;
-    Fault::damaged(format!(
-        "is no ONNX file, or a damaged one, or has what is not known here: field {number} of {what}"
-    ))
-}
-
-fn put<T>(list: &mut Vec<T>, item: T, most: usize, what: &str) -> Result<(), Fault> {
-    if list.len() == most {
-        return Err(format!("has more than {most} {what}").into());
-    }
-    list.push(item);
-    Ok(())
-}
-
-fn text(bytes: &[u8]) -> Result<&str, Fault> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if text.len() <= MAX_TEXT && !text.contains('\0') => Ok(text),
-        _ => Err(format!("has a name or a value that is no text of at most {MAX_TEXT} bytes").into()),
-    }
-}
-
-fn opset_of(message: &[u8]) -> Result<(&str, i64), Fault> {
-    let (mut domain, mut version) = ("", 0);
-    for field in fields(message) {
-        let field = field?;
-        match (field.number, field.value) {
-            (1, Payload::Bytes(bytes)) => domain = text(bytes)?,
-            (2, Payload::Varint(n)) => version = n as i64,
-            _ => return Err(unknown("a version", field)),
-        }
-    }
-    Ok((domain, version))
-}
-
-/// A key and its value.
-fn entry(message: &[u8]) -> Result<(&str, &str), Fault> {
-    let (mut key, mut value) = ("", "");
-    for field in fields(message) {
-        let field = field?;
-        match (field.number, field.value) {
-            (1, Payload::Bytes(bytes)) => key = text(bytes)?,
-            (2, Payload::Bytes(bytes)) => value = text(bytes)?,
-            _ => return Err(unknown("an entry", field)),
-        }
-    }
-    Ok((key, value))
 }
 
 fn graph_of(message: &[u8], opset: i64) -> Result<Graph<'_>, Fault> {
@@ -411,28 +361,4 @@ fn size_of(message: &[u8]) -> Result<Option<usize>, Fault> {
         }
     }
     Ok(size)
-}
-
-/// The name of an element type by its number in ONNX.
-pub(crate) fn type_name(number: u64) -> String {
-    const NAMES: [&str; 17] = [
-        "none",
-        "f32",
-        "u8",
-        "i8",
-        "u16",
-        "i16",
-        "i32",
-        "i64",
-        "text",
-        "bool",
-        "f16",
-        "f64",
-        "u32",
-        "u64",
-        "complex64",
-        "complex128",
-        "bf16",
-    ];
-    usize::try_from(number).ok().and_then(|n| NAMES.get(n)).map_or_else(|| number.to_string(), |name| (*name).into())
 }
