@@ -8,6 +8,45 @@ use crate::options::Provider;
 use crate::session::Runner;
 use std::time::{Duration, Instant};
 
+/// Turns of which the best times are taken at least.
+const LEAST: u32 = 3;
+/// After so long no more turns are begun.
+const LONGEST: Duration = Duration::from_millis(200);
+
+/// The best times of several turns. Where others compute while a program starts, as they often do, the first turns mislead: those
+/// threads that are needed at the same time wait for each other.
+struct Best {
+    times: [Duration; 2],
+    turns: u32,
+    /// Turns since one of the times was last beaten.
+    since: u32,
+}
+
+impl Default for Best {
+    fn default() -> Self {
+        Self { times: [Duration::MAX; 2], turns: 0, since: 0 }
+    }
+}
+
+impl Best {
+    fn add(&mut self, times: [Duration; 2]) {
+        self.turns += 1;
+        self.since += 1;
+        for (best, time) in self.times.iter_mut().zip(times) {
+            // By more than what times differ by anyway.
+            if time < best.mul_f64(0.98) {
+                self.since = 0;
+            }
+            *best = time.min(*best);
+        }
+    }
+
+    /// Whether more turns will hardly give better times.
+    fn is_settled(&self) -> bool {
+        self.turns >= LEAST && self.since >= LEAST - 1
+    }
+}
+
 impl Generator {
     /// Runs a batch of this size a few times, so that the first real call finds every buffer in place. With several threads on
     /// the CPU, it also measures in which way they draw such a batch sooner (see [`Options`](crate::Options)), for this
@@ -39,18 +78,22 @@ impl Generator {
 
     /// Finds out in which way this batch size is quicker.
     fn choose(&mut self, joint: &Joint, batch: usize) -> Result<()> {
-        let mut best = [Duration::MAX; 2];
+        const WAYS: [Way; 2] = [Way::Divided, Way::Joint];
         // The first time, everything is put in its place.
-        for turn in 0..4 {
-            for (way, best) in [Way::Divided, Way::Joint].into_iter().zip(&mut best) {
+        for way in WAYS {
+            self.call(|generator, control| generator.run_as(batch, way, control))?;
+        }
+        let (mut best, begun) = (Best::default(), Instant::now());
+        while !best.is_settled() && (best.turns < LEAST || begun.elapsed() < LONGEST) {
+            let mut times = [Duration::MAX; 2];
+            for (way, time) in WAYS.into_iter().zip(&mut times) {
                 let start = Instant::now();
                 self.call(|generator, control| generator.run_as(batch, way, control))?;
-                if turn > 0 {
-                    *best = start.elapsed().min(*best);
-                }
+                *time = start.elapsed();
             }
+            best.add(times);
         }
-        let [divided, together] = best;
+        let [divided, together] = best.times;
         joint.choose(batch, Way::quicker(divided, together));
         Ok(())
     }
@@ -73,5 +116,30 @@ impl Generator {
             #[cfg(feature = "cuda")]
             Runner::Cuda(gpu) => gpu.why_plain(batch),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_disturbed_at_first_goes_on() {
+        let ms = Duration::from_millis;
+        // The joint way, twice as quick, waits for others in the first turns.
+        let mut best = Best::default();
+        for (i, joint) in [130, 110, 90, 60, 61, 60].into_iter().enumerate() {
+            assert!(!best.is_settled(), "turn {i}");
+            best.add([ms(100), ms(joint)]);
+        }
+        assert!(best.is_settled());
+        assert_eq!(best.times, [ms(100), ms(60)]);
+        assert_eq!(Way::quicker(best.times[0], best.times[1]), Way::Joint);
+        let mut best = Best::default();
+        for _ in 0..LEAST {
+            assert!(!best.is_settled());
+            best.add([ms(100), ms(99)]);
+        }
+        assert!(best.is_settled(), "nothing new since the first");
     }
 }
