@@ -1,14 +1,15 @@
 //! Draws samples from a generator file, through ONNX Runtime.
 //!
-//! **What it guarantees.** The image is a function of the file, a seed and an index. For one file, one machine, one build of
-//! ONNX Runtime and one way to open it ([`Start`], [`Options::prepack`]), it is the same bytes: in any batch, in any order,
-//! with any number of threads, from any clone, [`Pool`] or [`Stream`]. Across machines, builds, starts and providers the latent is the same bit for bit, and the
-//! image the same within the tolerance that the file states, which is also what a GPU keeps between batches of different
-//! sizes. After a generator is opened, sampling makes no Rust heap allocation, and memory is bounded by
-//! [`Options::max_batch`]. Whatever is wrong with a file is an [`Error`], never a panic, a hang, or a crash inside ONNX
-//! Runtime, which never sees the file: it is read here, every operator and setting is one that is known, shapes, memory and
-//! work are counted before anything is made, weights are compared with their checksums, and no other file is opened than the
-//! one of its weights beside it. Nothing is written, and nothing sent.
+//! **What it guarantees.** The image is a function of the file, a seed and an index. For one file, one machine, one
+//! build of ONNX Runtime and one way to open it ([`Start`], [`Options::prepack`]), it is the same bytes: in any batch,
+//! in any order, with any number of threads, from any clone, [`Pool`] or [`Stream`]. Across machines, builds, starts
+//! and providers the latent is the same bit for bit, and the image the same within the tolerance that the file states,
+//! which is also what a GPU keeps between batches of different sizes. After a generator is opened, sampling makes no
+//! Rust heap allocation, and memory is bounded by [`Options::max_batch`]. Whatever is wrong with a file is an
+//! [`Error`], never a panic, a hang, or a crash inside ONNX Runtime, which never sees the file: it is read here, every
+//! operator and setting is one that is known, shapes, memory and work are counted before anything is made, weights are
+//! compared with their checksums, and no other file is opened than the one of its weights beside it. Nothing is
+//! written, and nothing sent.
 //!
 //! **What it costs.** The library `onnxruntime` (found at run time, see [`engine_info`]), the file mapped into memory, ONNX
 //! Runtime's working memory for the largest batch drawn so far, and for each generator buffers of `max_batch` inputs and
@@ -42,12 +43,11 @@
 //! good as its generators, if none was lent when the process forked. Fork while no other thread is in a call of this
 //! crate's.
 //!
-//! Features: `bundled` (on by default) fetches the official ONNX Runtime for the CPU while building, into the user's data
-//! folder, where it is looked for when no other is configured; `cli` (on by default) is for the program `sample` alone, an
-//! application that links the library turns it off with `default-features = false`; `capi` adds the C interface that
-//! `include/kiln.h` declares; `cuda` adds sampling on NVIDIA GPUs, see [`cuda()`]; `ort-environment` is for an application
-//! that also runs models of its own through the crate `ort`, see
-//! `share_environment`.
+//! Features: `bundled` (on by default) fetches the official ONNX Runtime for the CPU while building, into the user's
+//! data folder, where it is looked for when no other is configured; `cli` (on by default) is for the program `sample`
+//! alone, an application that links the library turns it off with `default-features = false`; `capi` adds the C
+//! interface that `include/kiln.h` declares; `cuda` adds sampling on NVIDIA GPUs, see [`cuda()`]; `ort-environment` is
+//! for an application that also runs models of its own through the crate `ort`, see `share_environment`.
 
 // The README's example is compiled, too.
 #[cfg(doctest)]
