@@ -217,12 +217,14 @@ fn pictures_of_something_else_are_never_mixed() {
     fails(folder.path(), &["MODEL", "--count", "3", "--seed", "7", "--out", "b"], 1, "another `sample` writes into");
 }
 
-/// A run that takes long, when it has made some pictures.
+/// A run that takes long, when it has made some pictures, the first among them: of several threads any may be ahead.
 fn begun(folder: &Path) -> (Child, PathBuf) {
+    let (path, began) = (folder.join("a"), Instant::now());
+    let entries = || std::fs::read_dir(&path).map_or(0, Iterator::count);
+    let before = entries();
     let mut command = command(folder, &["MODEL", "--seed", "7", "--count", "1000000", "--out", "a"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
-    let (path, began) = (folder.join("a"), Instant::now());
-    while std::fs::read_dir(&path).map_or(0, Iterator::count) < 30 {
+    while entries() < before + 30 || !path.join("000000.png").exists() {
         assert!(began.elapsed() < Duration::from_secs(60), "no pictures");
         std::thread::sleep(Duration::from_millis(2));
     }
