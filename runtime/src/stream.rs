@@ -201,9 +201,7 @@ impl<T: Pixel> Stream<T> {
 
     /// Takes the next finished frame and gives the last one back; `false` if none is finished yet.
     fn advance(&mut self) -> Result<bool> {
-        if self.shared.is_closed() {
-            return Err(self.failed(ErrorKind::Cancelled, "the stream was closed"));
-        }
+        self.check_open()?;
         let Some(frame) = self.finished.dequeue() else { return self.check().map(|()| false) };
         let used = std::mem::replace(&mut self.current, frame);
         // There is room: there are no more frames than the queue is long.
@@ -222,8 +220,18 @@ impl<T: Pixel> Stream<T> {
         if !self.shared.has_ended() || self.finished.ready() {
             return Ok(());
         }
+        // What it has ended for may have come since that was looked at.
+        self.check_open()?;
         // Without a reason, it was a panic.
         Err(self.shared.failed().unwrap_or_else(|| self.failed(ErrorKind::Run, "the stream's thread has ended")))
+    }
+
+    /// Whether nobody has closed it.
+    fn check_open(&self) -> Result<()> {
+        match self.shared.is_closed() {
+            true => Err(self.failed(ErrorKind::Cancelled, "the stream was closed")),
+            false => Ok(()),
+        }
     }
 
     fn failed(&self, kind: ErrorKind, what: &str) -> Error {
@@ -244,6 +252,21 @@ impl<T: Pixel> Drop for Stream<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Closed just after a call has seen that it is not: the thread is gone, which is then no failure of its own.
+    #[test]
+    fn closing_is_not_taken_for_a_failure_in_the_middle_of_a_call() {
+        let model = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/trivial.onnx");
+        let generator = Generator::open(model, &crate::Options::default()).unwrap_or_else(|e| panic!("{e}"));
+        let mut stream = Stream::<u8>::start(generator, Request::seed(1), 2).expect("starts");
+        stream.closer().close();
+        while !stream.shared.has_ended() {
+            thread::yield_now();
+        }
+        while stream.finished.dequeue().is_some() {}
+        let error = stream.check().expect_err("no frame can come");
+        assert_eq!((error.kind(), error.what()), (ErrorKind::Cancelled, "the stream was closed"));
+    }
 
     #[test]
     #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
