@@ -177,7 +177,7 @@ impl Conditioning {
 const SHORTEST: usize = 5;
 
 /// The sides of all maps, height and width, the smallest first and the image's last.
-fn stages(image: ImageShape, depth: Option<usize>) -> Result<Vec<[usize; 2]>> {
+fn stages(image: ImageShape, (network, depth): (&str, Option<usize>)) -> Result<Vec<[usize; 2]>> {
     let mut sides = vec![[image.height, image.width]];
     let is_smallest = |[h, w]: [usize; 2]| h.min(w) <= 4 || (h % 2 == 1 || w % 2 == 1) && h.min(w) <= 7;
     if image.height.min(image.width) < SHORTEST {
@@ -190,7 +190,11 @@ fn stages(image: ImageShape, depth: Option<usize>) -> Result<Vec<[usize; 2]>> {
     // So that the smallest map is at least 2 wide.
     let most = image.height.min(image.width).ilog2() as usize - 1;
     if let Some(depth) = depth.filter(|depth| !(1..=most).contains(depth)) {
-        bail!("dcgan: a depth of {depth}, allowed for images of {} x {} is 1 to {most}", image.width, image.height)
+        bail!(
+            "dcgan: {network}.depth is {depth}, allowed for images of {} x {} is 1 to {most}; without it, it follows from the sides",
+            image.width,
+            image.height
+        )
     }
     while depth.map_or(sides.len() == 1 || !is_smallest(sides[0]), |depth| sides.len() <= depth) {
         sides.insert(0, sides[0].map(|side| side.div_ceil(2)));
@@ -199,7 +203,7 @@ fn stages(image: ImageShape, depth: Option<usize>) -> Result<Vec<[usize; 2]>> {
 }
 
 /// The same where every map is half as high and half as wide as the next one.
-fn halves(image: ImageShape, depth: Option<usize>) -> Result<Vec<[usize; 2]>> {
+fn halves(image: ImageShape, depth: (&str, Option<usize>)) -> Result<Vec<[usize; 2]>> {
     let sides = stages(image, depth)?;
     if sides.windows(2).any(|pair| pair[1] != pair[0].map(|side| 2 * side)) {
         bail!(
@@ -217,7 +221,8 @@ fn halves(image: ImageShape, depth: Option<usize>) -> Result<Vec<[usize; 2]>> {
 /// `[latent]`, and a class if there are classes -> [H, W, C] in [-1, 1]; before that its mipmap, where several sizes are judged.
 ///
 /// # Errors
-/// Images that are smaller than 5 x 5, or not to be doubled so often; virtual batch normalisation and classes; several sizes of an image that has no halves.
+/// Images that are smaller than 5 x 5; a depth that they do not allow; virtual batch normalisation and classes; several sizes
+/// of an image that has no halves.
 pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Init) -> Result<Network> {
     let Subject { image, classes, multi_scale } = subject.into();
     if classes > 0 && recipe.norm == Norm::Virtual {
@@ -225,7 +230,8 @@ pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Ini
             "dcgan: generator.norm is \"virtual\", which knows no classes; allowed is \"batch\", or conditional = false"
         )
     }
-    let sides = if multi_scale { halves(image, recipe.depth)? } else { stages(image, recipe.depth)? };
+    let depth = ("generator", recipe.depth);
+    let sides = if multi_scale { halves(image, depth)? } else { stages(image, depth)? };
     let stages = sides.len() - 1;
     let [h, w] = sides[0];
     let mut channels = recipe.width << (stages - 1);
@@ -278,11 +284,12 @@ pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Ini
 /// ([`super::Judged`]).
 ///
 /// # Errors
-/// Images that are smaller than 5 x 5, or not to be halved so often; classes that are given to a critic of vectors; several sizes of an image that has no
-/// halves.
+/// Images that are smaller than 5 x 5; a depth that they do not allow; classes that are given to a critic of vectors; several
+/// sizes of an image that has no halves.
 pub fn discriminator(recipe: &Discriminator, subject: impl Into<Subject>, init: &mut Init) -> Result<Network> {
     let Subject { image, classes, multi_scale } = subject.into();
-    let stages = if multi_scale { halves(image, recipe.depth)? } else { stages(image, recipe.depth)? }.len() - 1;
+    let depth = ("discriminator", recipe.depth);
+    let stages = if multi_scale { halves(image, depth)? } else { stages(image, depth)? }.len() - 1;
     let mut layers = Layers { spectral_norm: recipe.spectral_norm, ..Layers::new(init) };
     let height = if multi_scale { image.height / 2 * 3 } else { image.height };
     let seen = layers.graph.input("image", &[height, image.width, image.channels]);

@@ -1,5 +1,5 @@
 use super::*;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 impl Object for u32 {
@@ -127,7 +127,7 @@ fn what_is_in_use_is_busy_and_what_is_stale_is_not() {
             }
         });
         // Dropped at the end, and where something fails.
-        let _leaving: std::sync::mpsc::Sender<()> = leaving;
+        let _leaving: Sender<()> = leaving;
         used.recv().expect("is used");
         assert_eq!(status(table.with(id, |_| Ok(()))), KilnStatus::Busy);
         assert_eq!(table.guard(id, || table.close(id)), KilnStatus::Busy);

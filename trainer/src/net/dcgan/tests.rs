@@ -35,7 +35,9 @@ fn every_size_is_made_and_judged() -> Result<()> {
         assert_eq!(made.dims(), [2, height, width, channels]);
         assert_eq!(d.forward(&[&made])?.dims(), [2, 1]);
     }
-    let error = stages(ImageShape { channels: 1, height: 4, width: 28 }, None).expect_err("too small").to_string();
+    let error = stages(ImageShape { channels: 1, height: 4, width: 28 }, ("generator", None))
+        .expect_err("too small")
+        .to_string();
     assert!(error.contains("28 x 4") && error.contains("at least 5"), "{error}");
     Ok(())
 }
@@ -43,7 +45,7 @@ fn every_size_is_made_and_judged() -> Result<()> {
 /// As models that were trained before have them.
 #[test]
 fn maps_are_halved_until_they_are_small() -> Result<()> {
-    let of = |height: usize, width: usize| stages(ImageShape { channels: 1, height, width }, None);
+    let of = |height: usize, width: usize| stages(ImageShape { channels: 1, height, width }, ("generator", None));
     assert_eq!(of(28, 28)?, [[7, 7], [14, 14], [28, 28]]);
     assert_eq!(of(64, 64)?, [[4, 4], [8, 8], [16, 16], [32, 32], [64, 64]]);
     assert_eq!(of(48, 48)?, [[3, 3], [6, 6], [12, 12], [24, 24], [48, 48]]);
@@ -70,11 +72,17 @@ fn a_recipe_says_how_often() -> Result<()> {
             assert_eq!(d.forward(&[&made])?.dims(), [2, 1]);
         }
         for depth in [0, most + 1, usize::MAX] {
-            let error = stages(image, Some(depth)).expect_err("is no depth").to_string();
-            assert!(error.contains(&format!("allowed for images of {width} x {height} is 1 to {most}")), "{error}");
+            let error = stages(image, ("generator", Some(depth))).expect_err("is no depth").to_string();
+            assert!(
+                error.contains(&format!(
+                    "generator.depth is {depth}, allowed for images of {width} x {height} is 1 to {most}"
+                )),
+                "{error}"
+            );
         }
     }
-    let of = |height: usize, depth| stages(ImageShape { channels: 1, height, width: height }, Some(depth));
+    let of =
+        |height: usize, depth| stages(ImageShape { channels: 1, height, width: height }, ("generator", Some(depth)));
     assert_eq!(of(28, 3)?, [[4, 4], [7, 7], [14, 14], [28, 28]]);
     assert_eq!(of(64, 2)?, [[16, 16], [32, 32], [64, 64]]);
     Ok(())
