@@ -378,9 +378,6 @@ fn builder(
         .map_err(text)?
         .with_inter_threads(1)
         .map_err(text)?
-        // An application's environment may have some.
-        .with_independent_thread_pool()
-        .map_err(text)?
         // While a call runs, threads that spin are at hand for its next layer; after it they must not, unless that is wanted.
         .with_intra_op_spinning(true)
         .map_err(text)?

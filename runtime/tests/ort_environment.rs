@@ -63,6 +63,16 @@ fn it_is_shared() {
             assert!(drawn(&Options { threads, ..options() }) == images, "{threads} threads");
         }
 
+        #[cfg(target_os = "linux")]
+        {
+            let threads = || std::fs::read_dir("/proc/self/task").expect("lists").count();
+            let before = threads();
+            let three = open(MODEL, &Options { threads: 3, ..options() });
+            // Two that divide a batch with the caller, and two of the session's that draw an image with it: not theirs.
+            assert_eq!(threads() - before, 4);
+            drop(three);
+        }
+
         let mut session = Session::builder(&theirs)
             .and_then(|mut builder| builder.commit_from_file(fixture("trivial.onnx")))
             .expect("a session of theirs");
