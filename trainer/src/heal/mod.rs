@@ -70,13 +70,14 @@ pub fn heal(
     let from = good()?.clock.images;
     let left = recipe.images().saturating_sub(from);
     let length = (recipe.images() / 10).max(2 * recipe.training.tick_kimg.0).min(left);
-    say!("healing: {} remedies race from {from} images, {length} images each", remedies::of(trouble.name).count());
+    let racing = remedies::of(trouble.name, recipe);
+    say!("healing: {} remedies race from {from} images, {length} images each", racing.len());
     let (mut entries, mut best) = (Vec::new(), None::<(f64, State, &'static Remedy)>);
-    for remedy in remedies::of(trouble.name) {
+    for (remedy, changed) in racing {
         if stop.asked() {
             return Ok(None);
         }
-        let begun = remedy.applied(recipe).and_then(|recipe| match remedy.anew {
+        let begun = changed.and_then(|recipe| match remedy.anew {
             true => State::new(recipe, &data.train, device),
             false => keep::before(run, &recipe, &data.train, device, trouble.since),
         });

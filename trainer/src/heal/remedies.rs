@@ -98,9 +98,11 @@ fn sound(recipe: &mut Recipe) {
     discriminator.width = discriminator.width.max(least);
 }
 
-/// Those against a trouble.
-pub fn of(trouble: &str) -> impl Iterator<Item = &'static Remedy> {
-    REMEDIES.iter().filter(move |remedy| remedy.against.contains(&trouble))
+/// Those against a trouble of a run with this recipe, and the recipe with each of them. What it has already is none.
+pub fn of(trouble: &str, recipe: &Recipe) -> Vec<(&'static Remedy, Result<Recipe>)> {
+    let against = REMEDIES.iter().filter(|remedy| remedy.against.contains(&trouble));
+    let applied = against.map(|remedy| (remedy, remedy.applied(recipe)));
+    applied.filter(|(remedy, changed)| remedy.anew || changed.as_ref().ok() != Some(recipe)).collect()
 }
 
 impl Remedy {
@@ -128,7 +130,18 @@ mod tests {
             assert!(remedy.anew || recipe.changes(&changed).is_ok(), "{}", remedy.name);
             assert!(remedy.against.iter().all(|trouble| ALL.contains(trouble)), "{}", remedy.name);
         }
-        assert!(ALL.iter().all(|trouble| of(trouble).count() >= 1));
+        assert!(ALL.iter().all(|trouble| !of(trouble, &recipe).is_empty()));
+        Ok(())
+    }
+
+    #[test]
+    fn what_a_recipe_has_already_does_not_race() -> Result<()> {
+        let names = |recipe: &Recipe| of("collapse", recipe).iter().map(|(remedy, _)| remedy.name).collect::<Vec<_>>();
+        let known = Recipe::load("digits", &[])?;
+        let [rates, r1, anew] = [0, 1, 6].map(|i| REMEDIES[i].name);
+        assert_eq!(names(&known), [rates, anew]);
+        let without = Recipe::load("digits", &[("objective.penalties".to_owned(), toml::Value::Array(vec![]))])?;
+        assert_eq!(names(&without), [rates, r1, anew]);
         Ok(())
     }
 }
