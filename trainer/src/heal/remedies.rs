@@ -98,11 +98,12 @@ fn sound(recipe: &mut Recipe) {
     discriminator.width = discriminator.width.max(least);
 }
 
-/// Those against a trouble of a run with this recipe, and the recipe with each of them. What it has already is none.
+/// Those against a trouble of a run with this recipe, and the recipe with each of them. What it has already is none: a run that
+/// is resumed or begun anew without a change comes to the same trouble.
 pub fn of(trouble: &str, recipe: &Recipe) -> Vec<(&'static Remedy, Result<Recipe>)> {
     let against = REMEDIES.iter().filter(|remedy| remedy.against.contains(&trouble));
     let applied = against.map(|remedy| (remedy, remedy.applied(recipe)));
-    applied.filter(|(remedy, changed)| remedy.anew || changed.as_ref().ok() != Some(recipe)).collect()
+    applied.filter(|(_, changed)| changed.as_ref().ok() != Some(recipe)).collect()
 }
 
 impl Remedy {
@@ -139,7 +140,7 @@ mod tests {
         let names = |recipe: &Recipe| of("collapse", recipe).iter().map(|(remedy, _)| remedy.name).collect::<Vec<_>>();
         let known = Recipe::load("digits", &[])?;
         let [rates, r1, anew] = [0, 1, 6].map(|i| REMEDIES[i].name);
-        assert_eq!(names(&known), [rates, anew]);
+        assert_eq!(names(&known), [rates]);
         let without = Recipe::load("digits", &[("objective.penalties".to_owned(), toml::Value::Array(vec![]))])?;
         assert_eq!(names(&without), [rates, r1, anew]);
         Ok(())
