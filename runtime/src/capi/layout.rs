@@ -1,6 +1,6 @@
 //! Drawing into the caller's own layout.
 
-use super::generator::draw_as;
+use super::draw::draw_as;
 use super::handles::{GENERATORS, KilnGenerator};
 use super::status::KilnStatus;
 use super::structs::KilnRequest;

@@ -5,6 +5,7 @@
 //! looked up, enumerations and flags come in as integers that are checked, and no panic gets out.
 
 mod convert;
+mod draw;
 mod errors;
 mod generator;
 mod handles;
@@ -19,10 +20,11 @@ mod structs;
 mod texts;
 mod versions;
 
+pub use draw::{kiln_draw, kiln_sample};
 pub use errors::{kiln_error_text, kiln_generator_error, kiln_pool_error, kiln_status_text, kiln_stream_error};
 pub use generator::{
-    kiln_cancel, kiln_class_name, kiln_class_named, kiln_clone, kiln_close, kiln_draw, kiln_info, kiln_load, kiln_open,
-    kiln_open_memory, kiln_sample, kiln_swap_weights, kiln_warm_up,
+    kiln_cancel, kiln_class_name, kiln_class_named, kiln_clone, kiln_close, kiln_info, kiln_load, kiln_open,
+    kiln_open_memory, kiln_swap_weights, kiln_warm_up,
 };
 pub use handles::{KILN_MAX_GENERATORS, KILN_MAX_POOLS, KILN_MAX_STREAMS, KilnGenerator, KilnPool, KilnStream};
 pub use latent::{kiln_fill_latent, kiln_fill_truncated, kiln_walk};

@@ -1,7 +1,7 @@
 //! Pools: generators on the same weights, for callers in many threads.
 
 use super::convert;
-use super::generator::{check_apart, check_len};
+use super::draw::{check_apart, check_len};
 use super::handles::{GENERATORS, KilnGenerator, KilnPool, Object, POOLS};
 use super::memory;
 use super::status::{Failure, KilnStatus, guard};

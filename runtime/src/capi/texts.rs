@@ -6,6 +6,7 @@ use super::status::{Failure, KilnStatus, guard};
 use super::structs::KilnEngine;
 use super::versions;
 use crate::engine::engine_info;
+use crate::generator::Generator;
 use std::ffi::{CString, c_char};
 use std::sync::OnceLock;
 
@@ -43,26 +44,27 @@ pub unsafe extern "C" fn kiln_info_text(
     capacity: usize,
     length: *mut usize,
 ) -> KilnStatus {
-    GENERATORS.guard(generator.id, || {
-        GENERATORS.with(generator.id, |generator| {
-            let info = generator.info();
-            let own = match which {
-                KILN_TEXT_DATA => &info.data,
-                KILN_TEXT_DATA_SHA256 => &info.data_sha256,
-                KILN_TEXT_RECIPE => &info.recipe,
-                KILN_TEXT_RECIPE_SHA256 => &info.recipe_sha256,
-                KILN_TEXT_QUALITY => &info.quality,
-                KILN_TEXT_TRAINER => &info.trainer,
-                KILN_TEXT_PARITY => &info.parity,
-                other => {
-                    let text = format!("which is {other}, allowed are KILN_TEXT_DATA (0) to KILN_TEXT_PARITY (6)");
-                    return Err(Failure::argument(text));
-                }
-            };
-            // SAFETY: the caller's promise.
-            unsafe { memory::copy_text(&own.replace('\0', "\u{fffd}"), text, capacity, length) }
-        })
-    })
+    // SAFETY: the caller's promise.
+    unsafe { copy(generator, |generator| own(generator, which), text, capacity, length) }
+}
+
+/// The text of the file that `which` means, in which nothing ends it early.
+fn own(generator: &Generator, which: u32) -> Result<String, Failure> {
+    let info = generator.info();
+    let own = match which {
+        KILN_TEXT_DATA => &info.data,
+        KILN_TEXT_DATA_SHA256 => &info.data_sha256,
+        KILN_TEXT_RECIPE => &info.recipe,
+        KILN_TEXT_RECIPE_SHA256 => &info.recipe_sha256,
+        KILN_TEXT_QUALITY => &info.quality,
+        KILN_TEXT_TRAINER => &info.trainer,
+        KILN_TEXT_PARITY => &info.parity,
+        other => {
+            let text = format!("which is {other}, allowed are KILN_TEXT_DATA (0) to KILN_TEXT_PARITY (6)");
+            return Err(Failure::argument(text));
+        }
+    };
+    Ok(own.replace('\0', "\u{fffd}"))
 }
 
 /// Copies the reason why KILN_PROVIDER_AUTO did not take CUDA into `text`, as kiln_info_text does; empty where it did, or was not
@@ -81,12 +83,25 @@ pub unsafe extern "C" fn kiln_why_cpu(
     capacity: usize,
     length: *mut usize,
 ) -> KilnStatus {
+    let why = |generator: &Generator| Ok(crate::text::printable(generator.why_cpu().unwrap_or_default()));
+    // SAFETY: the caller's promise.
+    unsafe { copy(generator, why, text, capacity, length) }
+}
+
+/// Copies what `of` says of the generator.
+///
+/// # Safety
+/// As for kiln_info_text.
+unsafe fn copy(
+    generator: KilnGenerator,
+    of: impl FnOnce(&Generator) -> Result<String, Failure>,
+    text: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> KilnStatus {
     GENERATORS.guard(generator.id, || {
-        GENERATORS.with(generator.id, |generator| {
-            let why = crate::text::printable(generator.why_cpu().unwrap_or_default());
-            // SAFETY: the caller's promise.
-            unsafe { memory::copy_text(&why, text, capacity, length) }
-        })
+        // SAFETY: the caller's promise.
+        GENERATORS.with(generator.id, |generator| unsafe { memory::copy_text(&of(generator)?, text, capacity, length) })
     })
 }
 
