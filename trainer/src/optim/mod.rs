@@ -69,6 +69,13 @@ macro_rules! optimizers {
                 self.at(0).moments()
             }
 
+            /// Its kind, as recipes have it.
+            pub fn kind(&self) -> &'static str {
+                match self {
+                    $(Self::$Name(_) => stringify!($module),)*
+                }
+            }
+
             /// Multiplies its learning rate, at all times.
             pub fn scale_rate(&mut self, factor: f64) {
                 match self {
@@ -114,6 +121,17 @@ optimizers! {
     rmsprop: RmsProp,
     adagrad: AdaGrad,
     sgd: Sgd,
+}
+
+impl Optimizer {
+    /// The kinds of optimisers that can go on with the moments it has kept: to others these would be other numbers, of another
+    /// sign or size.
+    pub fn successors(&self) -> Vec<&'static str> {
+        match self {
+            Self::Adam(_) | Self::AdamW(_) => vec!["adam", "adamw"],
+            _ => vec![self.kind()],
+        }
+    }
 }
 
 /// How many moments a rule has.
