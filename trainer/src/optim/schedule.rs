@@ -104,6 +104,15 @@ impl Ramp {
                 ));
             }
         }
+        // What the way is made of: where it is no number, neither is what lies between the ends.
+        let factor = self.to / self.from;
+        if self.shape == Shape::Exponential && !(factor.is_finite() && factor > 0.) {
+            return Err(format!(
+                "{key} goes from {:e} to {:e}, by a factor of {factor}, allowed in an exponential schedule is a finite one \
+                 above 0; to come so far, allowed are linear and cosine",
+                self.from, self.to
+            ));
+        }
         between(&format!("{key}.kimg"), self.kimg, 0.001, 1e9)?;
         between(&format!("{key}.start_kimg"), self.start_kimg, 0., 1e9)?;
         between(&format!("{key}.warmup_kimg"), self.warmup_kimg, 0., 1e9)?;
@@ -272,5 +281,13 @@ mod tests {
         let error = Schedule::Ramp(falling).check("a.lr", 0., 1.).expect_err("never reaches 0");
         assert!(error.contains("a.lr.to is 0, allowed in an exponential"), "{error}");
         assert_eq!(Schedule::Ramp(Ramp { shape: Shape::Cosine, to: 0., ..ramp }).check("a.lr", 0., 1.), Ok(()));
+        for (from, to, words) in
+            [(1e-310, 1., "a.lr goes from 1e-310 to 1e0, by a factor of inf"), (1e6, 1e-320, "factor of 0")]
+        {
+            let far = |shape| Schedule::Ramp(Ramp { shape, from, to, ..ramp });
+            let error = far(Shape::Exponential).check("a.lr", 0., 1e6).expect_err("too far");
+            assert!(error.contains(words) && error.contains("allowed"), "{error}");
+            assert_eq!(far(Shape::Cosine).check("a.lr", 0., 1e6), Ok(()));
+        }
     }
 }
