@@ -38,8 +38,8 @@ impl Player {
         let mut optimizer = self.optimizer;
         optimizer.scale_rate(self.pace);
         let constants = optimizer.at(since.images);
-        let norm = self.learner.step(Move { constants: &constants, average, clip: self.clip, reduce: &Local })?;
-        self.bound.map_or(Ok(()), |most| self.learner.bound(most))?;
+        let (clip, bound) = (self.clip, self.bound);
+        let norm = self.learner.step(Move { constants: &constants, average, clip, bound, reduce: &Local })?;
         figures.add([format!("{}_gradient_norm", self.role)], &norm)
     }
 }

@@ -112,7 +112,7 @@ impl Classifier {
             let passed = step as f64 / steps as f64;
             let lr = t.learning_rate * (1. + (std::f64::consts::PI * passed).cos()) / 2.;
             learner.accumulate(&gradients, 1.)?;
-            learner.step(Move { constants: &adam(lr).at(0), average: 0., clip: None, reduce: &Local })?;
+            learner.step(Move { constants: &adam(lr).at(0), average: 0., clip: None, bound: None, reduce: &Local })?;
             let done = step + 1;
             bar.update(done as u64, || {
                 let left = start.elapsed().as_secs_f64() / done as f64 * (steps - done) as f64;

@@ -173,7 +173,7 @@ fn every_network_learns_and_is_exported() -> crate::Result<()> {
             gradients.iter().try_for_each(|gradients| d.accumulate(gradients, 1.))?;
             d.update(&updates)?;
             let constants = optimizer.at(0);
-            let how = || Move { constants: &constants, average: 0.3, clip: None, reduce: &Local };
+            let how = || Move { constants: &constants, average: 0.3, clip: None, bound: None, reduce: &Local };
             d.step(how())?;
             let inputs = with_class(&fake);
             let judged = d.network().trace(&inputs.iter().collect::<Vec<_>>())?;

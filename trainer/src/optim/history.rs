@@ -58,7 +58,8 @@ mod tests {
     use crate::optim::{Learner, Local, Move, Optimizer, Sgd};
     use candle_core::DType;
 
-    /// Steps down `a theta + weight (theta - mean)^2` with SGD, by hand and by a learner.
+    /// Steps down `a theta + weight (theta - mean)^2` with SGD, by hand and by a learner, without and with a bound on theta:
+    /// its past lies within that.
     #[test]
     fn a_learner_is_drawn_to_the_mean_of_its_past() -> Result<()> {
         const RATE: f64 = 0.1;
@@ -72,16 +73,21 @@ mod tests {
         let value = |network: &crate::graph::Network| network.tensors()[0].flatten_all()?.get(0)?.to_scalar::<f32>();
 
         let optimizer = Optimizer::Sgd(Sgd { lr: RATE.into(), momentum: 0.0.into(), ..Sgd::default() });
-        let mut learner = Learner::new(&network, optimizer.moments(), false, DType::F32)?.with_history(WEIGHT)?;
-        let mut past = vec![f64::from(value(&network)?)];
-        for step in 1..=20 {
-            let gradient = Tensor::new(&[[SLOPE as f32]], &device())?;
-            learner.accumulate(&Gradients { inputs: vec![None], parameters: vec![Some(gradient)] }, 1.)?;
-            learner.step(Move { constants: &optimizer.at(0), average: 0., clip: None, reduce: &Local })?;
-            let (now, mean) = (past[past.len() - 1], past.iter().sum::<f64>() / past.len() as f64);
-            past.push(now - RATE * (SLOPE + 2. * WEIGHT * (now - mean)));
-            let found = f64::from(value(learner.network())?);
-            assert!((found - past[step]).abs() < 1e-5, "step {step}: {found}, by hand {}", past[step]);
+        for bound in [None, Some(1.)] {
+            let mut learner = Learner::new(&network, optimizer.moments(), false, DType::F32)?.with_history(WEIGHT)?;
+            let mut past = vec![f64::from(value(&network)?)];
+            for step in 1..=20 {
+                // Down to one end of the bound, and back from there.
+                let slope = if step <= 15 { SLOPE } else { -SLOPE };
+                let gradient = Tensor::new(&[[slope as f32]], &device())?;
+                learner.accumulate(&Gradients { inputs: vec![None], parameters: vec![Some(gradient)] }, 1.)?;
+                learner.step(Move { constants: &optimizer.at(0), average: 0., clip: None, bound, reduce: &Local })?;
+                let (now, mean) = (past[past.len() - 1], past.iter().sum::<f64>() / past.len() as f64);
+                let next = now - RATE * (slope + 2. * WEIGHT * (now - mean));
+                past.push(bound.map_or(next, |most: f64| next.clamp(-most, most)));
+                let found = f64::from(value(learner.network())?);
+                assert!((found - past[step]).abs() < 1e-5, "{bound:?}, step {step}: {found}, by hand {}", past[step]);
+            }
         }
         Ok(())
     }

@@ -28,6 +28,8 @@ pub struct Move<'a> {
     pub average: f64,
     /// How the gradient is limited.
     pub clip: Option<Clip>,
+    /// What every parameter is held within, if it is.
+    pub bound: Option<f64>,
     /// Sums the gradients of all processes.
     pub reduce: &'a dyn Reduce,
 }
@@ -137,12 +139,13 @@ impl Learner {
     }
 
     /// One step down the gradients that were taken up since the last one; the moving average then moves towards the new
-    /// values. A step with scaled gradients that are not finite is skipped: parameters, moments and average stay what they
-    /// are. Gives the norm of the gradient before it was limited, a scalar on the device.
+    /// values, and parameters that left their bound are brought back to it. A step with scaled gradients that are not finite
+    /// is skipped: parameters, moments and average stay what they are. Gives the norm of the gradient before it was limited, a
+    /// scalar on the device.
     ///
     /// # Errors
     /// No gradients; constants of another optimiser than the learner was made for.
-    pub fn step(&mut self, Move { constants, average, clip, reduce }: Move<'_>) -> Result<Tensor> {
+    pub fn step(&mut self, Move { constants, average, clip, bound, reduce }: Move<'_>) -> Result<Tensor> {
         self.steps += 1;
         let averages = &[average][..self.flat.averages()];
         let (scaling, values) = (self.scaling.as_ref(), self.flat.state().get(0)?);
@@ -150,21 +153,14 @@ impl Learner {
             history.draw_back(self.flat.gradient(), &values, self.loss_scale())?;
         }
         let norm = self.flat.step(&Step { constants, step: self.steps, averages, clip, scaling, reduce })?;
+        if let Some(most) = bound {
+            values.slice_set(&values.clamp(-most, most)?, 0, 0)?;
+        }
         if let Some(history) = &self.history {
             history.take_up(&values, self.steps)?;
         }
         self.refresh()?;
         Ok(norm)
-    }
-
-    /// Brings every parameter into [-most, most].
-    ///
-    /// # Errors
-    /// None but those of the device.
-    pub fn bound(&mut self, most: f64) -> Result<()> {
-        let values = self.flat.state().get(0)?;
-        values.slice_set(&values.clamp(-most, most)?, 0, 0)?;
-        self.refresh()
     }
 
     /// Steps taken, or skipped.
