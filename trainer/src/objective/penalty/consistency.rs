@@ -1,7 +1,7 @@
 //! Balanced consistency regularisation: `mean (l(x) - l(T(x)))^2` over real and, as much, over generated images (Zhao et al.,
 //! "Improved consistency regularization for GANs", 2021, section 3.1, with lambda_real = lambda_fake = the weight): a logit
-//! stays what it is when the image is shifted. `T` moves an image by up to an eighth of its sides, a whole number of pixels,
-//! and repeats its edge; it does not mirror it, which would make mirrored letters as good as others.
+//! stays what it is when the image is shifted. `T` moves an image by up to an eighth of its sides, a whole number of pixels
+//! and at least up to one, and repeats its edge; it does not mirror it, which would make mirrored letters as good as others.
 
 use super::{Found, Rule, Scene};
 use crate::random;
@@ -30,7 +30,7 @@ pub(super) fn moved(images: &Tensor, seed: u64, first: u64) -> Result<Tensor> {
     let mut from = Vec::with_capacity(n * h * w);
     for u in random::uniform(seed, first, n, 2).chunks_exact(2) {
         let [down, right] = [(u[0], h), (u[1], w)].map(|(u, side)| {
-            let most = (side / PART) as i64;
+            let most = (side / PART).max(1) as i64;
             (f64::from(u) * (2 * most + 1) as f64) as i64 - most
         });
         let at = |place: usize, by: i64, side: usize| (place as i64 - by).clamp(0, side as i64 - 1) as u32;

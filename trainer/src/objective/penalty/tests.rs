@@ -205,6 +205,22 @@ fn points_are_between_and_around() -> Result<()> {
 #[test]
 fn images_are_moved_and_keep_their_edges() -> Result<()> {
     // Each value tells where it was: y and x.
+/// An eighth of a small image is less than a pixel.
+#[test]
+fn small_images_are_moved_by_a_pixel() -> Result<()> {
+    for side in [5, 7] {
+        let places: Vec<f32> = (0..side * side).map(|i| i as f32).collect();
+        let images = Tensor::from_vec(places.repeat(40), (40, side, side, 1), &device())?;
+        let moved = consistency::moved(&images, 1, 0)?;
+        let centre = (side / 2 * side + side / 2) as f32;
+        let by = (moved.narrow(1, side / 2, 1)?.narrow(2, side / 2, 1)?.flatten_all()? - f64::from(centre))?;
+        let seen: std::collections::BTreeSet<i64> = by.to_vec1::<f32>()?.into_iter().map(|by| by as i64).collect();
+        let row = side as i64;
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), [-row - 1, -row, -row + 1, -1, 0, 1, row - 1, row, row + 1]);
+    }
+    Ok(())
+}
+
     let (h, w) = (16, 24);
     let place = |y: usize, x: usize| (100 * y + x) as f32;
     let one: Vec<f32> = (0..h * w).map(|i| place(i / w, i % w)).collect();
