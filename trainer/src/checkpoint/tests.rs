@@ -4,7 +4,7 @@ use crate::net::dcgan::{Conditioning, Minibatch, Norm};
 use crate::objective::{Kind, Loss, Penalty};
 use crate::ops::testing::device;
 use crate::recipe::{Arithmetic, Discriminator, Generator, Images};
-use crate::state::tests::{batches, mnist, small, step, with_loss};
+use crate::state::tests::{batches, figure, mnist, small, step, with_loss};
 use crate::state::{Evaluated, State};
 use std::sync::Arc;
 
@@ -68,9 +68,16 @@ fn what_a_game_keeps_begins_and_ends_with_its_penalty() -> Result<()> {
         save(&state, &data, &path)?;
         let Loaded { mut state, changes } = load(&path, recipe(!begins_with), &data, &device())?;
         assert_eq!(changes.len(), 1, "{changes:?}");
-        assert_eq!(state.of_game().len(), usize::from(!begins_with));
         let mut of_second = batches(&state, &data);
-        step(&mut state, &mut of_second)?;
+        let found = step(&mut state, &mut of_second)?;
+        let found = &state.read(&[found])?[0];
+        // Averages begin with the first batch that there is a penalty for, wherever the run is.
+        let averages: Vec<_> = state.of_game().into_iter().filter(|(name, _)| name == "logit_averages").collect();
+        assert_eq!(averages.len(), usize::from(!begins_with));
+        for (_, averages) in averages {
+            let expected = ["real_logit", "fake_logit"].map(|name| figure(found, name));
+            assert_eq!(averages.to_vec1::<f32>()?, expected);
+        }
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::objective::criterion::{Asked, How};
 use crate::objective::{Loss, Penalty};
 use crate::optim::Learner;
 use crate::recipe::{Recipe, Remedies, Stages};
+use averages::Averages;
 use candle_core::{DType, Device, Tensor};
 use classes::Told;
 use judge::back;
@@ -42,8 +43,8 @@ pub struct Adversarial {
     pub dtype: DType,
     /// The seed of what is drawn beside latents.
     pub seed: u64,
-    /// The moving averages of the mean logits of real and of generated images, `[2]`, where a penalty asks for them.
-    pub averages: Option<Tensor>,
+    /// The moving averages of the mean logits of real and of generated images, where a penalty asks for them.
+    pub averages: Option<Averages>,
     /// The moving average of the discriminator's loss, `[1]`, where its rate follows that; it begins with the ideal.
     pub loss_average: Option<Tensor>,
 }
@@ -62,8 +63,9 @@ impl Game for Adversarial {
     }
 
     fn tensors(&self) -> Vec<(String, Tensor)> {
-        let kept = [("logit_averages", &self.averages), ("loss_average", &self.loss_average)];
-        kept.into_iter().filter_map(|(name, kept)| Some((name.to_owned(), kept.clone()?))).collect()
+        let of_logits = self.averages.iter().flat_map(Averages::tensors);
+        let of_loss = self.loss_average.iter().map(|average| ("loss_average", average));
+        of_logits.chain(of_loss).map(|(name, kept)| (name.to_owned(), kept.clone())).collect()
     }
 
     fn step(
@@ -119,7 +121,7 @@ impl Adversarial {
             classifier_weight: objective.classifier_weight,
             dtype: training.precision.dtype(),
             seed: recipe.seed,
-            averages: remembers.then(|| Tensor::zeros(2, DType::F32, device)).transpose()?,
+            averages: remembers.then(|| Averages::new(device)).transpose()?,
             loss_average: paced.map(|ideal| Tensor::full(ideal as f32, 1, device)).transpose()?,
         })
     }
@@ -316,6 +318,7 @@ fn watch(clock: &Clock, what: &str, loss: &Tensor) -> Result<()> {
     }
     let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
     if value.is_finite() { Ok(()) } else { Err(Error::diverged(clock.images, format!("the {what} is {value}"))) }
+mod averages;
 }
 
 mod classes;

@@ -1,5 +1,6 @@
 //! The discriminator's turn: what it makes of a batch, and what it learns from that.
 
+use super::averages::Averages;
 use super::classes::Told;
 use super::view::{Shown, View};
 use super::{Adversarial, Clock, Figures, Learned, Player, watch};
@@ -7,8 +8,8 @@ use crate::data::Batch;
 use crate::error::Result;
 use crate::graph::{Gradients, Network, Trace, Wanted};
 use crate::net::Judged;
-use crate::objective::criterion::{How, LOGITS, Verdict};
-use crate::objective::penalty::{Scene, lecam, refusal};
+use crate::objective::criterion::{How, LOGITS, Verdict, wide};
+use crate::objective::penalty::{Scene, refusal};
 use crate::objective::{Criterion, Penalty};
 use crate::ops::{MeanLoss, both_losses};
 use crate::recipe::Stages;
@@ -33,9 +34,9 @@ impl<'a> Traced<'a> {
     /// The outputs for real and for generated images.
     fn outputs(&self) -> Result<[Tensor; 2]> {
         match self {
-            Self::Apart(traces) => Ok(traces.each_ref().map(|trace| trace.output().clone())),
+            Self::Apart([real, fake]) => Ok([wide(real.output())?, wide(fake.output())?]),
             Self::Together(trace, n) => {
-                let all = trace.output();
+                let all = wide(trace.output())?;
                 Ok([all.narrow(0, 0, *n)?, all.narrow(0, *n, all.dim(0)? - n)?])
             }
         }
@@ -97,7 +98,9 @@ impl Adversarial {
             figures.add(["generator_loss"], &found.generator_loss()?)?;
         }
         figures.add(LOGITS, &verdict.logits)?;
-        self.remember(&verdict.logits.narrow(0, 0, 2)?, clock)?;
+        if let Some(averages) = &self.averages {
+            averages.take_up(&verdict.logits.narrow(0, 0, 2)?)?;
+        }
 
         let told = match &traced {
             Traced::Together(trace, _) => vec![self.tell(trace, &both, 1., scale)?],
@@ -124,7 +127,7 @@ impl Adversarial {
                 criterion,
                 verdict: &verdict,
                 outputs,
-                averages: self.averages.as_ref(),
+                averages: self.averages.as_ref().map(Averages::means),
                 seed: self.seed,
                 first: batch.first,
                 weight: penalty.weight.at(clock.images) * penalty.every as f64,
@@ -149,14 +152,6 @@ impl Adversarial {
             figures.add(["discriminator_pace"], &Tensor::new(pace as f32, verdict.loss.device())?)?;
         }
         Ok(of_images)
-    }
-
-    /// Takes the mean logits of a batch into their moving averages, if somebody asks for these.
-    fn remember(&self, means: &Tensor, clock: &Clock) -> Result<()> {
-        let Some(averages) = &self.averages else { return Ok(()) };
-        let keep = if clock.latents == 0 { 0. } else { lecam::DECAY };
-        let moved = ((averages * keep)? + (means.to_dtype(averages.dtype())? * (1. - keep))?)?;
-        Ok(averages.slice_set(&moved, 0, 0)?)
     }
 }
 

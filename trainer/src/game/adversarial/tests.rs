@@ -1,8 +1,8 @@
 use super::*;
 use crate::game::Reading;
-use crate::graph::Network;
+use crate::graph::{Network, Role};
 use crate::net::dcgan::Conditioning;
-use crate::net::{Init, Subject, dcgan};
+use crate::net::{Init, Layers, Subject, dcgan};
 use crate::objective::{Criterion, Kind};
 use crate::ops::testing::device;
 use crate::optim::{Optimizer, Sgd};
@@ -260,6 +260,59 @@ fn gradients_that_underflow_survive_with_a_scale() -> Result<()> {
     let far = size(&(found - &expected)?)? / size(&expected)?;
     println!("differs by {far}");
     assert!(far < 0.05, "{far}");
+    Ok(())
+}
+
+/// A network that gives its input in another shape. It has something to learn, which makes no difference.
+fn giving(input: &[usize], output: &[usize]) -> candle_core::Result<Network> {
+    let mut init = Init::new(1);
+    let mut layers = Layers::new(&mut init);
+    let x = layers.graph.input("image", input);
+    let x = layers.reshape(x, output)?;
+    layers.graph.parameter("unused", Role::Weight, Tensor::zeros(1, DType::F32, &device())?)?;
+    layers.graph.finish(&[x])
+}
+
+/// What layers of half precision say is widened before penalties are taken of it. No layer computes in half precision on the
+/// CPU: this critic says what the pixels are.
+#[test]
+fn penalties_take_what_half_precision_says() -> Result<()> {
+    let mut init = Init::new(2);
+    for (loss, kind, outputs) in [
+        (Loss::NonSaturating, Kind::Lecam, 1),
+        (Loss::MmdRbf, Kind::WganGp, 4),
+        (Loss::MmdRationalQuadratic, Kind::R1, 4),
+        (Loss::MmdRationalQuadratic, Kind::Adversarial, 4),
+    ] {
+        let mut images = |mean| init.normal(&[6, 1, 1, outputs], mean, 1.)?.to_device(&device());
+        let (real, fake) = (images(0.)?, images(0.5)?);
+        let critic = giving(&[1, 1, outputs], &[outputs])?;
+        for dtype in [DType::F32, DType::BF16, DType::F16] {
+            let mut game = game(loss, 0., Stages::Two);
+            game.penalties = vec![Penalty { kind, weight: 1.0.into(), every: 1 }];
+            (game.dtype, game.averages) = (dtype, Some(Averages::new(&device())?));
+            let mut player = player(&critic, "discriminator", dtype)?;
+            let (mut figures, clock) = (Figures::default(), Clock::default());
+            let batch = batch(&real.to_dtype(dtype)?);
+            game.judge(&mut player, &clock, (&batch, &fake.to_dtype(dtype)?), &mut figures)?;
+            let found = Found::read(&[figures.finish()?])?.swap_remove(0);
+            let value = found.iter().find(|(name, _)| name == kind.name()).expect("the penalty").1;
+            assert!(value.is_finite() && value > 0., "{loss:?}, {kind:?}, {dtype:?}: {value}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn one_stage_is_of_single_logits() -> Result<()> {
+    let player = |network: &Network, role| player(network, role, DType::F32);
+    let image = [12, 12, 1];
+    let mut players = [player(&giving(&image, &image)?, "generator")?, player(&network(1.)?, "discriminator")?];
+    let images = batch(&Init::new(2).normal(&[4, 12, 12, 1], 0., 1.)?.to_device(&device())?);
+    let mut game = game(Loss::RelativisticPairing, 0., Stages::One);
+    let error =
+        game.step(&mut players, &mut Clock::default(), &mut || Ok(images.clone())).expect_err("compares images");
+    assert!(error.to_string().contains("needs a loss of single logits"), "{error}");
     Ok(())
 }
 

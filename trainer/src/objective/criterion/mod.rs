@@ -242,7 +242,10 @@ fn known(outputs: &[Tensor; 2]) -> Result<Tensor> {
 }
 
 /// Outputs in a type that losses are computed in.
-fn wide(outputs: &Tensor) -> Result<Tensor> {
+///
+/// # Errors
+/// None but those of the device.
+pub fn wide(outputs: &Tensor) -> Result<Tensor> {
     match outputs.dtype() {
         DType::F16 | DType::BF16 => outputs.to_dtype(DType::F32),
         _ => Ok(outputs.clone()),

@@ -32,7 +32,7 @@ pub struct Scene<'a> {
     pub criterion: &'a Criterion,
     /// What that has come to.
     pub verdict: &'a Verdict,
-    /// Its outputs for them, [n, k] each.
+    /// Its outputs for them, [n, k] each, in a type that losses are computed in.
     pub outputs: [&'a Tensor; 2],
     /// The moving averages of the mean logits of real and of generated images, `[2]`, where somebody asks for them.
     pub averages: Option<&'a Tensor>,
