@@ -72,7 +72,7 @@ impl Adversarial {
         let (learner, criterion) = (&player.learner, self.loss.criterion());
         let (network, scale) = (learner.working(), learner.loss_scale());
         let due: Vec<&Penalty> =
-            self.penalties.iter().filter(|penalty| clock.steps.is_multiple_of(penalty.every)).collect();
+            self.penalties.iter().filter(|penalty| learner.steps().is_multiple_of(penalty.every)).collect();
         if due.iter().any(|penalty| penalty.kind.rule().needs_slopes())
             && let Some(why) = refusal(network)
         {

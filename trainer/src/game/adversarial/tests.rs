@@ -338,7 +338,8 @@ fn samples_that_see_each_other_are_judged_apart_or_refused() -> Result<()> {
     Ok(())
 }
 
-/// A penalty that is taken in every other step only is twice as heavy then.
+/// A penalty that is taken in every other step of the discriminator only, of which a step of the game may have several, is
+/// twice as heavy then.
 #[test]
 fn lazy_penalties_are_as_heavy_in_the_mean() -> Result<()> {
     let mut init = Init::new(2);
@@ -349,7 +350,8 @@ fn lazy_penalties_are_as_heavy_in_the_mean() -> Result<()> {
         let mut game = game(Loss::NonSaturating, 3., Stages::Two);
         game.penalties[0].every = every;
         let mut player = player(&network, "discriminator", DType::F32)?;
-        let (mut figures, clock) = (Figures::default(), Clock { steps, ..Clock::default() });
+        player.learner.set_steps(steps);
+        let (mut figures, clock) = (Figures::default(), Clock::default());
         game.judge(&mut player, &clock, (&batch(&real), &fake), &mut figures)?;
         let found = Found::read(&[figures.finish()?])?.swap_remove(0);
         Ok(found.into_iter().find(|(name, _)| name == "r1").map(|(_, value)| value))

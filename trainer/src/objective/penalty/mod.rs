@@ -130,9 +130,10 @@ pub struct Penalty {
     pub kind: Kind,
     /// What it is multiplied by: the gamma of R1 and R2, the lambda of others.
     pub weight: Schedule,
-    /// It is taken in every so-many-th step only, and is then this many times as heavy (lazy regularisation: Karras et al.,
-    /// "Analyzing and improving the image quality of StyleGAN", 2020, appendix B). It is a part of that step and not a step
-    /// of its own, so the optimiser takes as many steps as without it, and neither its rate nor its betas are to be scaled.
+    /// It is taken in every so-many-th step of the discriminator only, and is then this many times as heavy (lazy
+    /// regularisation: Karras et al., "Analyzing and improving the image quality of StyleGAN", 2020, appendix B). It is a part
+    /// of that step and not a step of its own, so the optimiser takes as many steps as without it, and neither its rate nor
+    /// its betas are to be scaled.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub every: u64,
 }
