@@ -266,10 +266,8 @@ impl Adversarial {
         for batch in batches {
             let trace = generator.learner.working().trace(&batch.drawn_from())?;
             let Some(gradient) = self.judge(discriminator, clock, (batch, trace.output()), figures)? else {
-                return Err(candle_core::Error::msg(
-                    "one-stage training needs a discriminator that treats samples alone, without batch normalisation",
-                )
-                .into());
+                let what = "one-stage training needs a loss of single logits, and this one compares images";
+                return Err(candle_core::Error::msg(what).into());
             };
             all.push((trace.updates(), trace.backward(&gradient, Wanted::PARAMETERS)?));
         }
@@ -318,9 +316,9 @@ fn watch(clock: &Clock, what: &str, loss: &Tensor) -> Result<()> {
     }
     let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
     if value.is_finite() { Ok(()) } else { Err(Error::diverged(clock.images, format!("the {what} is {value}"))) }
-mod averages;
 }
 
+mod averages;
 mod classes;
 mod footprint;
 mod judge;
