@@ -4,6 +4,7 @@ use super::{BatchNorms, Protocol};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::game::Adversarial;
+use crate::objective::Kind;
 use crate::optim::Schedule;
 use crate::recipe::{Images, Objective, Optimizers, Recipe};
 use candle_core::Device;
@@ -78,9 +79,32 @@ impl Method {
             }
         };
         let method: Self = toml::from_str(&text).map_err(|e| refused(e.to_string().trim_end().to_owned()))?;
+        method.check(protocol).map_err(refused)?;
         match method.recipe(0) {
             Err(Error::Recipe { what, .. }) => Err(refused(what)),
             checked => checked.map(|_| method),
+        }
+    }
+
+    /// What a recipe may have, and a benchmark cannot do.
+    fn check(&self, protocol: &dyn Protocol) -> std::result::Result<(), String> {
+        let Objective { class_balance, classifier_weight, ref penalties, .. } = self.objective;
+        for (key, value, allowed) in
+            [("class_balance", class_balance, 0.), ("classifier_weight", classifier_weight, 1.)]
+        {
+            if value != allowed {
+                return Err(format!(
+                    "objective.{key} is {value}, allowed is {allowed}: nothing has classes in a benchmark"
+                ));
+            }
+        }
+        match penalties.iter().position(|penalty| penalty.kind == Kind::Consistency) {
+            Some(i) if !protocol.has_images() => Err(format!(
+                "objective.penalties[{i}].kind is \"consistency\", which moves images by pixels, and {} has points; allowed \
+                 are all others",
+                protocol.name()
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -176,6 +200,13 @@ mod tests {
             ("batch = 64", "batches = 64", "unknown field `batches`"),
             ("kind = \"r1\"", "kind = \"r3\"", "`r1`"),
             ("beta1 = 0.0", "beta1 = 1.0", "optimizer.generator.beta1 is 1"),
+            (
+                "kind = \"r2\"",
+                "kind = \"consistency\"",
+                "penalties[1].kind is \"consistency\", which moves images by pixels",
+            ),
+            ("[objective]", "[objective]\nclass_balance = 0.5", "objective.class_balance is 0.5, allowed is 0"),
+            ("[objective]", "[objective]\nclassifier_weight = 2.0", "objective.classifier_weight is 2, allowed is 1"),
         ] {
             std::fs::write(&path, ours.replace(from, to)).expect("writes");
             let said = refused(path.to_str().expect("a path"));

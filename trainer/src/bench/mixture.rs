@@ -48,6 +48,10 @@ impl Protocol for Mixture {
         (squares / (2 * self.centres.len()) as f64 + f64::from(self.deviation).powi(2)).sqrt()
     }
 
+    fn has_images(&self) -> bool {
+        false
+    }
+
     fn judges_quality(&self) -> bool {
         true
     }

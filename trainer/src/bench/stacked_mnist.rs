@@ -71,6 +71,10 @@ impl Protocol for StackedMnist {
         1.
     }
 
+    fn has_images(&self) -> bool {
+        true
+    }
+
     fn judges_quality(&self) -> bool {
         false
     }
