@@ -2,7 +2,7 @@
 
 use super::{Arithmetic, Checked, Discriminator, Generator, Recipe, Stages};
 use crate::net::dcgan::{self, Conditioning};
-use crate::objective::{Criterion, Kind, Loss};
+use crate::objective::{Criterion, Kind, Loss, Penalty};
 use runtime::Precision;
 
 /// A combination of settings that is refused.
@@ -20,7 +20,7 @@ pub struct Wrong {
 }
 
 /// All of them.
-pub const WRONG: [Wrong; 31] = [
+pub const WRONG: [Wrong; 33] = [
     Wrong {
         what: "a penalty on slopes (r1, r2, wgan-gp, wgan-gp-one-sided, dragan, adversarial, scaled) and \
                discriminator.batch_norm = true or discriminator.minibatch",
@@ -54,7 +54,7 @@ pub const WRONG: [Wrong; 31] = [
             ("conditional", "true"),
             ("discriminator.conditioning", "'classifier'"),
         ],
-        is: |r| one_stage(r) && r.conditional && judge(r).conditioning == Conditioning::Classifier,
+        is: |r| one_stage(r) && tells_classes(r),
     },
     Wrong {
         what: "training.stages = \"one\" and training.precision = \"f16\"",
@@ -89,14 +89,16 @@ pub const WRONG: [Wrong; 31] = [
         is: |r| one_stage(r) && (r.remedies.label_smoothing > 0. || r.remedies.top_k.is_some()),
     },
     Wrong {
-        what: "objective.loss = \"wasserstein\" without a bound on the critic's slope",
+        what: "objective.loss = \"wasserstein\" without a bound on the critic's slope, or with a penalty on slopes that is \
+               none: of weight 0, at the beginning or at the end, or with every above 64",
         why: "the loss has no bottom: a critic lowers it for ever by growing",
-        instead: "objective.penalties = [{ kind = \"wgan-gp\", weight = 10.0 }] (or another penalty on slopes), \
-                  remedies.weight_clip = 0.01, or discriminator.spectral_norm = true",
+        instead: "objective.penalties = [{ kind = \"wgan-gp\", weight = 10.0 }] (or another penalty on slopes, of a weight \
+                  that is never 0, with every of 64 at most), remedies.weight_clip = 0.01, or \
+                  discriminator.spectral_norm = true",
         example: &[("objective.loss", "'wasserstein'")],
         is: |r| {
             let normalised = judge(r).spectral_norm || r.remedies.weight_clip.is_some();
-            let bounded = normalised || has(r, |kind| kind.rule().needs_slopes());
+            let bounded = normalised || r.objective.penalties.iter().any(bounds);
             r.objective.loss == Loss::Wasserstein && !bounded
         },
     },
@@ -111,8 +113,9 @@ pub const WRONG: [Wrong; 31] = [
         },
     },
     Wrong {
-        what: "remedies.label_smoothing and a loss without labels (hinge, wasserstein, relativistic-*, mmd-*)",
-        why: "a label between real and generated has a meaning only for losses that are distances from labels",
+        what: "remedies.label_smoothing and a loss other than non-saturating, minimax and least-squares",
+        why: "a label between real and generated has a meaning only for losses that are distances from labels, which these \
+              three are; with feature-matching, whose discriminator has such a loss, too, they are always hard",
         instead: "objective.loss = \"non-saturating\", \"minimax\" or \"least-squares\", or no smoothing",
         example: &[("remedies.label_smoothing", "0.1"), ("objective.loss", "'hinge'")],
         is: |r| {
@@ -133,6 +136,13 @@ pub const WRONG: [Wrong; 31] = [
         instead: "data.balance, which shows rare classes more often",
         example: &[("objective.class_balance", "0.5"), ("objective.loss", "'relativistic-average'")],
         is: |r| r.objective.class_balance > 0. && compares(r),
+    },
+    Wrong {
+        what: "objective.classifier_weight other than 1 without a discriminator that tells classes",
+        why: "it is what the cross-entropy of such a discriminator is multiplied by, and there is none",
+        instead: "conditional = true with discriminator.conditioning = \"classifier\", or no weight",
+        example: &[("objective.classifier_weight", "2.0")],
+        is: |r| r.objective.classifier_weight != 1. && !tells_classes(r),
     },
     Wrong {
         what: "discriminator.outputs above 1 and a loss of logits (all but mmd-*)",
@@ -203,10 +213,24 @@ pub const WRONG: [Wrong; 31] = [
         },
     },
     Wrong {
+        what: "the penalty scaled and a loss other than mmd-rbf, mmd-rational-quadratic and wasserstein",
+        why: "it divides the loss by what grows with the critic's slopes: where that is minus a distance, nothing is gained \
+              by growing; a loss above 0 becomes the smaller the steeper the critic is",
+        instead: "objective.loss = \"mmd-rbf\", \"mmd-rational-quadratic\" or \"wasserstein\", or another penalty on slopes",
+        example: &[("objective.penalties", SCALED)],
+        is: |r| {
+            let distance = matches!(r.objective.loss, Loss::MmdRbf | Loss::MmdRationalQuadratic | Loss::Wasserstein);
+            has(r, |kind| kind == Kind::Scaled) && !distance
+        },
+    },
+    Wrong {
         what: "the penalty scaled with every above 1",
         why: "it divides the loss of a step, and in the steps between nothing would be divided",
         instead: "every = 1",
-        example: &[("objective.penalties", "[{ kind = 'scaled', weight = 1.0, every = 4 }]")],
+        example: &[
+            ("objective.loss", "'mmd-rational-quadratic'"),
+            ("objective.penalties", "[{ kind = 'scaled', weight = 1.0, every = 4 }]"),
+        ],
         is: |r| r.objective.penalties.iter().any(|penalty| penalty.kind == Kind::Scaled && penalty.every > 1),
     },
     Wrong {
@@ -283,10 +307,14 @@ pub const WRONG: [Wrong; 31] = [
     },
 ];
 
+/// Steps after which a critic that grows is still bounded by a penalty that is so many times as heavy.
+const MOST_BETWEEN_BOUNDS: u64 = 64;
+
 const R1: &str = "[{ kind = 'r1', weight = 1.0 }]";
 const GP: &str = "[{ kind = 'wgan-gp', weight = 10.0 }]";
 const DENSE: &str = "{ architecture = 'dense', latent = 64, hidden = [128] }";
 const CONSISTENCY: &str = "[{ kind = 'consistency', weight = 10.0 }]";
+const SCALED: &str = "[{ kind = 'scaled', weight = 1.0 }]";
 const LECAM: &str = "[{ kind = 'lecam', weight = 0.3 }]";
 
 fn judge(recipe: &Recipe) -> &dcgan::Discriminator {
@@ -303,6 +331,11 @@ fn one_stage(recipe: &Recipe) -> bool {
     recipe.training.stages == Stages::One
 }
 
+/// Whether the discriminator tells the classes of images.
+fn tells_classes(recipe: &Recipe) -> bool {
+    recipe.conditional && judge(recipe).conditioning == Conditioning::Classifier
+}
+
 fn packed(recipe: &Recipe) -> bool {
     recipe.remedies.packing.0 > 1
 }
@@ -310,6 +343,12 @@ fn packed(recipe: &Recipe) -> bool {
 /// Whether a penalty is of this kind.
 fn has(recipe: &Recipe, of: impl Fn(Kind) -> bool) -> bool {
     recipe.objective.penalties.iter().any(|penalty| of(penalty.kind))
+}
+
+/// Whether a penalty keeps the slopes of a critic from growing, from the first image of a run to the last.
+fn bounds(penalty: &Penalty) -> bool {
+    let always = [0, u64::MAX].into_iter().all(|images| penalty.weight.at(images) > 0.);
+    penalty.kind.rule().needs_slopes() && always && penalty.every <= MOST_BETWEEN_BOUNDS
 }
 
 /// Whether the loss compares images with each other.
@@ -335,77 +374,4 @@ pub(super) fn check(recipe: &Recipe) -> Checked {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(example: &[(&str, &str)]) -> crate::Result<Recipe> {
-        let value = |text: &str| format!("v = {text}").parse::<toml::Table>().expect("TOML")["v"].clone();
-        let none = ("objective.penalties", "[]");
-        let all = std::iter::once(&none).filter(|none| example.iter().all(|(key, _)| key != &none.0)).chain(example);
-        let overrides: Vec<_> = all.map(|(key, text)| ((*key).to_owned(), value(text))).collect();
-        Recipe::load("digits", &overrides)
-    }
-
-    /// With its reason, and by no other row; and not where one of its settings is taken back.
-    #[test]
-    fn every_wrong_combination_is_refused_and_no_part_of_it() {
-        for wrong in &WRONG {
-            let error = load(wrong.example).expect_err(wrong.what).to_string();
-            for words in [wrong.what, wrong.why, wrong.instead] {
-                assert!(error.contains(words), "{}: {error}", wrong.what);
-            }
-            for left_out in 0..wrong.example.len() {
-                let mut rest = wrong.example.to_vec();
-                rest.remove(left_out);
-                if let Err(error) = load(&rest) {
-                    assert!(!error.to_string().contains(wrong.why), "{rest:?}: {error}");
-                }
-            }
-        }
-    }
-
-    /// The documentation has this very table, and says something of every loss, penalty and remedy. To write the table:
-    /// `KILN_BLESS=1 cargo test -p trainer --lib combinations`.
-    #[test]
-    fn the_documentation_has_all_of_it() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/objectives.md");
-        let text = std::fs::read_to_string(path).expect("trainer/objectives.md");
-        let rows: String = WRONG.iter().map(|w| format!("| {} | {} | {} |\n", w.what, w.why, w.instead)).collect();
-        let rows = format!("| what | why | instead |\n| --- | --- | --- |\n{rows}");
-        let (before, rest) = text.split_once("<!-- combinations:begin -->\n").expect("a beginning");
-        let (table, after) = rest.split_once("<!-- combinations:end -->").expect("an end");
-        if std::env::var_os("KILN_BLESS").is_some() {
-            let text = format!("{before}<!-- combinations:begin -->\n{rows}<!-- combinations:end -->{after}");
-            std::fs::write(path, text).expect("written");
-        } else {
-            assert_eq!(table, rows, "KILN_BLESS=1 writes it anew");
-        }
-        let name = |value: toml::Value| value.as_str().map(str::to_owned).expect("a name");
-        let of_losses = Loss::ALL.iter().map(|loss| name(toml::Value::try_from(loss).expect("a name")));
-        let of_penalties = Kind::ALL.iter().map(|kind| name(toml::Value::try_from(kind).expect("a name")));
-        for name in of_losses.chain(of_penalties) {
-            assert!(before.contains(&format!("| `{name}` |")), "nothing is said of {name}");
-        }
-    }
-
-    /// What the documentation shows of recipes can be put into one.
-    #[test]
-    fn examples_can_be_run() {
-        let read = |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).expect(path);
-        for (path, keys) in [("../README.md", 5), ("objectives.md", 3)] {
-            let text = read(path);
-            let (_, rest) = text.split_once("```toml\n").expect("an example");
-            let (example, _) = rest.split_once("```").expect("its end");
-            let sections = example.parse::<toml::Table>().unwrap_or_else(|e| panic!("{path}: {e}"));
-            let flat = sections.into_iter().flat_map(|(section, table)| {
-                let table = table.as_table().cloned().expect("a section");
-                table.into_iter().map(move |(key, value)| (format!("{section}.{key}"), value))
-            });
-            let overrides: Vec<_> = flat.collect();
-            assert!(overrides.len() >= keys, "{path}: {overrides:?}");
-            if let Err(error) = Recipe::load("digits", &overrides) {
-                panic!("{path}: {error}");
-            }
-        }
-    }
-}
+mod tests;

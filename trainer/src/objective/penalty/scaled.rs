@@ -1,7 +1,9 @@
 //! The scaled discrepancy (Arbel et al., "On gradient regularizers for MMD GANs", 2018, section 3.3, in the form of their code):
 //! the discriminator minimises its loss times `s = 1 / (1 + w mean |g|^2)` instead of the loss, where `g` are the slopes at real
-//! images and `w` is the weight, 1 in the paper. A critic that grows gains nothing. What is written here as a penalty is the
-//! difference, `(s - 1) loss`; the generator's loss is not scaled, which its optimiser would undo.
+//! images and `w` is the weight, 1 in the paper. Where the loss is minus a distance, as those of MMD and Wasserstein are, a
+//! critic gains nothing by growing; a loss above 0 it would make smaller so, which is why recipes have it with those alone.
+//! What is written here as a penalty is the difference, `(s - 1) loss`; the generator's loss is not scaled, which its optimiser
+//! would undo.
 
 use super::{Found, OfSlopes, Points, Rule, Scene};
 use candle_core::{Result, Tensor};

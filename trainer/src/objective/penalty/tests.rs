@@ -71,6 +71,11 @@ fn taken(kind: Kind, loss: Loss, network: &Network, traced: bool) -> Result<(f64
     Ok((found.value.to_dtype(DType::F64)?.to_scalar()?, all))
 }
 
+/// A loss of logits that a penalty goes with.
+fn of_logits(kind: Kind) -> Loss {
+    if kind == Kind::Scaled { Loss::Wasserstein } else { Loss::NonSaturating }
+}
+
 /// With respect to every tensor, along a direction that was drawn, from the trace at hand and from one of its own.
 #[test]
 fn gradients_are_those_of_the_penalty() -> Result<()> {
@@ -78,7 +83,7 @@ fn gradients_are_those_of_the_penalty() -> Result<()> {
     let vectors = [Loss::MmdRbf, Loss::MmdRationalQuadratic];
     // The direction of adversarial samples is a constant, which finite differences do not know.
     let kinds = || Kind::ALL.iter().copied().filter(|&kind| kind != Kind::Adversarial);
-    let all = kinds().map(|kind| (kind, Loss::NonSaturating));
+    let all = kinds().map(|kind| (kind, of_logits(kind)));
     let of_witnesses = kinds().flat_map(|kind| vectors.map(|loss| (kind, loss)));
     // The slope of these witnesses is below 1: nothing is one-sided about it.
     let with_witness = |kind: Kind| !kind.rule().needs_averages() && kind != Kind::WganGpOneSided;
@@ -136,14 +141,12 @@ fn penalties_are_those_of_their_papers() -> Result<()> {
                 Kind::Lecam => apart(&real, of_generated)? + apart(&generated, of_real)?,
                 Kind::Consistency => stays(&real, 0)? + stays(&generated, 3)?,
                 Kind::Scaled => {
-                    let softplus = |l: &f64| l.exp().ln_1p();
-                    let of_real = mean(logits(&real)?.iter().map(|l| softplus(&-l)).collect());
-                    let loss = of_real + mean(logits(&generated)?.iter().map(softplus).collect());
-                    loss * (1. / (1. + WEIGHT * length * length) - 1.) / WEIGHT
+                    let distance = mean(logits(&real)?) - mean(logits(&generated)?);
+                    -distance * (1. / (1. + WEIGHT * length * length) - 1.) / WEIGHT
                 }
                 Kind::Adversarial => 2. * (adversarial::STEP * 216f64.sqrt() * length).powi(2),
             };
-            let (found, _) = taken(kind, Loss::NonSaturating, &network, true)?;
+            let (found, _) = taken(kind, of_logits(kind), &network, true)?;
             assert!((found - WEIGHT * expected).abs() < 1e-9 * (1. + found.abs()), "{kind:?}: {found} {expected}");
         }
     }
@@ -202,9 +205,6 @@ fn points_are_between_and_around() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn images_are_moved_and_keep_their_edges() -> Result<()> {
-    // Each value tells where it was: y and x.
 /// An eighth of a small image is less than a pixel.
 #[test]
 fn small_images_are_moved_by_a_pixel() -> Result<()> {
@@ -221,6 +221,9 @@ fn small_images_are_moved_by_a_pixel() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn images_are_moved_and_keep_their_edges() -> Result<()> {
+    // Each value tells where it was: y and x.
     let (h, w) = (16, 24);
     let place = |y: usize, x: usize| (100 * y + x) as f32;
     let one: Vec<f32> = (0..h * w).map(|i| place(i / w, i % w)).collect();
