@@ -31,7 +31,7 @@ impl<'a> Traced<'a> {
         Ok(Self::Together(network.trace(&both.judged(network, &images))?, real.dim(0)?))
     }
 
-    /// The outputs for real and for generated images.
+    /// The outputs for real and for generated images, in a type that losses and penalties are computed in.
     fn outputs(&self) -> Result<[Tensor; 2]> {
         match self {
             Self::Apart([real, fake]) => Ok([wide(real.output())?, wide(fake.output())?]),
