@@ -279,7 +279,7 @@ fn giving(input: &[usize], output: &[usize]) -> candle_core::Result<Network> {
 fn penalties_take_what_half_precision_says() -> Result<()> {
     let mut init = Init::new(2);
     for (loss, kind, outputs) in [
-        (Loss::NonSaturating, Kind::Lecam, 1),
+        (Loss::RelativisticPairing, Kind::Lecam, 1),
         (Loss::MmdRbf, Kind::WganGp, 4),
         (Loss::MmdRationalQuadratic, Kind::R1, 4),
         (Loss::MmdRationalQuadratic, Kind::Adversarial, 4),
