@@ -23,6 +23,16 @@ pub const TINY: [&str; 12] = [
 /// Images between two ticks of them.
 pub const TICK: u64 = 20;
 
+/// A discriminator that stands still drives a fast generator into one image.
+pub const COLLAPSE: [&str; 6] = [
+    "--set",
+    "optimizer.generator.lr=1.0",
+    "--set",
+    "optimizer.generator.beta1=0.9",
+    "--set",
+    "optimizer.discriminator.lr=1e-9",
+];
+
 /// A new run with [`TINY`] settings into `run`, from `folder`.
 pub fn tiny(folder: &Path, run: impl AsRef<Path>, steps: u64) -> Command {
     let mut command = super::trainer(folder);

@@ -1,17 +1,7 @@
 //! Games that go wrong are told in words, and stop where that is asked for.
 
-use tests::runs::{log, resume, tiny};
+use tests::runs::{COLLAPSE, TICK, checkpoints, log, resume, tiny};
 use tests::{fail, folder, read, succeed, trainer};
-
-/// A discriminator that stands still drives a fast generator into one image.
-const COLLAPSE: [&str; 6] = [
-    "--set",
-    "optimizer.generator.lr=1.0",
-    "--set",
-    "optimizer.generator.beta1=0.9",
-    "--set",
-    "optimizer.discriminator.lr=1e-9",
-];
 
 #[test]
 fn a_collapse_is_told_once_and_stands_in_the_log() {
@@ -81,6 +71,64 @@ fn a_run_that_rolls_back_halves_its_rates() {
     assert!(said.contains("rolled back to") && said.contains("with half the rates"), "{said}");
     let recipe = String::from_utf8(read(here.join("run/recipe.toml"))).expect("text");
     assert!(recipe.contains("lr = 0.5") || recipe.contains("lr = 0.25") || recipe.contains("lr = 0.125"), "{recipe}");
+}
+
+/// A game that goes well first: rates that grow.
+const LATER: [&str; 6] = [
+    "--set",
+    "optimizer.generator.lr={shape=\"exponential\",from=1e-3,to=1.0,kimg=0.4}",
+    "--set",
+    "optimizer.generator.beta1=0.9",
+    "--set",
+    "optimizer.discriminator.lr=1e-9",
+];
+
+/// The way back does not lead to the beginning, though few checkpoints are kept and there are several a tick.
+#[test]
+fn a_run_turns_back_to_a_checkpoint_from_before_the_trouble() {
+    let folder = folder();
+    let here = folder.path();
+    let said = succeed(tiny(here, "run", 200).args(LATER).args(["--on-alarm", "rollback", "--set", "training.keep=1"]));
+    let number = |text: &str| -> u64 {
+        let rest = said.split(text).nth(1).unwrap_or_else(|| panic!("no {text:?} in {said}"));
+        rest.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{said}"))
+    };
+    let (told, back) = (number("alarm at "), number("rolled back to "));
+    assert!(back > 0 && back + TICK <= told && told <= back + 4 * TICK, "told at {told}, back to {back}");
+    let changes = String::from_utf8(read(here.join("run/changes.jsonl"))).expect("text");
+    assert!(changes.starts_with(&format!("{{\"images\":{back},")), "{changes}");
+}
+
+/// An alarm at the last tick is one, too: nothing is exported that somebody wanted to look at first.
+#[test]
+fn a_run_stops_at_an_alarm_at_its_end() {
+    let folder = folder();
+    let here = folder.path();
+    let run = |name: &str, steps: u64| {
+        let mut run = tiny(here, name, steps);
+        run.args(COLLAPSE).args(["--on-alarm", "stop"]);
+        run
+    };
+    fail(&mut run("first", 200), 1);
+    let at = log(&here.join("first")).last().and_then(|line| line["images"].as_u64()).expect("a tick");
+    let said = fail(run("second", at / 4).args(["--export", "gen.safetensors"]), 1);
+    assert!(said.contains("--resume") && !here.join("gen.safetensors").exists(), "{said}");
+    assert!(checkpoints(&here.join("second")).iter().any(|path| path.to_string_lossy().contains(&at.to_string())));
+}
+
+/// What was learned is exported as it was learned.
+#[test]
+fn an_export_does_not_tell_of_another_recipe() {
+    let folder = folder();
+    let here = folder.path();
+    succeed(&mut tiny(here, "run", 4));
+    for (change, key) in
+        [(["--steps", "8"], "training.kimg"), (["--set", "optimizer.generator.lr=0.1"], "optimizer.generator.lr")]
+    {
+        let export = ["--run", "run", "--export", "gen.safetensors", "--force"];
+        let said = fail(trainer(here).args(export).args(change), 1);
+        assert!(said.contains(key) && said.contains("--resume"), "{said}");
+    }
 }
 
 #[test]

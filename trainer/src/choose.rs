@@ -33,7 +33,7 @@ const CHECKPOINTS: f64 = 8.;
 const MEASURED: f64 = 1.5;
 
 /// The whole recipe for `data`, and what was chosen, a line each with the flag that changes it. A run that is to take so many
-/// `minutes` has the length that the speed allows, whatever the draft says of it.
+/// `minutes`, or `steps`, has the length that the speed allows, or that they make, whatever the draft says of it.
 ///
 /// # Errors
 /// What recipes are refused for; a run that cannot be measured.
@@ -41,7 +41,7 @@ pub fn complete(
     mut draft: Draft,
     data: &Arc<Dataset>,
     device: &Device,
-    minutes: Option<f64>,
+    (minutes, steps): (Option<f64>, Option<u64>),
 ) -> Result<(Recipe, Vec<String>)> {
     let mut said = Vec::new();
     if draft.lacks("training.batch") {
@@ -49,6 +49,7 @@ pub fn complete(
         draft.put("training.batch", batch as i64)?;
         said.push(format!("batch: {batch} images a step (--batch)"));
     }
+    put_steps(&mut draft, steps)?;
     let open: Vec<&str> =
         ["generator.width", "discriminator.width"].into_iter().filter(|key| has_open(&draft, key)).collect();
     let minutes = minutes.or_else(|| draft.lacks("training.kimg").then_some(MINUTES));
@@ -107,6 +108,17 @@ pub fn complete(
         });
     }
     Ok((recipe, said))
+}
+
+/// The length of so many steps, where the images of one are known.
+///
+/// # Errors
+/// As [`Draft::put`].
+pub fn put_steps(draft: &mut Draft, steps: Option<u64>) -> Result<()> {
+    let of = |key: &str| draft.get(key).and_then(number);
+    let (Some(steps), Some(batch)) = (steps, of("training.batch")) else { return Ok(()) };
+    let images = steps as f64 * batch * of("training.critic_steps").unwrap_or(1.);
+    draft.put("training.kimg", images.clamp(1., Images::MOST as f64) / 1000.)
 }
 
 /// Whether a network has a width, of which nothing is said.
@@ -188,7 +200,7 @@ mod tests {
             Draft::load("pictures", &all.collect::<Vec<_>>())
         };
         let said = |lines: &[String], words: &str| lines.iter().any(|line| line.contains(words));
-        let (recipe, lines) = complete(draft(&[("training.kimg", 80.0.into())])?, &data, &Device::Cpu, None)?;
+        let (recipe, lines) = complete(draft(&[("training.kimg", 80.0.into())])?, &data, &Device::Cpu, (None, None))?;
         assert_eq!((recipe.training.batch, recipe.training.kimg), (64, Images(80_000)));
         assert_eq!((recipe.training.tick_kimg, recipe.training.checkpoint_kimg), (Images(2000), Images(10_000)));
         assert!(said(&lines, "width: 32 (--set generator.width=64 --set discriminator.width=64)"), "{lines:?}");
@@ -203,14 +215,19 @@ mod tests {
             ])?,
             &data,
             &Device::Cpu,
-            Some(1e-3),
+            (Some(1e-3), None),
         )?;
         assert!(said(&lines, "--minutes or --kimg") && said(&lines, "conditional: of 10") && lines.len() == 2);
         assert!(recipe.training.kimg == Images(1000) && recipe.training.batch == 4 && recipe.conditional);
 
+        // Steps are as many images, and the rhythm is theirs.
+        let (steps, _) = complete(draft(&[])?, &data, &Device::Cpu, (None, Some(1250)))?;
+        let (kimg, _) = complete(draft(&[("training.kimg", 80.0.into())])?, &data, &Device::Cpu, (None, None))?;
+        assert_eq!(steps, kimg);
+
         // As many as the speed allows in the time that there is for learning.
         let small = [("generator.width", 2.into()), ("discriminator.width", 2.into())];
-        let (recipe, lines) = complete(draft(&small)?, &data, &Device::Cpu, Some(10.))?;
+        let (recipe, lines) = complete(draft(&small)?, &data, &Device::Cpu, (Some(10.), None))?;
         let length = lines.iter().find_map(|line| line.strip_prefix("length: ")).expect("a length");
         let speed = length.split(" at ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<f64>().ok());
         let expected = speed.expect("a speed") * 600. * LEARNING / 1000.;
@@ -220,7 +237,7 @@ mod tests {
 
         // Nothing is open, and dense layers have no width.
         for name in ["tutorial", "digits"] {
-            let (recipe, lines) = complete(Draft::load(name, &[])?, &data, &Device::Cpu, None)?;
+            let (recipe, lines) = complete(Draft::load(name, &[])?, &data, &Device::Cpu, (None, None))?;
             assert_eq!(recipe, Recipe::load(name, &[])?);
             assert!(said(&lines, "are not used") && lines.len() == 1, "{lines:?}");
         }

@@ -9,11 +9,12 @@ use crate::recipe::Recipe;
 use crate::report::say;
 use crate::run::Run;
 use crate::state::{Evaluated, State};
+use crate::watch::MOST_TICKS;
 use candle_core::Device;
 use std::path::{Path, PathBuf};
 
-/// Writes the state as the newest checkpoint, and removes all but the last `training.keep`; on a full disk, all but the
-/// newest first.
+/// Writes the state as the newest checkpoint, and removes all but the last `training.keep`, and those that an alarm may turn
+/// back to; on a full disk, all but the newest first.
 ///
 /// # Errors
 /// [`Error::Diverged`], and what the system says; then no checkpoint that was there is gone but those there is no room for.
@@ -26,7 +27,20 @@ pub fn keep(state: &State, data: &Dataset, run: &Run) -> Result<()> {
         }
         saved => saved?,
     }
-    prune(&run.checkpoints()?, state.recipe.training.keep)
+    let all = run.checkpoints()?;
+    prune(&all, state.recipe.training.keep.max(needed(&all, state)))
+}
+
+/// How many of the newest checkpoints a run needs that turns back at an alarm: it goes to the newest one from before the
+/// trouble was seen, some ticks ago.
+fn needed(all: &[(u64, PathBuf)], state: &State) -> usize {
+    let training = &state.recipe.training;
+    if !training.on_alarm.turns_back() {
+        return 0;
+    }
+    // One tick more: ticks are as late as the first step after them.
+    let before = state.clock.images.saturating_sub((MOST_TICKS as u64 + 1) * training.tick_kimg.0);
+    all.len() - all.partition_point(|(images, _)| *images <= before).saturating_sub(1)
 }
 
 /// Keeps the state, which was evaluated just now, as the best one, if it is better than the one before.
@@ -73,12 +87,8 @@ pub enum Which {
 /// # Errors
 /// As [`checkpoint::load`]; no checkpoint that can be read.
 pub fn last(run: &Run, recipe: &Recipe, data: &Dataset, device: &Device) -> Result<Loaded> {
-    let mut all = run.checkpoints()?;
-    // What is the best is whole, too.
-    all.extend(run.best()?);
-    all.sort_by_key(|(images, _)| *images);
     let mut damaged = 0;
-    for (images, path) in all.iter().rev() {
+    for (images, path) in all(run)?.iter().rev() {
         match load(*images, path, recipe, data, device) {
             Err(error @ Error::Damaged { .. }) => {
                 damaged += 1;
@@ -96,13 +106,13 @@ pub fn last(run: &Run, recipe: &Recipe, data: &Dataset, device: &Device) -> Resu
     Err(Error::Run { path: run.path().to_owned(), what })
 }
 
-/// The newest checkpoint of at most `images` images that can be read, for a run of `recipe`; where there is none, the state
-/// before the first step.
+/// The newest checkpoint, the best one among them, of at most `images` images that can be read, for a run of `recipe`; where
+/// there is none, the state before the first step.
 ///
 /// # Errors
 /// As [`checkpoint::load`].
 pub fn before(run: &Run, recipe: &Recipe, data: &Dataset, device: &Device, images: u64) -> Result<State> {
-    for (number, path) in run.checkpoints()?.iter().rev().filter(|(number, _)| *number <= images) {
+    for (number, path) in all(run)?.iter().rev().filter(|(number, _)| *number <= images) {
         match load(*number, path, recipe, data, device) {
             Err(Error::Damaged { .. }) => (),
             loaded => return Ok(loaded?.state),
@@ -111,12 +121,27 @@ pub fn before(run: &Run, recipe: &Recipe, data: &Dataset, device: &Device, image
     State::new(recipe.clone(), data, device)
 }
 
-/// Removes the checkpoints after `images` images: a run goes on another way from there.
+/// All checkpoints, the best one among them, oldest first.
+fn all(run: &Run) -> Result<Vec<(u64, PathBuf)>> {
+    let mut all = run.checkpoints()?;
+    // What is the best is whole, too.
+    all.extend(run.best()?);
+    all.sort_by_key(|(images, _)| *images);
+    Ok(all)
+}
+
+/// Removes the checkpoints after `images` images, or all: a run goes on another way from there. The best of the way that is
+/// given up stays, under a name that is not read.
 ///
 /// # Errors
 /// What the system says.
-pub fn forget(run: &Run, images: u64) -> Result<()> {
-    remove(run.checkpoints()?.iter().chain(&run.best()?).filter(|(number, _)| *number > images))
+pub fn forget(run: &Run, images: Option<u64>) -> Result<()> {
+    let given_up = |(number, _): &&(u64, PathBuf)| images.is_none_or(|images| *number > images);
+    for (_, path) in run.best()?.iter().filter(given_up) {
+        let aside = path.with_extension("given-up.safetensors");
+        std::fs::rename(path, &aside).map_err(Error::io("rename", path))?;
+    }
+    remove(run.checkpoints()?.iter().filter(given_up))
 }
 
 /// Why the recipe of a run cannot be read: it may be that of another version, whose checkpoints tell.
@@ -225,9 +250,31 @@ mod tests {
             |images: u64| Ok::<u64, Error>(before(&run, &small("run"), &data, &device(), images)?.clock.images);
         assert_eq!([turned(100)?, turned(32)?, turned(31)?, turned(24)?], [32, 32, 24, 24]);
         assert_eq!(turned(23)?, 0, "the beginning");
-        forget(&run, 24)?;
+        forget(&run, Some(24))?;
         assert_eq!(names(&run), ["checkpoint-000000024.safetensors"]);
         assert_eq!(state.clock.images, 32);
+        Ok(())
+    }
+
+    /// A trouble is told some ticks after it began: where a run is to turn back, a checkpoint from before it is kept.
+    #[test]
+    fn what_an_alarm_turns_back_to_is_kept() -> Result<()> {
+        let (_folder, run, data, mut state) = run(1)?;
+        state.recipe.training.on_alarm = crate::watch::OnAlarm::Rollback;
+        state.recipe.training.tick_kimg = crate::recipe::Images(8);
+        let mut batches = batches(&state, &data);
+        for _ in 1..9 {
+            step(&mut state, &mut batches)?;
+            keep(&state, &data, &run)?;
+            let now = state.clock.images;
+            let since = now.saturating_sub(MOST_TICKS as u64 * 8);
+            assert!(run.checkpoints()?[0].0 <= since, "after {now} images, {:?}", names(&run));
+        }
+        assert_eq!(run.checkpoints()?.len(), 5, "and no more");
+        // The best one is a way back, too.
+        std::fs::copy(run.checkpoint_path(40), run.best_path(40)).expect("copies");
+        std::fs::remove_file(run.checkpoint_path(40)).expect("removes");
+        assert_eq!(before(&run, &small("run"), &data, &device(), 47)?.clock.images, 40);
         Ok(())
     }
 

@@ -12,14 +12,14 @@ use trainer::data::{self, Opened, Splits};
 use trainer::export;
 use trainer::heal;
 use trainer::keep::{self, keep};
-use trainer::recipe::{Draft, Images, Recipe};
+use trainer::recipe::{Change, Draft, Images, Recipe};
 use trainer::report::{duration, print, say};
 use trainer::run::Run;
 use trainer::state::State;
 use trainer::stop::{STOPPED, Stop};
 use trainer::train::{End, train};
 use trainer::watch::{Hooks, OnAlarm, Trouble};
-use trainer::{Error, Result, choose, device};
+use trainer::{Error, Result, choose, device, turn};
 
 /// Trains, or exports what a run has learned.
 ///
@@ -33,7 +33,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// A folder that holds a run: it goes on, or what it has learned is exported.
-fn with_run(run: Run, args: &Args) -> Result<ExitCode> {
+fn with_run(mut run: Run, args: &Args) -> Result<ExitCode> {
     if args.recipe.is_some() {
         usage(
             ErrorKind::ArgumentConflict,
@@ -46,6 +46,7 @@ fn with_run(run: Run, args: &Args) -> Result<ExitCode> {
             "--minutes: the folder given with --run holds a run, which has its length; --kimg or --steps make it longer",
         )
     }
+    turn::settle(&mut run)?;
     let mut recipe = run.recipe(&args.overrides()).map_err(|error| keep::explain(&run, error))?;
     recipe.data = recipe.data.absolute().map_err(|what| Error::Recipe { origin: recipe.name.clone(), what })?;
     set_steps(&mut recipe, args);
@@ -60,6 +61,16 @@ fn with_run(run: Run, args: &Args) -> Result<ExitCode> {
     if args.export.is_empty() {
         let what = "holds a run: add --resume to go on with it, or --export FILE to export what it has learned";
         return Err(Error::Run { path: run.path().to_owned(), what: what.into() });
+    }
+    let learned = |change: &Change| !change.key.starts_with("export.") && !change.key.starts_with("data.");
+    if let Some(change) = recipe.differences(&run.recipe(&[])?)?.into_iter().find(learned) {
+        let key = change.key;
+        let what = format!(
+            "is exported as it was learned, with {key} {} and not {}: add --resume to go on with that, or leave it out",
+            change.from.unwrap_or_else(|| "not there".into()),
+            change.to.unwrap_or_else(|| "without it".into())
+        );
+        return Err(Error::Run { path: run.path().to_owned(), what });
     }
     let data = data::open(&recipe.data)?.splits;
     let state = keep::last(&run, &recipe, &data.train, &device)?.state;
@@ -83,10 +94,7 @@ fn without_run(args: &Args) -> Result<ExitCode> {
     let of_mnist = source.is_none_or(|source| source.as_str() == Some(data::MNIST));
     let name = args.recipe.as_deref().unwrap_or(if of_mnist { "digits" } else { "pictures" });
     let mut draft = Draft::load(name, &overrides)?;
-    if let Some(steps) = args.steps {
-        // About as many images, and never less than a batch, which is not known yet.
-        draft.put("training.kimg", (steps as f64).clamp(5., 1e9))?;
-    }
+    choose::put_steps(&mut draft, args.steps)?;
     if let (true, None, Ok(mut recipe)) = (args.print_recipe, args.minutes, draft.clone().finish()) {
         set_steps(&mut recipe, args);
         recipe.data = draft.data()?;
@@ -98,7 +106,7 @@ fn without_run(args: &Args) -> Result<ExitCode> {
     opened.said.iter().for_each(|line| say!("{line}"));
     draft.put_data(&opened.data)?;
     let train = Arc::new(opened.splits.train.clone());
-    let (mut recipe, said) = choose::complete(draft, &train, &device, args.minutes)?;
+    let (mut recipe, said) = choose::complete(draft, &train, &device, (args.minutes, args.steps))?;
     said.iter().for_each(|line| say!("{line}"));
     set_steps(&mut recipe, args);
     match args.print_recipe {
@@ -232,7 +240,6 @@ fn learn(mut state: State, data: &Splits, run: &Run, hooks: Hooks, stop: &Stop, 
 /// Trains to the end, and does about alarms what the recipe says.
 fn play(state: &mut State, data: &Splits, run: &Run, hooks: Hooks, stop: &Stop) -> Result<End> {
     let mut hooks = Some(hooks);
-    let mut healed = 0;
     loop {
         let hooks = hooks.take().map_or_else(|| Hooks::new(&state.recipe, data), Ok)?;
         let end = train(state, data, run, hooks, keep::best_evaluation(run)?, stop);
@@ -242,30 +249,31 @@ fn play(state: &mut State, data: &Splits, run: &Run, hooks: Hooks, stop: &Stop) 
             Err(Error::Diverged { images, .. }) => Trouble::divergence(*images),
             _ => return end,
         };
-        if !matches!(on_alarm, OnAlarm::Rollback | OnAlarm::Heal) {
+        if !on_alarm.turns_back() {
             return end;
         }
-        if healed == heal::MOST {
+        let turned = run.healings()?;
+        if turned >= heal::MOST {
             say!(
-                "{healed} times something was done about an alarm, and here is another: from now on they are only told"
+                "{turned} times something was done about an alarm, and here is another: from now on they are only told"
             );
+            let then = state.recipe.clone();
             state.recipe.training.on_alarm = OnAlarm::Warn;
+            run.set_recipe(&state.recipe)?;
+            run.log_changes(state.clock.images, &state.recipe.differences(&then)?)?;
             match end {
                 Ok(_) => continue,
                 diverged => return diverged,
             }
         }
-        healed += 1;
         let device = state.device.clone();
         let next = match on_alarm {
             OnAlarm::Heal => heal::heal(trouble, (&*state, data), run, &device, stop)?,
             _ => Some(heal::roll_back(trouble, (&*state, data), run, &device)?),
         };
         match next {
-            Some(next) => {
-                run.log_changes(next.clock.images, &next.recipe.differences(&state.recipe)?)?;
-                *state = next;
-            }
+            Some(next) => *state = next,
+            None if stop.asked() => return Ok(End::Stopped),
             None => return end,
         }
     }

@@ -31,6 +31,7 @@ pub mod run;
 pub mod state;
 pub mod stop;
 pub mod train;
+pub mod turn;
 pub mod watch;
 
 pub use error::{Error, Result};

@@ -4,10 +4,12 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::recipe::{Change, Override, Recipe};
 use crate::report::say;
-use crate::watch::cut_log;
 use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+/// A file of what was tried that is longer is none that was written here.
+const MOST_HEALING: u64 = 1 << 24;
 
 /// The folder of one run.
 #[derive(Debug)]
@@ -32,8 +34,8 @@ impl Run {
         let mut run = Self { path: path.to_owned(), lock: None, made };
         run.lock()?;
         for entry in std::fs::read_dir(path).map_err(Error::io("list", path))?.flatten() {
-            // A process that was killed while it began leaves its first checkpoint and no recipe.
-            if entry.path() != run.checkpoint_path(0) || run.recipe_path().exists() {
+            // A process that was killed while it began leaves what comes before the recipe.
+            if !run.beginnings().contains(&entry.path()) || run.recipe_path().exists() {
                 let what = "is not empty and holds no run; give another folder";
                 return Err(Error::Run { path: path.to_owned(), what: what.into() });
             }
@@ -71,13 +73,24 @@ impl Run {
         files::probe(&self.recipe_path())
     }
 
+    /// Lets other processes train in the folder.
+    pub(crate) fn unlock(&mut self) {
+        self.lock = None;
+    }
+
+    /// What a run has before it has a recipe.
+    fn beginnings(&self) -> [PathBuf; 2] {
+        [self.checkpoint_path(0), self.data_log_path()]
+    }
+
     /// Removes the folder of a run that did not begin, if this process made it; else what it put there.
     pub fn abandon(self) {
         // What cannot be removed is left: why the run did not begin is the news.
-        let _ = match self.made {
-            true => std::fs::remove_dir_all(&self.path),
-            false => std::fs::remove_file(self.checkpoint_path(0)),
-        };
+        if self.made {
+            let _ = std::fs::remove_dir_all(&self.path);
+        } else {
+            self.beginnings().iter().for_each(|path| drop(std::fs::remove_file(path)));
+        }
     }
 
     /// The folder.
@@ -98,7 +111,11 @@ impl Run {
     /// # Errors
     /// What the system says.
     pub fn set_recipe(&self, recipe: &Recipe) -> Result<()> {
-        files::write_atomically(&self.recipe_path(), recipe.to_toml()?.as_bytes())
+        self.write_recipe(&recipe.to_toml()?)
+    }
+
+    pub(crate) fn write_recipe(&self, recipe: &str) -> Result<()> {
+        files::write_atomically(&self.recipe_path(), recipe.as_bytes())
     }
 
     /// Writes how the data was read, if there is something to tell.
@@ -106,7 +123,7 @@ impl Run {
     /// # Errors
     /// What the system says.
     pub fn log_data(&self, log: &str) -> Result<()> {
-        if log.is_empty() { Ok(()) } else { files::write_atomically(&self.path.join("data.log"), log.as_bytes()) }
+        if log.is_empty() { Ok(()) } else { files::write_atomically(&self.data_log_path(), log.as_bytes()) }
     }
 
     /// Adds what changed in the recipe after `images` images to `changes.jsonl`, a JSON object a line.
@@ -114,49 +131,58 @@ impl Run {
     /// # Errors
     /// What the system says.
     pub fn log_changes(&self, images: u64, changes: &[Change]) -> Result<()> {
+        append(&self.changes_path(), &Self::change_lines(images, changes)?)
+    }
+
+    /// What [`Self::log_changes`] adds.
+    pub(crate) fn change_lines(images: u64, changes: &[Change]) -> Result<String> {
         #[derive(serde::Serialize)]
         struct Line<'a> {
             images: u64,
             #[serde(flatten)]
             change: &'a Change,
         }
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let lines: Vec<Line<'_>> = changes.iter().map(|change| Line { images, change }).collect();
-        self.append("changes.jsonl", &lines)
+        let lines =
+            changes.iter().map(|change| serde_json::to_string(&Line { images, change }).map(|line| line + "\n"));
+        Ok(lines.collect::<serde_json::Result<_>>().map_err(candle_core::Error::wrap)?)
     }
 
-    /// Takes what came after `images` images out of the log; all of it stays under a name with the images that were shown,
-    /// `at`.
+    /// Writes down what a race of remedies has come to that nobody has won.
     ///
     /// # Errors
     /// What the system says.
-    pub fn cut_log(&self, at: u64, images: u64) -> Result<()> {
-        let (log, aside) = (self.stats_path(), self.path.join(format!("stats-before-{at:09}.jsonl")));
-        if log.exists() {
-            std::fs::copy(&log, &aside).map_err(Error::io("copy", &log))?;
-        }
-        cut_log(&log, images)
+    pub fn log_healing(&self, evidence: &str) -> Result<()> {
+        append(&self.healing_path(), &format!("{evidence}\n"))
     }
 
-    /// Writes down what a race of remedies has come to.
+    /// How many times something was done about an alarm.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn log_healing(&self, evidence: &impl serde::Serialize) -> Result<()> {
-        self.append("healing.jsonl", &[evidence])
+    /// What the system says; something that is no file.
+    pub fn healings(&self) -> Result<usize> {
+        #[derive(serde::Deserialize)]
+        struct Line {
+            winner: Option<String>,
+        }
+        let path = self.healing_path();
+        if !path.exists() {
+            return Ok(0);
+        }
+        let all = files::read(&path, MOST_HEALING)?;
+        let lines = all.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
+        Ok(lines.filter(|line| line.winner.is_some()).count())
     }
 
-    /// Adds lines of JSON to a file of the run's.
-    fn append(&self, name: &str, lines: &[impl serde::Serialize]) -> Result<()> {
-        let path = self.path.join(name);
-        let write = || -> std::io::Result<()> {
-            let lines = lines.iter().map(|line| serde_json::to_string(line).map(|line| line + "\n"));
-            let text: String = lines.collect::<serde_json::Result<_>>()?;
-            File::options().create(true).append(true).open(&path)?.write_all(text.as_bytes())
-        };
-        write().map_err(Error::io("write", &path))
+    fn data_log_path(&self) -> PathBuf {
+        self.path.join("data.log")
+    }
+
+    pub(crate) fn changes_path(&self) -> PathBuf {
+        self.path.join("changes.jsonl")
+    }
+
+    pub(crate) fn healing_path(&self) -> PathBuf {
+        self.path.join("healing.jsonl")
     }
 
     fn recipe_path(&self) -> PathBuf {
@@ -214,6 +240,12 @@ impl Run {
         found.sort();
         Ok(found)
     }
+}
+
+/// Adds lines to a file.
+fn append(path: &Path, lines: &str) -> Result<()> {
+    let write = || File::options().create(true).append(true).open(path)?.write_all(lines.as_bytes());
+    if lines.is_empty() { Ok(()) } else { write().map_err(Error::io("write", path)) }
 }
 
 fn next_free(name: &str) -> Result<Run> {
@@ -283,10 +315,10 @@ mod tests {
         let (recipe, path) = (Recipe::load("digits", &[])?, folder.path().join("run"));
         let run = Run::create(Some(&path), &recipe)?;
         std::fs::write(run.checkpoint_path(0), b"half").expect("writes");
+        run.log_data("an image was skipped\n")?;
         drop(run);
         let run = Run::create(Some(&path), &recipe)?;
         run.abandon();
-        assert!(!path.join("checkpoint-000000000.safetensors").exists() && path.exists());
         std::fs::remove_dir(&path).expect("empty");
         Run::create(Some(&path), &recipe)?.abandon();
         assert!(!path.exists());

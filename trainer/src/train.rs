@@ -19,7 +19,7 @@ pub enum End {
     Finished(Result<()>),
     /// It was asked to stop; [`train`] goes on from the checkpoint it left.
     Stopped,
-    /// An alarm was raised, at which it was to stop; there is a checkpoint, too.
+    /// An alarm was raised, at which it was to stop or to turn back; there is a checkpoint of this moment where it was to stop.
     Alarmed(Trouble),
 }
 
@@ -77,7 +77,9 @@ pub fn train(
             progress.tick(images);
             tick_start = (images, Instant::now(), batches.waited());
         }
-        if checkpoint {
+        // What a run turns back from is not worth the place of a good checkpoint, and one that is killed before it has turned
+        // must come to the alarm again.
+        if checkpoint && !(alarm.is_some() && training.on_alarm.turns_back()) {
             saved = keep(state, &data.train, run);
             if images < total {
                 warn(std::mem::replace(&mut saved, Ok(()))).inspect_err(|_| progress.end())?;
@@ -86,18 +88,21 @@ pub fn train(
     }
     progress.end();
 
-    if state.clock.images < total {
-        read(state, &mut unread)?;
-        // What a run turns back from is not worth the place of a good checkpoint.
-        if alarm.is_none() || training.on_alarm == OnAlarm::Stop {
+    if let Some(trouble) = alarm {
+        if training.on_alarm == OnAlarm::Stop {
             keep(state, &data.train, run)?;
         }
+        return Ok(End::Alarmed(trouble));
+    }
+    if state.clock.images < total {
+        read(state, &mut unread)?;
+        keep(state, &data.train, run)?;
         if !state.tick.is_empty() {
             let mut tick = state.tick.clone();
             (tick.images, tick.partial) = (state.clock.images, true);
             hooks.stop(&tick);
         }
-        return Ok(alarm.map_or(End::Stopped, End::Alarmed));
+        return Ok(End::Stopped);
     }
     match saved {
         Err(diverged @ Error::Diverged { .. }) => Err(diverged),

@@ -277,6 +277,7 @@ fn every_damage_is_noticed() -> Result<()> {
         damage(&whole[..end], "cut");
     }
     damage(&[whole, &[0][..]].concat(), "longer");
+    damage(&[whole, &vec![0; HEADER as usize][..]].concat(), "longer than any");
     let flip = |at: usize, bit: u8| {
         let mut bytes = whole.clone();
         bytes[at] ^= 1 << bit;

@@ -19,7 +19,8 @@ use crate::run::Run;
 use crate::state::State;
 use crate::stop::Stop;
 use crate::train::read;
-use crate::watch::Trouble;
+use crate::turn::{self, Turn};
+use crate::watch::{Tick, Trouble};
 use candle_core::Device;
 use judge::Judge;
 use serde::Serialize;
@@ -40,7 +41,7 @@ struct Entry {
     failed: Option<String>,
 }
 
-/// What is written down of a race.
+/// What is written down of a race, or of a way back without one.
 #[derive(Debug, Serialize)]
 struct Evidence<'a> {
     /// Images at which the alarm was raised.
@@ -49,7 +50,14 @@ struct Evidence<'a> {
     /// Images of the checkpoint from which the remedies began, but for those that begin anew.
     from: u64,
     entries: &'a [Entry],
+    /// What the run goes on with.
     winner: Option<&'static str>,
+}
+
+impl Evidence<'_> {
+    fn line(&self) -> Result<String> {
+        Ok(serde_json::to_string(self).map_err(candle_core::Error::wrap)?)
+    }
 }
 
 /// Races the remedies for a trouble of a run, which is at `state`, and gives the state that the run is to go on with: that of
@@ -66,12 +74,17 @@ pub fn heal(
 ) -> Result<Option<State>> {
     let (recipe, at) = (&state.recipe, state.clock.images);
     let judge = Judge::new(&data.train)?;
-    let good = || keep::before(run, recipe, &data.train, device, trouble.since);
-    let from = good()?.clock.images;
+    let from = keep::before(run, recipe, &data.train, device, trouble.since)?.clock.images;
+    if from == 0 {
+        say!("healing: there is no checkpoint from before the trouble, but the beginning");
+    }
     let left = recipe.images().saturating_sub(from);
     let length = (recipe.images() / 10).max(2 * recipe.training.tick_kimg.0).min(left);
     let racing = remedies::of(trouble.name, recipe);
-    say!("healing: {} remedies race from {from} images, {length} images each", racing.len());
+    match racing.len() {
+        1 => say!("healing: one remedy is tried from {from} images, for {length} images"),
+        many => say!("healing: {many} remedies race from {from} images, {length} images each"),
+    }
     let (mut entries, mut best) = (Vec::new(), None::<(f64, State, &'static Remedy)>);
     for (remedy, changed) in racing {
         if stop.asked() {
@@ -104,18 +117,18 @@ pub fn heal(
         return Ok(None);
     }
     let winner = best.as_ref().map(|(.., remedy)| remedy.name);
-    run.log_healing(&Evidence { images: at, trouble: trouble.name, from, entries: &entries, winner })?;
-    let Some((_, healed, remedy)) = best else { return Ok(None) };
+    let evidence = Evidence { images: at, trouble: trouble.name, from, entries: &entries, winner }.line()?;
+    let Some((_, healed, remedy)) = best else {
+        run.log_healing(&evidence)?;
+        return Ok(None);
+    };
     say!("healing: going on with {}, at {} images", remedy.name, healed.clock.images);
-    // What the log says of the way that was given up is no part of the run any more.
-    run.cut_log(at, if remedy.anew { 0 } else { from })?;
-    keep::forget(run, healed.clock.images)?;
-    keep::keep(&healed, &data.train, run)?;
-    run.set_recipe(&healed.recipe)?;
+    let from = (!remedy.anew).then_some(from);
+    turn::take(run, state, &healed, &data.train, Turn { at, from, evidence: &evidence })?;
     Ok(Some(healed))
 }
 
-/// Learns from so many images, with nobody looking.
+/// Learns from so many images, with nobody looking: what is left in the tick is that of the last one, which is not full.
 fn race(mut state: State, data: &Dataset, length: u64, (name, stop): (&str, &Stop)) -> Result<State> {
     let until = state.clock.images + length;
     let mut batches = Batches::new(Arc::new(data.clone()), &state.device, &state.recipe, state.clock.latents)?;
@@ -125,9 +138,13 @@ fn race(mut state: State, data: &Dataset, length: u64, (name, stop): (&str, &Sto
         let before = state.clock.images;
         unread.push(state.step(&mut || batches.next_batch())?);
         let tick = state.recipe.training.tick_kimg.0;
+        let full = before / tick != state.clock.images / tick;
         // Reading what a GPU has found waits for it.
-        if state.device.is_cpu() || before / tick != state.clock.images / tick {
+        if state.device.is_cpu() || full {
             read(&mut state, &mut unread)?;
+        }
+        if full {
+            state.tick = Tick::default();
         }
         let done = state.clock.images - first;
         bar.update(done, || format!("{name}  {done}/{length} images"));
@@ -144,10 +161,14 @@ fn race(mut state: State, data: &Dataset, length: u64, (name, stop): (&str, &Sto
 pub fn roll_back(trouble: Trouble, (state, data): (&State, &Splits), run: &Run, device: &Device) -> Result<State> {
     let recipe = halved(&state.recipe);
     let back = keep::before(run, &recipe, &data.train, device, trouble.since)?;
-    say!("rolled back to {} images, with half the rates", back.clock.images);
-    keep::forget(run, back.clock.images)?;
-    keep::keep(&back, &data.train, run)?;
-    run.set_recipe(&back.recipe)?;
+    let (at, from) = (state.clock.images, back.clock.images);
+    if from == 0 {
+        say!("there is no checkpoint from before the trouble, but the beginning");
+    }
+    let winner = Some("half of both rates");
+    let evidence = Evidence { images: at, trouble: trouble.name, from, entries: &[], winner }.line()?;
+    turn::take(run, state, &back, &data.train, Turn { at, from: Some(from), evidence: &evidence })?;
+    say!("rolled back to {from} images, with half the rates");
     Ok(back)
 }
 

@@ -90,7 +90,7 @@ fn sound(recipe: &mut Recipe) {
     recipe.training.stages = Stages::Two;
     (recipe.training.critic_steps, recipe.training.generator_steps) = (1, 1);
     let Discriminator::Dcgan(discriminator) = &mut recipe.discriminator;
-    (discriminator.batch_norm, discriminator.outputs) = (false, 1);
+    (discriminator.batch_norm, discriminator.outputs, discriminator.minibatch) = (false, 1, None);
     let least = match &recipe.generator {
         Generator::Dcgan(generator) => generator.width,
         Generator::Dense(_) => 32,
@@ -132,6 +132,12 @@ mod tests {
             assert!(remedy.against.iter().all(|trouble| ALL.contains(trouble)), "{}", remedy.name);
         }
         assert!(ALL.iter().all(|trouble| !of(trouble, &recipe).is_empty()));
+        // What mixes the samples of a batch goes with a penalty that needs them apart.
+        let mixing =
+            [("objective.penalties", toml::Value::Array(vec![])), ("discriminator.minibatch", "deviation".into())];
+        let mixing = Recipe::load("digits", &mixing.map(|(key, value)| (key.to_owned(), value)))?;
+        let sound = REMEDIES.iter().find(|remedy| remedy.anew).expect("one");
+        assert!(sound.applied(&mixing).is_ok());
         Ok(())
     }
 

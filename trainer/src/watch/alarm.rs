@@ -3,11 +3,13 @@
 //! Every rule looks at the last ticks, those of the log where a run was resumed, and must see the same in several in a row. What
 //! is told stands in the log, too: `alarm_collapse` and so on are 1 at ticks at which the rule sees its trouble.
 
+use super::log::read as read_log;
 use super::{Hook, Scene, Tick};
 use crate::error::Result;
 use crate::report::say;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// What happens when an alarm is raised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,11 @@ impl Trouble {
 }
 
 impl OnAlarm {
+    /// Whether the run goes on from an earlier checkpoint.
+    pub fn turns_back(self) -> bool {
+        matches!(self, Self::Rollback | Self::Heal)
+    }
+
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -74,6 +81,9 @@ struct Rule {
     /// What shows it at the newest tick.
     sees: fn(&Sight<'_>) -> Option<Evidence>,
 }
+
+/// In as many ticks in a row at most is a trouble seen before it is told.
+pub const MOST_TICKS: usize = 3;
 
 const RULES: [Rule; 6] = [
     Rule {
@@ -212,8 +222,7 @@ impl Hook for Alarm {
     }
 
     fn begin(&mut self, scene: &Scene<'_>) -> Result<()> {
-        let log = std::fs::read_to_string(scene.run.stats_path()).unwrap_or_default();
-        for figures in past(&log, scene.state.clock.images) {
+        for figures in past(&scene.run.stats_path(), scene.state.clock.images)? {
             self.look(figures, scene);
         }
         Ok(())
@@ -234,13 +243,15 @@ impl Hook for Alarm {
     }
 }
 
-/// The figures of a log's ticks up to `images`; one that was not full is seen again when it is.
-fn past(log: &str, images: u64) -> impl Iterator<Item = Figures> {
+/// The figures of a log's full ticks up to `images`.
+fn past(log: &Path, images: u64) -> Result<Vec<Figures>> {
     type Line = serde_json::Map<String, serde_json::Value>;
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    let full = lines.filter(|line| line.get("partial").and_then(serde_json::Value::as_bool) != Some(true));
-    let figures = full.map(|line| line.into_iter().filter_map(|(name, value)| Some((name, value.as_f64()?))).collect());
-    figures.filter(move |figures: &Figures| figures.get("images").is_some_and(|&at| at <= images as f64))
+    let mut ticks = Vec::new();
+    read_log(log, images, &mut |line| {
+        let line: Line = serde_json::from_slice(line).unwrap_or_default();
+        ticks.push(line.into_iter().filter_map(|(name, value)| Some((name, value.as_f64()?))).collect());
+    })?;
+    Ok(ticks)
 }
 
 impl Alarm {
@@ -362,11 +373,23 @@ mod tests {
 
     /// Those of a resumed run, damaged lines and half ticks left out.
     #[test]
-    fn the_past_is_that_of_the_log() {
-        let log = "{\"images\":20,\"r1\":1.5}\n{\"images\":30,\"partial\":true}\nno line\n{\"images\":40,\"r1\":2}\n{\"images\":60}\n";
-        let seen: Vec<Figures> = past(log, 40).collect();
+    fn the_past_is_that_of_the_log() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("stats.jsonl");
+        assert!(past(&path, 40)?.is_empty());
+        let log = b"{\"images\":20,\"r1\":1.5}\n{\"images\":30,\"partial\":true}\nno \xff line\n{\"images\":40,\"r1\":2}\n{\"images\":60}\n";
+        std::fs::write(&path, log).expect("writes");
+        let seen = past(&path, 40)?;
         assert_eq!(seen.iter().map(|tick| tick["images"]).collect::<Vec<_>>(), [20., 40.]);
         assert_eq!((seen[0]["r1"], seen[1]["r1"]), (1.5, 2.));
+        // What might never end is not read.
+        assert!(past(Path::new("/dev/zero"), 40).is_err_and(|error| error.to_string().contains("a regular file")));
+        Ok(())
+    }
+
+    #[test]
+    fn no_rule_waits_longer_than_checkpoints_are_kept_for() {
+        assert_eq!(RULES.iter().map(|rule| rule.ticks).max(), Some(MOST_TICKS));
     }
 
     /// Without a figure nothing is seen, whatever a log holds.

@@ -84,7 +84,8 @@ fn open(path: &Path, images: u64) -> Result<File> {
         let log = files::open(path)?;
         let mut damaged = Vec::new();
         files::write_atomically_with(path, |kept| {
-            keep(log, images, kept, &mut damaged).map_err(Error::io("write", path))
+            let (take, damage) = (|line: &[u8]| kept.write_all(line), |line| damaged.push(line));
+            keep(log, images, take, damage).map_err(Error::io("write", path))
         })?;
         if !damaged.is_empty() {
             let aside = path.with_extension("damaged.txt");
@@ -100,9 +101,29 @@ fn open(path: &Path, images: u64) -> Result<File> {
     OpenOptions::new().create(true).append(true).open(path).map_err(Error::io("open", path))
 }
 
-/// Copies the whole lines of ticks up to `images`; damaged ones, of which no more than their beginning, go to `damaged`. The
-/// last one, cut short by a kill, is neither.
-fn keep(log: File, images: u64, kept: &mut dyn Write, damaged: &mut Vec<Vec<u8>>) -> std::io::Result<()> {
+/// Gives the whole lines of full ticks up to `images` to `line`, of the log at `path`, if there is one.
+///
+/// # Errors
+/// What the system says; something that is no file.
+pub fn read(path: &Path, images: u64, line: &mut dyn FnMut(&[u8])) -> Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let take = |bytes: &[u8]| {
+        line(bytes);
+        Ok(())
+    };
+    keep(files::open(path)?, images, take, drop).map_err(Error::io("read", path))
+}
+
+/// Gives the whole lines of full ticks up to `images` to `take`; damaged ones, of which no more than their beginning, to
+/// `damaged`. The last one, cut short by a kill, is neither.
+fn keep(
+    log: File,
+    images: u64,
+    mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
+    mut damaged: impl FnMut(Vec<u8>),
+) -> std::io::Result<()> {
     let mut log = BufReader::new(log);
     let mut line = Vec::new();
     loop {
@@ -111,7 +132,7 @@ fn keep(log: File, images: u64, kept: &mut dyn Write, damaged: &mut Vec<Vec<u8>>
         match serde_json::from_slice::<Line>(&line) {
             Ok(tick) if line.ends_with(b"\n") => {
                 if tick.images <= images && !tick.partial {
-                    kept.write_all(&line)?;
+                    take(&line)?;
                 }
             }
             _ if !line.ends_with(b"\n") && (line.len() as u64) < LONGEST => return Ok(()),
@@ -126,7 +147,7 @@ fn keep(log: File, images: u64, kept: &mut dyn Write, damaged: &mut Vec<Vec<u8>>
                     line.push(rest[end]);
                     log.consume(end + 1);
                 }
-                damaged.push(line.clone());
+                damaged(line.clone());
             }
         }
     }

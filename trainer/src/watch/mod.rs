@@ -14,6 +14,7 @@ mod progress;
 pub mod tensorboard;
 mod tick;
 
+pub(crate) use alarm::MOST_TICKS;
 pub use alarm::{OnAlarm, Trouble};
 pub use diversity::mean_distance;
 pub(crate) use evaluation::Live;
