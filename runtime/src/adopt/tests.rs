@@ -39,14 +39,14 @@ fn source<'a>(constants: Vec<(&'a str, Tensor<'a>)>, nodes: Vec<Node<'a>>, image
     }
 }
 
-fn wishes() -> Wishes {
-    Wishes { classes: Some(3), range: Some((-1., 1.)), ..Wishes::default() }
+fn wishes(classes: Option<usize>) -> Wishes {
+    Wishes { classes, range: Some((-1., 1.)), ..Wishes::default() }
 }
 
 /// Why it is not adopted.
 fn refused(constants: Vec<(&str, Tensor<'_>)>, nodes: Vec<Node<'_>>, image: &str) -> String {
     let begun = Instant::now();
-    let made = translated(&source(constants, nodes, image), &wishes(), &mut Vec::new());
+    let made = translated(&source(constants, nodes, image), &wishes(Some(3)), &mut Vec::new());
     let Err(error) = made else { panic!("is adopted") };
     assert!(begun.elapsed() < AT_ONCE, "takes {:?}: {error}", begun.elapsed());
     assert!(error.len() < 1000, "{error}");
@@ -122,6 +122,38 @@ fn long_lists_and_what_is_nothing_take_no_time() {
     let large = Tensor { kind: Kind::U8, shape: vec![1 << 22], data: vec![0; 1 << 22].into() };
     let error = refused_constant(vec![("a", large)], node("Concat", &["a"; 255], ""));
     assert!(error.contains("makes a tensor [1069547520], allowed are 67108864 elements"), "{error}");
+}
+
+#[test]
+fn a_kernel_without_positions_is_refused() {
+    let kernel = Tensor { kind: Kind::F32, shape: vec![1, 1, 0, 0], data: Vec::new().into() };
+    for op in ["Conv", "ConvTranspose"] {
+        let error = refused(
+            vec![("shape", ints(&[-1, 1, 2, 2])), ("kernel", kernel.clone())],
+            vec![node("Reshape", &["z", "shape"], "x"), node(op, &["x", "kernel"], "image")],
+            "image",
+        );
+        assert!(error.contains("allowed are 1 to 4096 positions along an axis"), "{error}");
+    }
+}
+
+#[test]
+fn inputs_that_are_too_large_to_be_made_are_named() {
+    let refused = |shape: &[Option<usize>], wishes: Wishes| {
+        let mut file = source(Vec::new(), vec![node("Identity", &["z"], "image")], "image");
+        file.inputs[1] = Port { name: "many", element: Kind::F32 as u64, shape: shape.to_vec() };
+        let Err(error) = translated(&file, &wishes, &mut Vec::new()) else { panic!("is adopted") };
+        error
+    };
+    let class = |n| refused(&[None, Some(n)], Wishes { class: Some("many".into()), ..wishes(None) });
+    let allowed = "has \"many\" f32 [N, 4096], one number for each of 4096 classes, allowed are 2048 classes";
+    assert_eq!(class(4096), allowed);
+    assert!(!class(2048).contains("many"), "{}", class(2048));
+    for (shape, most) in [(vec![Some(1 << 12), Some(1 << 11)], "4194304"), (vec![None, Some(1 << 20)], "599186")] {
+        let error = refused(&shape, Wishes { inputs: vec![("many".into(), 1.)], ..wishes(None) });
+        assert!(error.starts_with("has \"many\" f32 ["), "{error}");
+        assert!(error.contains(&format!("of known sizes and of at most {most} numbers")), "{error}");
+    }
 }
 
 /// A translation with a latent "z" [N, 4], and a class of 3 with numbers.
