@@ -22,8 +22,9 @@
 // nothing is written about the user or sent. Where another thread may be in getenv() meanwhile, set it before that thread
 // begins; then nothing is set.
 // Fork: call fork() while no other thread is in a function of this library. In the child, a generator that was opened
-// before draws if options.threads was 1; with more, or on a GPU, drawing is KILN_STATUS_FORKED: open one in the child.
-// A stream gives the frames that were ready, then KILN_STATUS_FORKED. Closing them, or ending without, works in any case.
+// before draws if options.threads was 1 and options.time_limit_ms 0; else, or on a GPU, drawing is KILN_STATUS_FORKED:
+// open one in the child. A stream gives the frames that were ready, then KILN_STATUS_FORKED. Closing them, or ending
+// without, works in any case.
 //
 //     KilnGenerator generator;
 //     KilnInfo info;
@@ -191,7 +192,7 @@ enum KilnStatus
     KILN_STATUS_BUSY = 7,
     // An error in this library. The handle that was in use, if there was one, is closed.
     KILN_STATUS_PANIC = 8,
-    // As many generators or streams are open as can be. Close one.
+    // As many generators, streams or pools are open as can be. Close one.
     KILN_STATUS_FULL = 9,
     // There is no such file: the generator's, or that of the weights which it names. Ask for another path.
     KILN_STATUS_NOT_FOUND = 10,
@@ -217,7 +218,7 @@ enum KilnStatus
     KILN_STATUS_TIME_LIMIT = 19,
     // kiln_cancel has ended the call; the handle can be used again.
     KILN_STATUS_CANCELLED = 20,
-    // The generator or stream belongs to the process that this one was forked from. Open another here.
+    // The generator, stream or pool belongs to the process that this one was forked from. Open another here.
     KILN_STATUS_FORKED = 21,
     // The system has no further thread, or no memory of the kind that is needed. Trying again later may help.
     KILN_STATUS_RESOURCES = 22,
@@ -565,6 +566,53 @@ KilnStatus kiln_class_named(struct KilnGenerator generator,
                             const char *name,
                             uint32_t *out);
 
+// Runs a batch of `batch` images a few times, 1 to max_batch, so that the first real call of that size is as quick as the
+// others; with several threads, it also finds out in which way they draw such a batch sooner.
+//
+// Threads: any, but one call on a handle at a time.
+// Errors: as kiln_sample.
+KilnStatus kiln_warm_up(struct KilnGenerator generator,
+                        size_t batch);
+
+// Tells the kiln_sample, kiln_draw, kiln_draw_interleaved or kiln_warm_up that another thread has called on this handle to
+// end, if there is one: it then comes back with KILN_STATUS_CANCELLED, after the layer at hand, unless it was about to
+// succeed anyway. Of no effect on calls that begin later. On a GPU what is in the device's queue already is waited for,
+// and a warm-up is not ended.
+//
+// Threads: any, at any time: it neither waits for the call nor is KILN_STATUS_BUSY.
+// Errors: KILN_STATUS_HANDLE.
+KilnStatus kiln_cancel(struct KilnGenerator generator);
+
+// Puts the weights of the safetensors file at `path`, a generator of the same architecture, in place of this generator's.
+// Clones and streams keep the old ones.
+//
+// Threads: any, but one call on a handle at a time.
+// Ownership: the path is no longer used after the call.
+// Errors: those of a file as kiln_open; KILN_STATUS_ARGUMENT, KILN_STATUS_TIME_LIMIT, KILN_STATUS_RUN, KILN_STATUS_FORKED,
+// KILN_STATUS_HANDLE, KILN_STATUS_BUSY; the old weights then stay.
+//
+// # Safety
+// `path` must be null or end in NUL (UTF-8 on Windows).
+KilnStatus kiln_swap_weights(struct KilnGenerator generator,
+                             const char *path);
+
+// Gives another handle on the same weights, with buffers of its own: for another thread.
+//
+// Threads: any, but one call on a handle at a time.
+// Ownership: the caller closes the new handle with kiln_close, in any order with the old one.
+// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RESOURCES, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, KILN_STATUS_FULL if
+// KILN_MAX_GENERATORS are open. `*out` is then the null handle.
+//
+// # Safety
+// `out` must be null or writable.
+KilnStatus kiln_clone(struct KilnGenerator generator, struct KilnGenerator *out);
+
+// Closes a generator. Its handle and copies of it are closed from then on: using one is KILN_STATUS_HANDLE.
+//
+// Threads: any; while another thread uses the handle, nothing is closed.
+// Errors: KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
+KilnStatus kiln_close(struct KilnGenerator generator);
+
 // Fills `out` with the images `first_index`, `first_index + 1`, ... of `seed`: [n, channels, height, width], 0 to 255.
 // `len` is the number of bytes, n x image_len with n from 1 to max_batch. Each image is the same in whatever call it is
 // drawn; on a GPU, but for the last bits in batches of another size. Allocates nothing on Rust's heap unless it fails.
@@ -596,53 +644,6 @@ KilnStatus kiln_draw(struct KilnGenerator generator,
                      uint32_t element,
                      void *out,
                      size_t len);
-
-// Runs a batch of `batch` images a few times, 1 to max_batch, so that the first real call of that size is as quick as the
-// others; with several threads, it also finds out in which way they draw such a batch sooner.
-//
-// Threads: any, but one call on a handle at a time.
-// Errors: as kiln_sample.
-KilnStatus kiln_warm_up(struct KilnGenerator generator,
-                        size_t batch);
-
-// Tells the kiln_sample, kiln_draw, kiln_draw_interleaved or kiln_warm_up that another thread has called on this handle to
-// end, if there is one: it then comes back with KILN_STATUS_CANCELLED, after the layer at hand, unless it was about to
-// succeed anyway. Of no effect on calls that begin later. On a GPU what is in the device's queue already is waited for,
-// and a warm-up is not ended.
-//
-// Threads: any, at any time: it neither waits for the call nor is KILN_STATUS_BUSY.
-// Errors: KILN_STATUS_HANDLE.
-KilnStatus kiln_cancel(struct KilnGenerator generator);
-
-// Puts the weights of the safetensors file at `path`, a generator of the same architecture, in place of this generator's.
-// Clones and streams keep the old ones.
-//
-// Threads: any, but one call on a handle at a time.
-// Ownership: the path is no longer used after the call.
-// Errors: those of a file as kiln_open; KILN_STATUS_ARGUMENT, KILN_STATUS_TIME_LIMIT, KILN_STATUS_RUN, KILN_STATUS_HANDLE,
-// KILN_STATUS_BUSY; the old weights then stay.
-//
-// # Safety
-// `path` must be null or end in NUL (UTF-8 on Windows).
-KilnStatus kiln_swap_weights(struct KilnGenerator generator,
-                             const char *path);
-
-// Gives another handle on the same weights, with buffers of its own: for another thread.
-//
-// Threads: any, but one call on a handle at a time.
-// Ownership: the caller closes the new handle with kiln_close, in any order with the old one.
-// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RESOURCES, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, KILN_STATUS_FULL if
-// KILN_MAX_GENERATORS are open. `*out` is then the null handle.
-//
-// # Safety
-// `out` must be null or writable.
-KilnStatus kiln_clone(struct KilnGenerator generator, struct KilnGenerator *out);
-
-// Closes a generator. Its handle and copies of it are closed from then on: using one is KILN_STATUS_HANDLE.
-//
-// Threads: any; while another thread uses the handle, nothing is closed.
-// Errors: KILN_STATUS_HANDLE, KILN_STATUS_BUSY.
-KilnStatus kiln_close(struct KilnGenerator generator);
 
 // Copies what the file says of itself, one of KILN_TEXT_*, into `text`. A text of `capacity` bytes or more is cut between two
 // characters; it ends in NUL in any case, unless `capacity` is 0. `*length` is the length of the whole text in bytes, without
@@ -853,8 +854,8 @@ KilnStatus kiln_stream_close(struct KilnStream stream);
 // Threads: any, but one call on the generator's handle at a time.
 // Ownership: the pool draws with clones of the generator, which stays usable and may be closed at any time. The caller closes
 // the pool with kiln_pool_close.
-// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, KILN_STATUS_FULL if KILN_MAX_POOLS are
-// open. `*out` is then the null handle.
+// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RESOURCES, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, KILN_STATUS_FULL
+// if KILN_MAX_POOLS are open. `*out` is then the null handle.
 //
 // # Safety
 // `out` must be null or writable.
@@ -866,7 +867,7 @@ KilnStatus kiln_pool_open(struct KilnGenerator generator,
 //
 // Threads: any, any number at a time.
 // Ownership: `out` stays the caller's, and is not used after the call.
-// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE. After KILN_STATUS_RUN `out` may hold anything.
+// Errors: as kiln_sample, but it is never KILN_STATUS_BUSY or KILN_STATUS_CANCELLED.
 //
 // # Safety
 // As for kiln_sample.
@@ -876,7 +877,7 @@ KilnStatus kiln_pool_sample(struct KilnPool pool, uint64_t seed, uint64_t first_
 //
 // Threads: any, any number at a time.
 // Ownership: `out`, the request and what it points to stay the caller's, and are not used after the call.
-// Errors: as kiln_draw, but it is never KILN_STATUS_BUSY.
+// Errors: as kiln_draw, but it is never KILN_STATUS_BUSY or KILN_STATUS_CANCELLED.
 //
 // # Safety
 // As for kiln_draw.
@@ -907,7 +908,7 @@ KilnStatus kiln_pool_draw_timeout(struct KilnPool pool,
 // meanwhile: it waits for those that are in use.
 //
 // Threads: any, any number at a time.
-// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE.
+// Errors: as kiln_pool_sample.
 KilnStatus kiln_pool_warm_up(struct KilnPool pool,
                              size_t batch);
 

@@ -81,18 +81,22 @@ impl ModelInfo {
             return fail(format!("class {asked} is asked for, but the classes have no names; allowed is 0 to {last}"));
         }
         let mut all: Vec<(usize, &String)> = self.class_names.iter().enumerate().collect();
+        // A text that is longer than any name by more than a slip is near none: it may be of any length.
+        let letters: Vec<char> = lower.chars().take(MAX_CLASS_NAME + SLIP + 1).collect();
+        let is_near = |own: &str| letters.len() <= MAX_CLASS_NAME + SLIP && is_near(&lower, &letters, own);
         // The order of those that are equally near stays.
-        all.sort_by_cached_key(|(_, own)| Reverse(is_near(&lower, &own.to_lowercase())));
+        all.sort_by_cached_key(|(_, own)| Reverse(is_near(&own.to_lowercase())));
         fail(format!("no class is called {asked}, allowed are numbers and names: {}", listed(all.into_iter())))
     }
 }
 
-/// Whether one is a part of the other, or both are the same but for a few characters in one place.
-fn is_near(a: &str, b: &str) -> bool {
+/// Whether one is a part of the other, or both are the same but for a few characters in one place; `letters` are those of
+/// `a`.
+fn is_near(a: &str, letters: &[char], b: &str) -> bool {
     if !a.is_empty() && (a.contains(b) || b.contains(a)) {
         return true;
     }
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let (a, b): (&[char], Vec<char>) = (letters, b.chars().collect());
     let begin = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
     let (a, b) = (&a[begin..], &b[begin..]);
     let end = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count();
@@ -179,6 +183,9 @@ mod tests {
             assert!(listed(slip).starts_with("21 dog, 0 row0, "), "{slip}: {}", listed(slip));
         }
         assert!(listed("a b").starts_with("22 a\\u{202e}b, 0 row0, "), "what cannot be seen is shown");
+        let husky = |more: usize| format!("{}Siberian husky", "x".repeat(more));
+        assert!(listed(&husky(88)).starts_with("20 Siberian husky, 0 row0, "));
+        assert_eq!(listed(&husky(89)), plain, "what is longer than any name is not looked through");
         let long = info.class_named(&"x".repeat(1_000_000)).expect_err("is none").to_string();
         assert!(long.len() < 400, "{long}");
     }

@@ -1,6 +1,7 @@
 //! Ending a call that is running: because somebody says so, or because it takes too long.
 
 use crate::binding::RunOptions;
+use crate::engine::OfProcess;
 use crate::error::{ErrorKind, Fault};
 use crate::watchdog;
 use std::ffi::CStr;
@@ -23,6 +24,10 @@ impl Canceller {
     /// for the call, which fails with [`ErrorKind::Cancelled`] after the layer at hand, unless it was about to succeed anyway.
     /// Of no effect on calls that begin later.
     pub fn cancel(&self) -> bool {
+        // In a child of `fork` the lock may be held by the thread that looks at the time, which is not there.
+        if !self.0.is_ours() {
+            return false;
+        }
         let mut state = self.0.state();
         let is_running = matches!(*state, State::Running { .. });
         if is_running {
@@ -37,6 +42,8 @@ pub(crate) struct Control {
     options: RunOptions,
     limit: Option<Duration>,
     state: Mutex<State>,
+    /// The process with the thread that looks at the limit.
+    origin: OfProcess<()>,
 }
 
 #[derive(Clone, Copy)]
@@ -63,11 +70,16 @@ impl Control {
     pub(crate) fn new(limit: Option<Duration>, entries: &[(&CStr, &CStr)]) -> Result<Arc<Self>, Fault> {
         let options = RunOptions::new(entries).map_err(|what| Fault::new(ErrorKind::Run, what))?;
         let state = Mutex::new(State::Idle);
-        let control = Arc::new(Self { options, limit, state });
+        let control = Arc::new(Self { options, limit, state, origin: OfProcess::new(()) });
         if limit.is_some() {
             watchdog::watch(&control)?;
         }
         Ok(control)
+    }
+
+    /// Whether no other process has a thread that may look at it.
+    fn is_ours(&self) -> bool {
+        self.limit.is_none() || self.origin.is_ours()
     }
 
     /// What to run with.
@@ -174,6 +186,18 @@ mod tests {
         }
         drop(canceller);
         assert!(control.begin().is_none(), "nobody is left who could end it");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_child_cancels_nothing_of_a_generator_with_a_limit() {
+        let control = control(Some(Duration::from_secs(100_000)));
+        let call = control.begin().expect("has a limit");
+        // As the thread that looks at the time holds it for moments.
+        let held = control.state();
+        assert!(crate::engine::in_a_child(|| !control.canceller().cancel()));
+        drop(held);
+        assert!(control.canceller().cancel() && call.told().is_some());
     }
 
     #[test]

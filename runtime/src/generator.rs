@@ -137,6 +137,8 @@ impl Generator {
     /// # Errors
     /// A file that is no such generator or does not reproduce its self-test. The old weights then stay.
     pub fn swap_weights(&mut self, weights: impl AsRef<Path>) -> Result<()> {
+        // Whoever can end calls, and the limit of them, stay those of the process that opened it.
+        self.model.check_process()?;
         let mut swapped = Self::tested(self.model.with_weights(weights.as_ref())?, weights.as_ref())?;
         // Whoever can cancel the calls of this one still can.
         swapped.control = self.control.clone();
@@ -322,6 +324,8 @@ impl Generator {
 
     /// A call that can be ended meanwhile, if somebody could: `work` is given what to run with.
     fn call(&mut self, work: impl FnOnce(&mut Self, Option<&Arc<Control>>) -> Result<()>) -> Result<()> {
+        // First: in a child of `fork` the locks that a call takes may be those of a thread that is not there.
+        self.model.check_process()?;
         let Some(call) = self.control.begin() else { return work(self, None) };
         // What has succeeded all the same is no error.
         work(self, Some(call.control())).map_err(|error| call.told().map_or(error, |told| told.at(self.path())))

@@ -16,6 +16,7 @@ use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 use std::ffi::CStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 
 /// A run returns when its work is in the stream, rather than done: the copy of the image comes after it.
 pub(crate) const ASYNCHRONOUS: (&CStr, &CStr) = (c"disable_synchronize_execution_providers", c"1");
@@ -130,6 +131,8 @@ struct State {
 struct Recorded {
     batch: usize,
     recording: Recording,
+    /// The thread that sees whether it draws what it should, while it does: nobody else has its images until then.
+    prover: Option<ThreadId>,
     /// What was recorded, which lives as long.
     _binding: Binding,
 }
@@ -204,20 +207,28 @@ impl Gpu {
         unsafe { self.state().run(batch, ports, options) }
     }
 
-    /// Records the work of a batch of this size, to be replayed by [`Self::run`] from then on. Nothing can be allocated
-    /// meanwhile: it must have been run twice, the first time to find out what it needs, the second to have that in one
-    /// piece.
+    /// Records the work of a batch of this size, to be replayed by [`Self::run`] in this thread from then on, and in others
+    /// when it is [`proved`](Self::proved); `false` if that has been done, or another thread is at it. Nothing can be
+    /// allocated meanwhile: it must have been run twice, the first time to find out what it needs, the second to have that in
+    /// one piece.
     ///
     /// # Errors
     /// Why it is not recorded: a size that was not run, [`MAX_GRAPHS`] that are there already, what CUDA or ONNX Runtime
     /// say. The size is then run plainly.
-    pub(crate) fn record(&self, batch: usize) -> Result<(), String> {
+    pub(crate) fn record(&self, batch: usize) -> Result<bool, String> {
         self.state().record(batch)
+    }
+
+    /// Has everybody's batches of this size replayed from now on, whose recording this thread has proved.
+    pub(crate) fn proved(&self, batch: usize) {
+        if let Some(recorded) = self.state().recorded.iter_mut().find(|recorded| recorded.batch == batch) {
+            recorded.prover = None;
+        }
     }
 
     /// Whether a batch of this size is replayed.
     pub(crate) fn replays(&self, batch: usize) -> bool {
-        self.state().recorded.iter().any(|recorded| recorded.batch == batch)
+        self.state().recorded.iter().any(|recorded| recorded.batch == batch && recorded.prover.is_none())
     }
 
     /// Why a batch of this size is not replayed, if that was tried.
@@ -271,7 +282,7 @@ impl State {
             // SAFETY: the caller's promise.
             unsafe { self.stream.copy_in(&slot.device, port.memory.data, port.bytes(batch)?) }?;
         }
-        match self.recorded.iter().find(|recorded| recorded.batch == batch) {
+        match self.recorded.iter().find(|recorded| recorded.batch == batch && recorded.is_for_this_thread()) {
             // SAFETY: what was recorded uses the memory of this struct and of its session.
             Some(recorded) => unsafe { self.stream.replay(&recorded.recording) }?,
             None => {
@@ -290,9 +301,9 @@ impl State {
         unsafe { self.stream.copy_out(ports.image.memory.data, &memory.image.device, ports.image.bytes(batch)?) }
     }
 
-    fn record(&mut self, batch: usize) -> Result<(), String> {
+    fn record(&mut self, batch: usize) -> Result<bool, String> {
         if self.recorded.iter().any(|recorded| recorded.batch == batch) {
-            return Ok(());
+            return Ok(false);
         }
         if self.recorded.is_full() {
             return Err(format!("{MAX_GRAPHS} batch sizes are recorded, which is the most"));
@@ -302,8 +313,15 @@ impl State {
         let run = || self.backend.provider.run(&self.session, &mut binding, &self.options);
         let recording = self.stream.record(run)?;
         // There is room.
-        let _ = self.recorded.push(Recorded { batch, recording, _binding: binding });
-        Ok(())
+        let prover = Some(std::thread::current().id());
+        let _ = self.recorded.push(Recorded { batch, recording, prover, _binding: binding });
+        Ok(true)
+    }
+}
+
+impl Recorded {
+    fn is_for_this_thread(&self) -> bool {
+        self.prover.is_none_or(|prover| prover == std::thread::current().id())
     }
 }
 

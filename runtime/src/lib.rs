@@ -38,7 +38,7 @@
 //! **What it does to the process.** The first call that needs it loads ONNX Runtime, and before that puts
 //! `ORT_DISABLE_TELEMETRY=1` into the environment, so that nothing is written about the user or sent; see [`engine_info`]
 //! for programs that would rather do that themselves. In a child of `fork`, a generator that was opened before draws if it
-//! has one thread; if it has more, or runs on a GPU, it is an error that says to open another. Dropping it does not wait
+//! has one thread and no time limit; else, or on a GPU, it is an error that says to open another. Dropping it does not wait
 //! for threads that are not there. A [`Stream`] gives the frames that were ready and is then an error; a [`Pool`] is as
 //! good as its generators, if none was lent when the process forked. Fork while no other thread is in a call of this
 //! crate's.

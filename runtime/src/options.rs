@@ -92,7 +92,8 @@ pub struct Options {
     /// the layer at hand, with [`ErrorKind::TimeLimit`](crate::ErrorKind::TimeLimit). `None`: as long as it takes. Default:
     /// `None`.
     ///
-    /// A thread, one a process, looks at the time. On a GPU layers are put into its queue, mostly long before they are
+    /// A thread, one a process, looks at the time: in a child of `fork`, a generator with a limit is
+    /// [`ErrorKind::Forked`](crate::ErrorKind::Forked). On a GPU layers are put into its queue, mostly long before they are
     /// computed: what ends is the queueing, and what is in the queue already is waited for. A replay
     /// ([`Generator::warm_up`](crate::Generator::warm_up)) and a warm-up there are not ended.
     pub time_limit: Option<Duration>,

@@ -170,14 +170,17 @@ impl Model {
         }
     }
 
-    /// Whether this process can draw: a child of `fork` has neither the threads of a call nor the GPU.
+    /// Whether this process can draw: a child of `fork` has neither the threads of a call, nor the one that looks at its time,
+    /// nor the GPU.
     ///
     /// # Errors
     /// Why it cannot, and what to do.
     pub(crate) fn check_process(&self) -> Result<()> {
         let what = match &self.runner {
-            Runner::Cpu(_) if self.options.threads == 1 || self.origin.is_ours() => return Ok(()),
-            Runner::Cpu(_) => format!("with {} threads a call", self.options.threads),
+            Runner::Cpu(_) if self.origin.is_ours() => return Ok(()),
+            Runner::Cpu(_) if self.options.threads > 1 => format!("with {} threads a call", self.options.threads),
+            Runner::Cpu(_) if self.options.time_limit.is_some() => "with options.time_limit".into(),
+            Runner::Cpu(_) => return Ok(()),
             #[cfg(feature = "cuda")]
             Runner::Cuda(gpu) if gpu.is_ours() => return Ok(()),
             #[cfg(feature = "cuda")]

@@ -29,9 +29,16 @@ impl Bytes {
     /// # Errors
     /// One that is empty or too large.
     pub(crate) fn given(bytes: Cow<'static, [u8]>) -> std::result::Result<Arc<Self>, Fault> {
-        let allowed = || format!("has {} bytes, allowed is a file of 1 to {MAX_FILE_BYTES}", bytes.len());
-        check_length(bytes.len() as u64, allowed)?;
+        Self::check(bytes.len())?;
         Ok(Arc::new(Self::Given(bytes)))
+    }
+
+    /// Refuses a length that no file may have.
+    ///
+    /// # Errors
+    /// As [`Self::given`].
+    pub(crate) fn check(len: usize) -> std::result::Result<(), Fault> {
+        check_length(len as u64, || format!("has {len} bytes, allowed is a file of 1 to {MAX_FILE_BYTES}"))
     }
 }
 

@@ -2,12 +2,17 @@
 //! what those draw themselves of the same latents.
 
 mod common;
+#[allow(dead_code, reason = "what is for generator files is not for others")]
+#[path = "common/mutations/mod.rs"]
+mod mutations;
 
 use common::draw;
+use mutations::{dice::Dice, mutate};
 use runtime::adopt::{Adopted, Distribution, Layout, Wishes, adopt, range_of};
 use runtime::{Generator, Options, Provider, Request, Start};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 fn folder() -> PathBuf {
     common::fixture("adopt")
@@ -238,6 +243,34 @@ fn damaged_files_end_in_an_error() {
         }
     }
     assert!(kept > 0, "bytes of names and weights may be others");
+}
+
+/// The same of files that were changed where they are understood; it takes no time, and no long words.
+#[test]
+fn mutated_files_end_in_an_error_or_a_generator() {
+    let inside = tempfile::tempdir().expect("a folder");
+    let path = inside.path().join("x.onnx");
+    let is_alone =
+        |name: &String| expected(name).options.is_empty() && !folder().join(format!("{name}.onnx.data")).exists();
+    let read = |name: String| std::fs::read(folder().join(format!("{name}.onnx"))).expect("reads");
+    let healthy: Vec<Vec<u8>> = names().into_iter().filter(is_alone).map(read).collect();
+    let (mut kept, count) = (0, 600);
+    for number in 0..count {
+        let dice = &mut Dice::new(1, number);
+        let (mut file, other) = (dice.pick(&healthy), dice.pick(&healthy));
+        mutate::model(dice, &mut file, &other);
+        std::fs::write(&path, &file).expect("writes");
+        let begun = Instant::now();
+        match adopt(&path, &Wishes::default()) {
+            Ok(_) => kept += 1,
+            Err(error) => {
+                let text = error.to_string();
+                assert!(text.len() < 4000 && !text.contains(char::is_control), "{number}: {text:.1000?}");
+            }
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{number} takes {:?}", begun.elapsed());
+    }
+    assert!((20..count - 20).contains(&kept), "{kept} of {count} are adopted");
 }
 
 #[test]

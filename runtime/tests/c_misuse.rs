@@ -103,11 +103,14 @@ fn wrong_pointers_and_lengths_are_errors() {
         fails(kiln_load(c"/nowhere.so".as_ptr()), Argument, "is loaded already");
         fails(kiln_open_memory(null(), 8, null(), 0, null(), &mut handle), Argument, "model is null");
         fails(kiln_open_memory(bytes, 8, null(), 8, null(), &mut handle), Argument, "weights is null");
-        fails(
-            kiln_open_memory(bytes, usize::MAX, null(), 0, null(), &mut handle),
-            Argument,
-            "more than there is memory",
-        );
+        // Of what is far too much, or opened wrongly, nothing is copied.
+        for (model, weights) in [(usize::MAX, 0), (1 << 44, 0), (8, 1 << 44)] {
+            let beside = if weights == 0 { null() } else { bytes };
+            let status = kiln_open_memory(bytes, model, beside, weights, null(), &mut handle);
+            fails(status, KilnStatus::Unsupported, "bytes, allowed is a file of 1 to 2147483648");
+        }
+        let none = KilnOptions { max_batch: 0, ..options() };
+        fails(kiln_open_memory(bytes, 1 << 44, null(), 0, &none, &mut handle), Argument, "options.max_batch is 0");
         fails(kiln_open_memory(bytes, 8, null(), 0, null(), null_mut()), Argument, "out is null");
         fails(kiln_open_memory(null(), 0, null(), 0, null(), &mut handle), KilnStatus::NotAModel, "has 0 bytes");
         fails(kiln_open_memory(bytes, 8, null(), 0, null(), &mut handle), KilnStatus::NotAModel, "model in memory");
@@ -336,6 +339,13 @@ fn full_tables_are_errors_and_room_can_be_made() {
         (0..KILN_MAX_STREAMS).map(|_| stream(generator, &request(), 1).expect("there is room")).collect();
     fails(stream(generator, &request(), 1).expect_err("is full"), KilnStatus::Full, "64 streams are open");
     streams.into_iter().for_each(|stream| ok(kiln_stream_close(stream)));
+    let pools: Vec<_> = (0..KILN_MAX_POOLS).map(|_| pool(generator, 1).expect("there is room")).collect();
+    fails(pool(generator, 1).expect_err("is full"), KilnStatus::Full, "64 pools are open");
+    // SAFETY: never null, ends in NUL.
+    let words = unsafe { CStr::from_ptr(kiln_status_text(KilnStatus::Full as i32)) };
+    assert_eq!(words, c"as many generators, streams or pools are open as can be");
+    pools.into_iter().for_each(|pool| ok(kiln_pool_close(pool)));
+    ok(kiln_pool_close(pool(generator, 1).expect("there is room")));
     ok(kiln_close(clones[100]));
     let again = clone().expect("there is room");
     clones.into_iter().enumerate().filter(|(i, _)| *i != 100).for_each(|(_, clone)| ok(kiln_close(clone)));

@@ -221,18 +221,6 @@ fn the_library_in_use_is_told() {
     }
 }
 
-fn pool(generator: KilnGenerator, size: usize) -> Result<KilnPool, KilnStatus> {
-    let mut pool = KilnPool { id: 99 };
-    // SAFETY: alive.
-    match unsafe { kiln_pool_open(generator, size, &mut pool) } {
-        KilnStatus::Ok => Ok(pool),
-        status => {
-            assert_eq!(pool, KilnPool::default(), "no handle after an error");
-            Err(status)
-        }
-    }
-}
-
 fn pool_draw(pool: KilnPool, request: &KilnRequest, out: &mut [u8], wait: Option<u32>) -> Result<bool, KilnStatus> {
     let mut drawn = true;
     let (to, len) = (out.as_mut_ptr(), out.len());
@@ -294,6 +282,9 @@ fn a_pool_serves_many_threads_by_one_handle() {
         fails(kiln_pool_sample(shared, 0, 0, to.cast(), 0), Argument, "1 to 64 images (max_batch) of 720");
         let wait = kiln_pool_draw_timeout(shared, &request(), KILN_ELEMENT_F32, to, LEN, 1, null_mut());
         fails(wait, Argument, "drawn is null");
+        let inside = to.cast::<bool>().wrapping_add(4 * LEN - 1);
+        let wait = kiln_pool_draw_timeout(shared, &request(), KILN_ELEMENT_F32, to, LEN, 1, inside);
+        fails(wait, Argument, "out and drawn overlap");
         let wrong = KilnRequest { truncation: -1., ..request() };
         fails(kiln_pool_draw_timeout(shared, &wrong, KILN_ELEMENT_F32, to, LEN, 1, &mut drawn), Argument, "greater");
         assert!(!drawn);

@@ -14,6 +14,7 @@ fn the_header_is_up_to_date() {
         "handles",
         "structs",
         "generator",
+        "draw",
         "texts",
         "latent",
         "layout",

@@ -5,7 +5,7 @@ mod common;
 use common::{draw, fixture, open};
 use runtime::{Canceller, Error, ErrorKind, Generator, Options, Pool, Request, Stream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A thousand layers: a large batch takes seconds, and one image milliseconds.
 const MODEL: &str = "slow.onnx";
@@ -64,6 +64,22 @@ fn a_call_that_takes_too_long_is_ended_and_the_next_one_is_right() {
     }
     let mut clone = generator.try_clone().expect("clones");
     says(&clone.values(&Request::seed(3), LARGE).expect_err("takes too long"), "options.time_limit");
+}
+
+/// With several threads a batch is run eight times at least, in both ways.
+#[test]
+fn a_warm_up_is_one_call_with_one_limit() {
+    const BATCH: usize = 256;
+    let mut free = open(MODEL, &Options { threads: 2, ..options(None) });
+    let run = |generator: &mut Generator| {
+        let begun = Instant::now();
+        generator.values(&Request::seed(1), BATCH).map(|_| begun.elapsed())
+    };
+    let shortest = (0..4).filter_map(|_| run(&mut free).ok()).min().expect("draws");
+    let limited = Options { threads: 2, ..options(Some(3 * shortest)) };
+    let mut generator = (0..20).find_map(|_| Generator::open(fixture(MODEL), &limited).ok()).expect("opens");
+    (0..20).find_map(|_| run(&mut generator).ok()).expect("one run takes less");
+    says(&generator.warm_up(BATCH).expect_err("takes too long"), "options.time_limit");
 }
 
 #[test]

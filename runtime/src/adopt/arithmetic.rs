@@ -1,4 +1,4 @@
-//! Arithmetic on constants, element by element.
+//! Arithmetic on constants: element by element, sums of lists, products of vectors.
 
 use super::fold::{Inputs, common, expanded};
 use super::source::Node;
@@ -140,4 +140,37 @@ fn two(op: &str) -> Option<fn(f64, f64) -> f64> {
         "Pow" => f64::powf,
         _ => return None,
     })
+}
+
+/// A list of integers as one number.
+pub(super) fn whole<'a>(node: &Node<'_>, tensor: &Tensor<'a>) -> Result<Option<Tensor<'a>>, String> {
+    let (Some(all), [_]) = (tensor.ints(), &tensor.shape[..]) else { return Ok(None) };
+    let one = match node.op {
+        "ReduceProd" => all.iter().try_fold(1i64, |product, &n| product.checked_mul(n)),
+        "ReduceSum" => all.iter().try_fold(0i64, |sum, &n| sum.checked_add(n)),
+        "ReduceMax" => all.iter().max().copied(),
+        _ => all.iter().min().copied(),
+    };
+    let one = one.ok_or("overflows")?;
+    let shape = if node.int("keepdims").unwrap_or(1) == 1 { vec![1] } else { Vec::new() };
+    Ok(Some(Tensor::from_ints(tensor.kind, &shape, &[one])))
+}
+
+/// A product of a matrix and a vector, or of two vectors, which operators of a generator do not take: spectral norms are
+/// made of them.
+pub(super) fn product<'a>(a: &Tensor<'a>, b: &Tensor<'a>) -> Result<Option<Tensor<'a>>, String> {
+    let (rows, inner, columns) = match (&a.shape[..], &b.shape[..]) {
+        (&[n], &[m]) if n == m => (1, n, 1),
+        (&[rows, n], &[m]) if n == m => (rows, n, 1),
+        (&[n], &[m, columns]) if n == m => (1, n, columns),
+        _ => return Ok(None),
+    };
+    if !a.kind.is_float() || a.kind != b.kind {
+        return Ok(None);
+    }
+    let (left, right) = (a.numbers(), b.numbers());
+    let one = |at: usize| (0..inner).map(|k| left[at / columns * inner + k] * right[k * columns + at % columns]).sum();
+    let all: Vec<f64> = (0..rows * columns).map(one).collect();
+    let shape = [&a.shape[..a.shape.len() - 1], &b.shape[1..]].concat();
+    Ok(Some(Tensor::from_numbers(a.kind, &shape, &all)))
 }

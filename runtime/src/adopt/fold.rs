@@ -1,10 +1,13 @@
 //! Computes constants from constants: the sizes, flags and tables that exporters leave for whoever runs the file.
 
+use super::arithmetic;
 use super::source::{Node, Setting};
 use super::tensor::{Kind, Tensor, volume};
+use super::translate::MOST_COMPUTED;
+use crate::graph::MAX_RANK;
 
 /// Most elements of a constant that is computed here; larger ones are left to ONNX Runtime.
-const MOST: usize = 1 << 22;
+pub(super) const MOST: usize = 1 << 22;
 
 /// The inputs of a node that is computed; `None` is one that is left out.
 pub(super) struct Inputs<'i, 'a>(pub(super) &'i [Option<&'i Tensor<'a>>]);
@@ -18,9 +21,11 @@ impl<'i, 'a> Inputs<'i, 'a> {
         self.0.get(i).copied().flatten()
     }
 
+    /// Input `i`: a list with a number for each of some axes.
     fn ints(&self, i: usize) -> Result<Vec<i64>, String> {
         let tensor = self.get(i)?;
-        tensor.ints().ok_or_else(|| format!("takes {tensor} as input {i}, which must be integers"))
+        let all = Some(tensor).filter(|tensor| tensor.len() <= MAX_RANK).and_then(Tensor::ints);
+        all.ok_or_else(|| format!("takes {tensor} as input {i}, which must be at most {MAX_RANK} integers"))
     }
 
     fn sizes(&self, i: usize) -> Result<Vec<usize>, String> {
@@ -41,7 +46,8 @@ fn axis(axis: i64, rank: usize) -> Result<usize, String> {
 /// A list that is a setting in old versions and an input in new ones.
 fn list(node: &Node<'_>, name: &str, inputs: &Inputs<'_, '_>, i: usize) -> Result<Option<Vec<i64>>, String> {
     match (node.ints(name), inputs.optional(i)) {
-        (Some(all), _) => Ok(Some(all.to_vec())),
+        (Some(all), _) if all.len() <= MAX_RANK => Ok(Some(all.to_vec())),
+        (Some(all), _) => Err(format!("has {name} of {} integers, allowed are at most {MAX_RANK}", all.len())),
         (None, Some(_)) => inputs.ints(i).map(Some),
         (None, None) => Ok(None),
     }
@@ -52,6 +58,16 @@ fn list(node: &Node<'_>, name: &str, inputs: &Inputs<'_, '_>, i: usize) -> Resul
 /// # Errors
 /// Inputs that do not fit.
 pub(super) fn computed<'a>(node: &Node<'a>, inputs: &Inputs<'_, 'a>) -> Result<Option<Tensor<'a>>, String> {
+    match made(node, inputs)? {
+        Some(tensor) if tensor.shape.len() > MAX_RANK => {
+            Err(format!("makes a tensor of {} sizes, allowed are {MAX_RANK}", tensor.shape.len()))
+        }
+        made => Ok(made),
+    }
+}
+
+/// The same, of any number of sizes.
+fn made<'a>(node: &Node<'a>, inputs: &Inputs<'_, 'a>) -> Result<Option<Tensor<'a>>, String> {
     // Sizes of 0 hide how large the others are.
     let is_large = |tensor: &&Tensor<'_>| {
         tensor.shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size.max(1))).is_none_or(|n| n > MOST)
@@ -96,19 +112,10 @@ pub(super) fn computed<'a>(node: &Node<'a>, inputs: &Inputs<'_, 'a>) -> Result<O
             placed(tensor, &shape, |at, from| at.iter().zip(from).map(|(at, n)| at % n).collect())?
         }
         "OneHot" => one_hot(inputs, node.int("axis").unwrap_or(-1))?,
-        "Where" => {
-            let shape = common(inputs)?;
-            let [flags, a, b] =
-                [expanded(first()?, &shape)?, expanded(inputs.get(1)?, &shape)?, expanded(inputs.get(2)?, &shape)?];
-            let (size, mut data) = (a.kind.size(), Vec::with_capacity(a.data.len()));
-            for (i, flag) in flags.ints().unwrap_or_default().into_iter().enumerate() {
-                data.extend_from_slice(&if flag != 0 { &a } else { &b }.data[i * size..][..size]);
-            }
-            Tensor { kind: a.kind, shape, data: data.into() }
-        }
-        "MatMul" => return product(first()?, inputs.get(1)?),
-        "ReduceProd" | "ReduceSum" | "ReduceMax" | "ReduceMin" => return whole(node, inputs),
-        _ => return super::arithmetic::computed(node, inputs),
+        "Where" => chosen(inputs)?,
+        "MatMul" => return arithmetic::product(first()?, inputs.get(1)?),
+        "ReduceProd" | "ReduceSum" | "ReduceMax" | "ReduceMin" => return arithmetic::whole(node, first()?),
+        _ => return arithmetic::computed(node, inputs),
     }))
 }
 
@@ -191,6 +198,21 @@ fn unsqueeze<'a>(tensor: &Tensor<'a>, axes: &[i64]) -> Result<Tensor<'a>, String
     tensor.shaped(&shape)
 }
 
+/// Of each element the one of the second input where the first says so, else that of the third.
+fn chosen<'a>(inputs: &Inputs<'_, 'a>) -> Result<Tensor<'a>, String> {
+    let [flags, a, b] = [inputs.get(0)?, inputs.get(1)?, inputs.get(2)?];
+    if flags.kind != Kind::Bool || a.kind != b.kind {
+        return Err(format!("takes {flags}, {a} and {b}, allowed are bool and two of one type"));
+    }
+    let shape = common(inputs)?;
+    let [flags, a, b] = [expanded(flags, &shape)?, expanded(a, &shape)?, expanded(b, &shape)?];
+    let (size, mut data) = (a.kind.size(), Vec::with_capacity(a.data.len()));
+    for (i, flag) in flags.data.iter().enumerate() {
+        data.extend_from_slice(&if *flag != 0 { &a } else { &b }.data[i * size..][..size]);
+    }
+    Ok(Tensor { kind: a.kind, shape, data: data.into() })
+}
+
 /// A tensor of the shape `shape`, each element of which is that of `tensor` at the place that `from` makes of its own.
 fn placed<'a>(
     tensor: &Tensor<'a>,
@@ -218,10 +240,11 @@ fn placed<'a>(
 fn transpose<'a>(tensor: &Tensor<'a>, perm: Option<&[i64]>) -> Result<Tensor<'a>, String> {
     let rank = tensor.shape.len();
     let perm = match perm {
+        Some(perm) if perm.len() != rank => return Err(format!("gives {tensor} an order of {} axes", perm.len())),
         Some(perm) => perm.iter().map(|&at| axis(at, rank)).collect::<Result<Vec<_>, _>>()?,
         None => (0..rank).rev().collect(),
     };
-    if perm.len() != rank || (0..rank).any(|i| !perm.contains(&i)) {
+    if (0..rank).any(|i| !perm.contains(&i)) {
         return Err(format!("moves the axes of {tensor} to {perm:?}"));
     }
     let shape: Vec<usize> = perm.iter().map(|&at| tensor.shape[at]).collect();
@@ -247,8 +270,12 @@ fn concat<'a>(inputs: &Inputs<'_, 'a>, at: i64) -> Result<Tensor<'a>, String> {
         }
         shape[at] = shape[at].checked_add(own).ok_or("makes a tensor of impossible size")?;
     }
-    let rows = volume(&shape[..at]).unwrap_or(0);
-    let mut data = Vec::new();
+    let len = volume(&shape)
+        .filter(|len| *len <= MOST_COMPUTED)
+        .ok_or_else(|| format!("makes a tensor {shape:?}, allowed are {MOST_COMPUTED} elements"))?;
+    // Of nothing there may be any number of rows.
+    let rows = if len == 0 { 0 } else { volume(&shape[..at]).unwrap_or(0) };
+    let mut data = Vec::with_capacity(len * first.kind.size());
     for row in 0..rows {
         for tensor in inputs.0.iter().flatten() {
             let len = tensor.data.len() / rows;
@@ -269,9 +296,10 @@ pub(super) fn gather<'a>(tensor: &Tensor<'a>, indices: &Tensor<'_>, at: i64) -> 
     let (before, after) = tensor.shape.split_at(at);
     let (rows, width) = (volume(before).unwrap_or(0), volume(&after[1..]).unwrap_or(0));
     let shape: Vec<usize> = before.iter().chain(&indices.shape).chain(&after[1..]).copied().collect();
-    if volume(&shape).is_none_or(|len| len > MOST) {
-        return Err(format!("makes a tensor {shape:?} of {tensor}"));
-    }
+    let len = volume(&shape).filter(|len| *len <= MOST);
+    let len = len.ok_or_else(|| format!("makes a tensor {shape:?} of {tensor}, allowed are {MOST} elements"))?;
+    // Of nothing there may be any number of rows.
+    let rows = if len == 0 { 0 } else { rows };
     let starts = (0..rows).flat_map(|row| all.iter().map(move |&i| (row * n as usize + place(i) as usize) * width));
     Ok(tensor.taken(&shape, starts.flat_map(|start| start..start + width)))
 }
@@ -288,8 +316,11 @@ fn slice<'a>(node: &Node<'_>, inputs: &Inputs<'_, 'a>) -> Result<Tensor<'a>, Str
     if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
         return Err("has lists of different lengths".into());
     }
-    for i in 0..starts.len() {
-        let at = axis(axes[i], tensor.shape.len())?;
+    let axes = axes.into_iter().map(|at| axis(at, tensor.shape.len())).collect::<Result<Vec<_>, _>>()?;
+    for (i, &at) in axes.iter().enumerate() {
+        if axes[..i].contains(&at) {
+            return Err(format!("cuts axis {at} twice"));
+        }
         let (n, step) = (tensor.shape[at] as i64, steps[i]);
         let place = |at: i64| if at < 0 { at.saturating_add(n) } else { at };
         let all: Vec<i64> = match step {
@@ -349,38 +380,4 @@ fn one_hot<'a>(inputs: &Inputs<'_, 'a>, at: i64) -> Result<Tensor<'a>, String> {
     let mut perm: Vec<i64> = (0..indices.shape.len() as i64).collect();
     perm.insert(at, indices.shape.len() as i64);
     transpose(&made, Some(&perm))
-}
-
-/// A list of integers as one number.
-fn whole<'a>(node: &Node<'_>, inputs: &Inputs<'_, 'a>) -> Result<Option<Tensor<'a>>, String> {
-    let tensor = inputs.get(0)?;
-    let (Some(all), [_]) = (tensor.ints(), &tensor.shape[..]) else { return Ok(None) };
-    let one = match node.op {
-        "ReduceProd" => all.iter().try_fold(1i64, |product, &n| product.checked_mul(n)),
-        "ReduceSum" => all.iter().try_fold(0i64, |sum, &n| sum.checked_add(n)),
-        "ReduceMax" => all.iter().max().copied(),
-        _ => all.iter().min().copied(),
-    };
-    let one = one.ok_or("overflows")?;
-    let shape = if node.int("keepdims").unwrap_or(1) == 1 { vec![1] } else { Vec::new() };
-    Ok(Some(Tensor::from_ints(tensor.kind, &shape, &[one])))
-}
-
-/// A product of a matrix and a vector, or of two vectors, which operators of a generator do not take: spectral norms are
-/// made of them.
-fn product<'a>(a: &Tensor<'a>, b: &Tensor<'a>) -> Result<Option<Tensor<'a>>, String> {
-    let (rows, inner, columns) = match (&a.shape[..], &b.shape[..]) {
-        (&[n], &[m]) if n == m => (1, n, 1),
-        (&[rows, n], &[m]) if n == m => (rows, n, 1),
-        (&[n], &[m, columns]) if n == m => (1, n, columns),
-        _ => return Ok(None),
-    };
-    if !a.kind.is_float() || a.kind != b.kind {
-        return Ok(None);
-    }
-    let (left, right) = (a.numbers(), b.numbers());
-    let one = |at: usize| (0..inner).map(|k| left[at / columns * inner + k] * right[k * columns + at % columns]).sum();
-    let all: Vec<f64> = (0..rows * columns).map(one).collect();
-    let shape = [&a.shape[..a.shape.len() - 1], &b.shape[1..]].concat();
-    Ok(Some(Tensor::from_numbers(a.kind, &shape, &all)))
 }

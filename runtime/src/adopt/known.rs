@@ -15,7 +15,11 @@ impl<'a> Translation<'a> {
             ("Identity" | "Dropout", Some(Some(value))) => return Ok(Some((*value).clone())),
             ("Shape" | "Size", Some(Some(Value::Live(name)))) => return self.shape_of(node, name).map(Some),
             ("Shape", Some(Some(Value::ByClass([tensor, _])))) => {
-                return self.sized(node, true, &tensor.shape[1..]).map(Some);
+                // What was made of all classes together has no size that is the number of samples.
+                return match tensor.shape.split_first() {
+                    Some((&first, rest)) if first == self.classes => self.sized(node, true, rest).map(Some),
+                    _ => Err(format!("takes {tensor}, for which classes of several samples are mixed")),
+                };
             }
             _ => (),
         }

@@ -5,6 +5,7 @@ use super::source::{Node, Setting};
 use super::tensor::{Kind, Tensor};
 use super::translate::{Size, Translation, Value, attributes};
 use crate::graph::{self, Attribute, ElementType, Text};
+use crate::operators::MAX_LIST;
 use crate::text::shown;
 
 /// Operators that take one part for each sample, where exporters may give what is the same for all.
@@ -138,14 +139,15 @@ pub(super) fn list<'a>(
     name: &str,
     i: usize,
 ) -> Result<Option<Vec<i64>>, String> {
-    if let Some(all) = node.ints(name) {
-        return Ok(Some(all.to_vec()));
-    }
-    match to.constant(node, i)? {
-        None => Ok(None),
-        Some(tensor) => {
-            tensor.ints().map(Some).ok_or_else(|| format!("takes {tensor} as input {i}, which must be integers"))
+    match (node.ints(name), to.constant(node, i)?) {
+        (Some(all), _) if all.len() <= MAX_LIST => Ok(Some(all.to_vec())),
+        (Some(all), _) => Err(format!("has {name} of {} integers, allowed are at most {MAX_LIST}", all.len())),
+        (None, Some(tensor)) => {
+            let all = tensor.ints().filter(|all| all.len() <= MAX_LIST);
+            all.map(Some)
+                .ok_or_else(|| format!("takes {tensor} as input {i}, which must be at most {MAX_LIST} integers"))
         }
+        (None, None) => Ok(None),
     }
 }
 

@@ -7,6 +7,7 @@
 //! from, and looked at (`trial`).
 
 mod arithmetic;
+mod each;
 mod ends;
 mod fields;
 mod fold;
@@ -17,6 +18,8 @@ mod range;
 mod shapes;
 mod source;
 mod tensor;
+#[cfg(test)]
+mod tests;
 mod translate;
 mod trial;
 mod windows;

@@ -1,9 +1,10 @@
 //! Which input is the latent and which the class, which output is the image, and what the other inputs are fixed to.
 
 use super::Wishes;
+use super::fold::{MOST, expanded};
 use super::source::{Port, Source};
 use super::tensor::{Kind, Tensor, volume};
-use super::translate::{Translation, Value};
+use super::translate::{PROBES, Translation, Value};
 use crate::graph::type_name;
 use crate::model::{MAX_CLASSES, MAX_LATENT_DIM};
 use crate::text::shown;
@@ -256,8 +257,10 @@ impl<'a> Ports<'_, 'a> {
                     Tensor::from_ints(*kind, &shape, &numbers)
                 }
                 Labels::OneHot(kind) => {
-                    let len = n.checked_mul(*n).filter(|len| *len <= 1 << 24);
-                    let len = len.ok_or_else(|| format!("has {n} classes, too many to be one number each"))?;
+                    let len = n.checked_mul(*n).filter(|len| *len <= MOST).ok_or_else(|| {
+                        let (port, most) = (described(port), MOST.isqrt());
+                        format!("has {port}, one number for each of {n} classes, allowed are {most} classes")
+                    })?;
                     let ones: Vec<i64> = (0..len).map(|i| (i / n == i % n).into()).collect();
                     Tensor::from_ints(*kind, &[*n, *n], &ones)
                 }
@@ -273,15 +276,17 @@ impl<'a> Ports<'_, 'a> {
                 [Some(n), _, ..] => n > 1 && to.fixed == Some(n),
                 _ => false,
             };
+            let most = if is_open { MOST / PROBES[1].max(to.classes) } else { MOST };
             let sizes: Option<Vec<usize>> = port.shape.iter().skip(usize::from(is_open)).copied().collect();
-            let sizes = sizes.filter(|sizes| volume(sizes).is_some_and(|n| n <= 1 << 24)).ok_or_else(|| {
-                format!("has {}, of a shape that is not known: export it with fixed sizes", described(port))
+            let sizes = sizes.filter(|sizes| volume(sizes).is_some_and(|n| n <= most)).ok_or_else(|| {
+                let what = "to be fixed it must be of known sizes and of at most";
+                format!("has {}; {what} {most} numbers: export it so", described(port))
             })?;
             let fixed = match is_open {
                 true => to.uniform(kind, &sizes, *value)?,
                 false => {
                     let one = Tensor::from_numbers(kind, &[], &[*value]);
-                    Value::Same(Rc::new(super::fold::expanded(&one, &sizes)?))
+                    Value::Same(Rc::new(expanded(&one, &sizes)?))
                 }
             };
             to.values.insert(port.name, fixed);

@@ -53,7 +53,7 @@ pub(super) struct Port<'a> {
 }
 
 /// An operator at work.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Node<'a> {
     pub(super) op: &'a str,
     pub(super) domain: &'a str,

@@ -9,18 +9,18 @@
 use super::fold;
 use super::source::{Node, Setting, is_standard};
 use super::tensor::{Kind, Tensor};
-use crate::graph::{self, Attribute, ElementType, Graph, OWN, Text, Weight};
+use crate::graph::{self, Attribute, ElementType, Graph, MAX_NODES, MAX_WEIGHTS, OWN, Text, Weight};
 use crate::model::INPUT_CLASS;
 use crate::operators::{self, Typed, Values};
 use crate::text::shown;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Numbers of samples that sizes are computed for.
 pub(super) const PROBES: [usize; 2] = [5, 7];
 
 /// Most elements of all constants that are computed.
-const MOST_COMPUTED: usize = 1 << 26;
+pub(super) const MOST_COMPUTED: usize = 1 << 26;
 
 /// A value of the foreign graph.
 #[derive(Clone)]
@@ -70,16 +70,31 @@ pub(super) struct Translation<'a> {
     weights: HashMap<Text<'a>, usize>,
     /// Elements of constants that were computed.
     computed: usize,
-    /// Names that are given, of both graphs.
-    names: HashSet<String>,
+    /// Names that are given, of both graphs, and how many names were made of each.
+    names: HashMap<String, usize>,
+    /// Values that are one for each sample, by those of which they were made.
+    pub(super) each: HashMap<Text<'a>, Text<'a>>,
+    /// Zeros for each sample, by their type and number of sizes.
+    pub(super) nothing: HashMap<(u64, usize), Text<'a>>,
 }
 
 impl<'a> Translation<'a> {
     pub(super) fn new(from: i64, fixed: Option<usize>, names: impl Iterator<Item = &'a str>) -> Self {
         let graph = Graph { opset: from.clamp(*graph::OPSETS.start(), *graph::OPSETS.end()), ..Graph::default() };
-        let names = names.map(str::to_owned).chain(["z", "class", "image_in", "image", ""].map(String::from)).collect();
-        let (values, weights, types) = (HashMap::new(), HashMap::new(), Values::default());
-        Self { from, fixed, classes: 0, values, graph, types, weights, computed: 0, names }
+        let names = names.map(str::to_owned).chain(["z", "class", "image_in", "image", ""].map(String::from));
+        Self {
+            from,
+            fixed,
+            classes: 0,
+            values: HashMap::new(),
+            graph,
+            types: Values::default(),
+            weights: HashMap::new(),
+            computed: 0,
+            names: names.map(|name| (name, 0)).collect(),
+            each: HashMap::new(),
+            nothing: HashMap::new(),
+        }
     }
 
     /// Version of the operators in the new graph.
@@ -209,11 +224,16 @@ impl<'a> Translation<'a> {
     pub(super) fn fresh(&mut self, stem: &str) -> Text<'a> {
         let stem = stem.strip_prefix(OWN).unwrap_or(stem);
         let mut name = stem.to_owned();
-        let mut count = 0;
-        while !self.names.insert(name.clone()) {
-            count += 1;
-            name = format!("{stem}/{count}");
+        if let Some(&made) = self.names.get(stem) {
+            // After the last one: from the first one on, so many names would take time that grows by their square.
+            let mut count = made;
+            while self.names.contains_key(&name) {
+                count += 1;
+                name = format!("{stem}/{count}");
+            }
+            self.names.insert(stem.to_owned(), count);
         }
+        self.names.insert(name.clone(), 0);
         name.into()
     }
 
@@ -245,7 +265,7 @@ impl<'a> Translation<'a> {
 
     /// Adds a weight.
     pub(super) fn weight(&mut self, stem: &str, tensor: &Tensor<'a>) -> Result<Text<'a>, String> {
-        let name = match self.names.contains(stem) && self.types.get(stem).is_none() && !is_reserved(stem) {
+        let name = match self.names.contains_key(stem) && self.types.get(stem).is_none() && !is_reserved(stem) {
             true => stem.to_owned().into(),
             false => self.fresh(stem),
         };
@@ -262,6 +282,9 @@ impl<'a> Translation<'a> {
     fn add(&mut self, weight: Weight<'a>) -> Result<Text<'a>, String> {
         let name = weight.name.clone();
         let typed = Typed { element: weight.element, per_sample: false, sizes: weight.shape.clone() };
+        if self.graph.weights.len() == MAX_WEIGHTS {
+            return Err(format!("takes more than {MAX_WEIGHTS} weights, which is the most"));
+        }
         self.types.define(&name, typed)?;
         self.weights.insert(name.clone(), self.graph.weights.len());
         self.graph.weights.push(weight);
@@ -283,35 +306,6 @@ impl<'a> Translation<'a> {
         self.put("Gather", vec![table, INPUT_CLASS.into()], name, vec![])
     }
 
-    /// A value that is the same for all samples, [1, ...], as one of each sample.
-    pub(super) fn per_sample(&mut self, name: &Text<'a>) -> Result<Text<'a>, String> {
-        let typed = self.typed(name)?.clone();
-        if typed.per_sample {
-            return Ok(name.clone());
-        }
-        if typed.sizes.first() != Some(&1) {
-            return Err(format!("takes {typed}, the same for all samples, where each must have its own"));
-        }
-        // Latents are finite: 0 times one is 0.
-        let (begin, end, axes) =
-            (self.list("nothing/begin", &[0])?, self.list("nothing/end", &[1])?, self.list("nothing/axes", &[1])?);
-        let (z, zero) = (Text::from("z"), Tensor::from_numbers(Kind::F32, &[], &[0.]));
-        let element = self.typed(&z)?.element;
-        let mut last = self.put("Slice", vec![z, begin, end, axes], "nothing", vec![])?;
-        let zero = match element {
-            ElementType::F16 => zero.cast(Kind::F16),
-            _ => zero,
-        };
-        let zero = self.weight("nothing/zero", &zero)?;
-        last = self.put("Mul", vec![last, zero], "nothing", vec![])?;
-        if element != typed.element {
-            last = self.put("Cast", vec![last], "nothing", vec![("to", graph::Setting::Int(typed.element as i64))])?;
-        }
-        let shape = self.list("nothing/shape", &[&[-1], &vec![1; typed.sizes.len() - 1][..]].concat())?;
-        last = self.put("Reshape", vec![last, shape], "nothing", vec![])?;
-        self.put("Add", vec![name.clone(), last], &format!("{name}/each"), vec![])
-    }
-
     /// Adds a node of one output, called after `stem`.
     pub(super) fn put(
         &mut self,
@@ -329,6 +323,10 @@ impl<'a> Translation<'a> {
     /// Adds a node.
     pub(super) fn add_node(&mut self, node: graph::Node<'a>) -> Result<(), String> {
         let weights = node.inputs.iter().filter_map(|name| self.weights.get(name)).map(|&at| &self.graph.weights[at]);
+        // Seen here and not at the end, which a small file could put off for long.
+        if self.graph.nodes.len() == MAX_NODES {
+            return Err(format!("takes more than {MAX_NODES} nodes, which is the most"));
+        }
         operators::next(&mut self.types, &node, self.graph.opset, &weights.collect::<Vec<_>>())?;
         self.graph.nodes.push(node);
         Ok(())

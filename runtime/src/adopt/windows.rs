@@ -22,7 +22,7 @@ fn ints(node: &Node<'_>, name: &str, default: i64, len: usize) -> Result<Vec<i64
     let all = node.ints(name).map_or_else(|| vec![default; len], <[i64]>::to_vec);
     match all.len() == len {
         true => Ok(all),
-        false => Err(format!("has {name} {all:?} for {len} axes")),
+        false => Err(format!("has {name} of {} numbers for {len} axes", all.len())),
     }
 }
 

@@ -92,18 +92,23 @@ pub(super) unsafe fn draw_as(
     })
 }
 
-/// Refuses a type of elements that there is not, and memory to draw into that holds what the request reads.
-pub(super) fn check_apart(from: &KilnRequest, element: u32, out: *mut c_void, len: usize) -> Result<(), Failure> {
-    let size = match element {
-        KILN_ELEMENT_U8 => 1,
-        KILN_ELEMENT_F16 => 2,
-        KILN_ELEMENT_F32 => 4,
+/// Bytes of an element; refuses a type that there is not.
+pub(super) fn element_size(element: u32) -> Result<usize, Failure> {
+    match element {
+        KILN_ELEMENT_U8 => Ok(1),
+        KILN_ELEMENT_F16 => Ok(2),
+        KILN_ELEMENT_F32 => Ok(4),
         other => {
             let text = format!("element is {other}, allowed are KILN_ELEMENT_U8 (0), _F16 (1) and _F32 (2)");
-            return Err(Failure::argument(text));
+            Err(Failure::argument(text))
         }
-    };
-    memory::apart((out as usize, len.saturating_mul(size)), &convert::inputs(from))
+    }
+}
+
+/// Refuses a type of elements that there is not, and memory to draw into that holds what the request reads.
+pub(super) fn check_apart(from: &KilnRequest, element: u32, out: *mut c_void, len: usize) -> Result<(), Failure> {
+    let len = len.saturating_mul(element_size(element)?);
+    memory::apart((out as usize, len), &convert::inputs(from))
 }
 
 /// Refuses a number of elements that is not 1 to `most` images of `one`.

@@ -124,7 +124,7 @@ pub extern "C" fn kiln_status_text(status: i32) -> *const c_char {
         c"the handle is null, closed, or none of this library's",
         c"the handle is in use by another thread; nothing was done",
         c"internal error; the handle is closed",
-        c"as many generators or streams are open as can be",
+        c"as many generators, streams or pools are open as can be",
         c"no such file",
         c"no permission to read the file",
         c"the file cannot be read",

@@ -9,8 +9,11 @@ use super::versions::{self, Versioned};
 use crate::control::Canceller;
 use crate::generator::Generator;
 use crate::options::Options;
+use crate::session::IN_MEMORY;
+use crate::weights::Bytes;
 use std::cell::RefCell;
 use std::ffi::{CString, c_char};
+use std::path::Path;
 use std::ptr::null_mut;
 
 /// Loads ONNX Runtime from the library at `path`, wherever others lie, for a program that brings one along and knows where.
@@ -82,15 +85,28 @@ pub unsafe extern "C" fn kiln_open_memory(
         // SAFETY: the caller's promise.
         unsafe {
             open(options, out, |options| {
-                let model = memory::read("model", model, model_len)?.to_vec();
+                // Nothing is copied before all that is known of it is right.
+                options.check()?;
+                let model = file("model", model, model_len)?;
                 let weights = match weights.is_null() && weights_len == 0 {
                     true => None,
-                    false => Some(memory::read("weights", weights, weights_len)?.to_vec().into()),
+                    false => Some(file("weights", weights, weights_len)?),
                 };
-                Ok(Generator::from_bytes(model, weights, options)?)
+                Ok(Generator::from_bytes(model.to_vec(), weights.map(|weights| weights.to_vec().into()), options)?)
             })
         }
     })
+}
+
+/// The bytes of a file in memory.
+///
+/// # Safety
+/// As for [`memory::read`].
+unsafe fn file<'a>(name: &str, pointer: *const u8, len: usize) -> Result<&'a [u8], Failure> {
+    // Before there is a slice: a length that cannot be is more likely wrong than the memory behind it right.
+    Bytes::check(len).map_err(|fault| fault.at(Path::new(IN_MEMORY)))?;
+    // SAFETY: the caller's promise.
+    unsafe { memory::read(name, pointer, len) }
 }
 
 /// Writes the handle of the generator that `open` opens with the options, or the null handle.
@@ -240,8 +256,8 @@ pub extern "C" fn kiln_cancel(generator: KilnGenerator) -> KilnStatus {
 ///
 /// Threads: any, but one call on a handle at a time.
 /// Ownership: the path is no longer used after the call.
-/// Errors: those of a file as kiln_open; KILN_STATUS_ARGUMENT, KILN_STATUS_TIME_LIMIT, KILN_STATUS_RUN, KILN_STATUS_HANDLE,
-/// KILN_STATUS_BUSY; the old weights then stay.
+/// Errors: those of a file as kiln_open; KILN_STATUS_ARGUMENT, KILN_STATUS_TIME_LIMIT, KILN_STATUS_RUN, KILN_STATUS_FORKED,
+/// KILN_STATUS_HANDLE, KILN_STATUS_BUSY; the old weights then stay.
 ///
 /// # Safety
 /// `path` must be null or end in NUL (UTF-8 on Windows).

@@ -1,7 +1,7 @@
 //! Pools: generators on the same weights, for callers in many threads.
 
 use super::convert;
-use super::draw::{check_apart, check_len};
+use super::draw::{check_apart, check_len, element_size};
 use super::handles::{GENERATORS, KilnGenerator, KilnPool, Object, POOLS};
 use super::memory;
 use super::status::{Failure, KilnStatus, guard};
@@ -44,8 +44,8 @@ fn with<R>(id: u64, body: impl FnOnce(&Pool) -> Result<R, Failure>) -> Result<R,
 /// Threads: any, but one call on the generator's handle at a time.
 /// Ownership: the pool draws with clones of the generator, which stays usable and may be closed at any time. The caller closes
 /// the pool with kiln_pool_close.
-/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, KILN_STATUS_FULL if KILN_MAX_POOLS are
-/// open. `*out` is then the null handle.
+/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RESOURCES, KILN_STATUS_RUN, KILN_STATUS_HANDLE, KILN_STATUS_BUSY, KILN_STATUS_FULL
+/// if KILN_MAX_POOLS are open. `*out` is then the null handle.
 ///
 /// # Safety
 /// `out` must be null or writable.
@@ -69,7 +69,7 @@ pub unsafe extern "C" fn kiln_pool_open(generator: KilnGenerator, size: usize, o
 ///
 /// Threads: any, any number at a time.
 /// Ownership: `out` stays the caller's, and is not used after the call.
-/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE. After KILN_STATUS_RUN `out` may hold anything.
+/// Errors: as kiln_sample, but it is never KILN_STATUS_BUSY or KILN_STATUS_CANCELLED.
 ///
 /// # Safety
 /// As for kiln_sample.
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn kiln_pool_sample(
 ///
 /// Threads: any, any number at a time.
 /// Ownership: `out`, the request and what it points to stay the caller's, and are not used after the call.
-/// Errors: as kiln_draw, but it is never KILN_STATUS_BUSY.
+/// Errors: as kiln_draw, but it is never KILN_STATUS_BUSY or KILN_STATUS_CANCELLED.
 ///
 /// # Safety
 /// As for kiln_draw.
@@ -130,6 +130,8 @@ pub unsafe extern "C" fn kiln_pool_draw_timeout(
         let drawn = memory::place("drawn", drawn)?;
         // SAFETY: writable, as the caller promises.
         unsafe { drawn.write(false) };
+        let len_bytes = len.saturating_mul(element_size(element)?);
+        memory::apart((out as usize, len_bytes), &[("drawn", drawn.as_ptr() as usize, 1)])?;
         let wait = Some(Duration::from_millis(wait_ms.into()));
         // SAFETY: the caller's promise.
         let has_drawn = unsafe { draw_as(pool, request, wait, element, out, len) }?;
@@ -188,7 +190,7 @@ unsafe fn draw<T: Pixel>(
 /// meanwhile: it waits for those that are in use.
 ///
 /// Threads: any, any number at a time.
-/// Errors: KILN_STATUS_ARGUMENT, KILN_STATUS_RUN, KILN_STATUS_HANDLE.
+/// Errors: as kiln_pool_sample.
 #[unsafe(no_mangle)]
 pub extern "C" fn kiln_pool_warm_up(pool: KilnPool, batch: usize) -> KilnStatus {
     POOLS.guard(pool.id, || with(pool.id, |pool| Ok(pool.warm_up(batch)?)))

@@ -30,7 +30,7 @@ pub enum KilnStatus {
     Busy = 7,
     /// An error in this library. The handle that was in use, if there was one, is closed.
     Panic = 8,
-    /// As many generators or streams are open as can be. Close one.
+    /// As many generators, streams or pools are open as can be. Close one.
     Full = 9,
     /// There is no such file: the generator's, or that of the weights which it names. Ask for another path.
     NotFound = 10,
@@ -56,7 +56,7 @@ pub enum KilnStatus {
     TimeLimit = 19,
     /// kiln_cancel has ended the call; the handle can be used again.
     Cancelled = 20,
-    /// The generator or stream belongs to the process that this one was forked from. Open another here.
+    /// The generator, stream or pool belongs to the process that this one was forked from. Open another here.
     Forked = 21,
     /// The system has no further thread, or no memory of the kind that is needed. Trying again later may help.
     Resources = 22,

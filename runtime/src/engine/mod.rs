@@ -13,6 +13,8 @@ mod process;
 
 pub use log::{Severity, log_to};
 pub(crate) use process::OfProcess;
+#[cfg(all(test, unix))]
+pub(crate) use process::in_a_child;
 
 use crate::binding::check;
 use crate::error::{Error, ErrorKind, Fault, Result};

@@ -73,3 +73,28 @@ impl<T> Drop for OfProcess<T> {
         }
     }
 }
+
+/// Whether `work` says so in a child of `fork`; one that hangs is ended, and says nothing.
+#[cfg(all(test, unix))]
+pub(crate) fn in_a_child(work: impl FnOnce() -> bool) -> bool {
+    use std::ffi::{c_int, c_uint};
+    // SAFETY: of POSIX.
+    unsafe extern "C" {
+        fn fork() -> c_int;
+        fn alarm(seconds: c_uint) -> c_uint;
+        fn waitpid(child: c_int, status: *mut c_int, options: c_int) -> c_int;
+        fn _exit(status: c_int) -> !;
+    }
+    const PATIENCE: c_uint = 60;
+    // SAFETY: the child ends here, in whatever state the harness's other threads have left its memory.
+    let (child, mut status) = (unsafe { fork() }, -1);
+    if child == 0 {
+        // SAFETY: as above.
+        unsafe { alarm(PATIENCE) };
+        let is_right = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or(false);
+        // SAFETY: as above.
+        unsafe { _exit(c_int::from(!is_right)) }
+    }
+    // SAFETY: a child of this process, and a place of its own for the status.
+    unsafe { waitpid(child, &raw mut status, 0) == child && status == 0 }
+}

@@ -50,12 +50,17 @@ impl Generator {
         }
         // Two, so that a replay that does nothing is not taken for one that draws the image already there.
         let plain = [self.ends(0, batch)?, self.ends(1, batch)?];
-        let recorded = gpu.record(batch);
         let tolerance = model.info().self_test.tolerance;
         let replay = |generator: &mut Self| Ok([generator.ends(0, batch)?, generator.ends(1, batch)?]);
-        let proved = recorded.and_then(|()| match replay(self).map_err(|e: Error| e.to_string())? {
-            replayed if are_close(&plain, &replayed, tolerance) => Ok(()),
-            _ => Err("its replay draws other images".into()),
+        let proved = gpu.record(batch).and_then(|is_ours| match is_ours {
+            false => Ok(()),
+            true => match replay(self).map_err(|e: Error| e.to_string())? {
+                replayed if are_close(&plain, &replayed, tolerance) => {
+                    gpu.proved(batch);
+                    Ok(())
+                }
+                _ => Err("its replay draws other images".into()),
+            },
         });
         if let Err(why) = proved {
             gpu.refuse(batch, why);

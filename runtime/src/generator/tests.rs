@@ -148,6 +148,40 @@ fn replays_that_give_other_images_are_not_used() {
     assert!(generator.replays(7) && generator.why_plain(7).is_none());
 }
 
+/// Between the recording and what comes of looking at it.
+#[test]
+fn a_recording_is_nobody_elses_before_it_is_proved() {
+    let stand_in = StandIn::new();
+    let mut generator = open(&stand_in, "dcgan-f16.onnx");
+    let model = generator.model.clone();
+    let Runner::Cuda(gpu) = model.runner() else { panic!("runs elsewhere") };
+    for first in 0..2 {
+        draw(&mut generator, first, 5).expect("draws");
+    }
+    assert_eq!(gpu.record(5), Ok(true));
+    let clone = generator.try_clone().expect("clones");
+    let replays = stand_in.get("replays");
+    let elsewhere = |mut clone: Generator| {
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                draw(&mut clone, 0, 5).expect("draws");
+                // Who comes second leaves the proof to the first one.
+                clone.warm_up(5).expect("runs plainly");
+                assert_eq!(clone.why_plain(5), None);
+                clone
+            });
+        });
+    };
+    elsewhere(clone);
+    assert_eq!((stand_in.get("replays"), generator.replays(5)), (replays, false));
+    draw(&mut generator, 0, 5).expect("draws");
+    assert_eq!(stand_in.get("replays"), replays + 1, "whoever proves it sees it");
+    gpu.proved(5);
+    assert!(generator.replays(5) && gpu.record(5) == Ok(false));
+    elsewhere(generator.try_clone().expect("clones"));
+    assert!(stand_in.get("replays") > replays + 2);
+}
+
 #[test]
 fn work_that_cannot_be_recorded_is_run_plainly() {
     let mut stand_in = StandIn::new();

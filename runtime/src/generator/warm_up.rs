@@ -1,11 +1,13 @@
 //! What is done before the first real call of a batch size.
 
 use super::Generator;
+use crate::control::Control;
 use crate::cpu::{Joint, Way};
 use crate::error::Result;
 #[cfg(feature = "cuda")]
 use crate::options::Provider;
 use crate::session::Runner;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Turns of which the best times are taken at least.
@@ -68,7 +70,8 @@ impl Generator {
         }
         let model = self.model.clone();
         if let Some(joint) = model.joint() {
-            return self.choose(joint, batch);
+            // One call as a whole: it ends when its time is over, and by whoever cancels it between two runs.
+            return self.call(|generator, control| generator.choose(joint, batch, control));
         }
         self.call(|generator, control| {
             generator.run(batch, control)?;
@@ -77,18 +80,20 @@ impl Generator {
     }
 
     /// Finds out in which way this batch size is quicker.
-    fn choose(&mut self, joint: &Joint, batch: usize) -> Result<()> {
+    fn choose(&mut self, joint: &Joint, batch: usize, control: Option<&Arc<Control>>) -> Result<()> {
         const WAYS: [Way; 2] = [Way::Divided, Way::Joint];
         // The first time, everything is put in its place.
         for way in WAYS {
-            self.call(|generator, control| generator.run_as(batch, way, control))?;
+            self.run_as(batch, way, control)?;
         }
         let (mut best, begun) = (Best::default(), Instant::now());
-        while !best.is_settled() && (best.turns < LEAST || begun.elapsed() < LONGEST) {
+        // Turns that nobody needs are not what a short limit is for.
+        let longest = self.model.options().time_limit.map_or(LONGEST, |limit| LONGEST.min(limit / 4));
+        while !best.is_settled() && (best.turns < LEAST || begun.elapsed() < longest) {
             let mut times = [Duration::MAX; 2];
             for (way, time) in WAYS.into_iter().zip(&mut times) {
                 let start = Instant::now();
-                self.call(|generator, control| generator.run_as(batch, way, control))?;
+                self.run_as(batch, way, control)?;
                 *time = start.elapsed();
             }
             best.add(times);

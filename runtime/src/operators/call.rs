@@ -58,7 +58,7 @@ const EACH: u64 = 32;
 /// And that a slow function does.
 const SLOW: u64 = 512;
 /// Most numbers of a list that is an input in the file: two for each axis, and as many again.
-const MAX_LIST: usize = 64;
+pub(crate) const MAX_LIST: usize = 64;
 
 /// Number of elements, if it can be counted.
 pub(super) fn volume(sizes: &[usize]) -> Option<usize> {

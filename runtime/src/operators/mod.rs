@@ -16,6 +16,8 @@ mod windows;
 use crate::graph::{ElementType, Graph, MAX_RANK, Node, OWN, Weight, in_file};
 use crate::model::{INPUT_CLASS, ImageShape, ModelInfo, OUTPUT_IMAGE};
 use crate::text::shown;
+#[cfg(feature = "cli")]
+pub(crate) use call::MAX_LIST;
 use call::{Call, Made, volume};
 use std::collections::{HashMap, HashSet};
 use std::fmt;

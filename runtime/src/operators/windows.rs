@@ -134,8 +134,8 @@ fn kernel<'c>(call: &Call<'c>, at: usize, element: ElementType) -> Result<(&'c T
         return Err(format!("takes the kernel {weight} for {value}"));
     }
     let sides = weight.sizes[2..].to_vec();
-    if sides.iter().any(|n| *n as i64 > MOST) {
-        return Err(format!("has a kernel of more than {MOST} along an axis"));
+    if sides.iter().any(|n| !(1..=MOST as usize).contains(n)) {
+        return Err(format!("has the kernel {weight}, allowed are 1 to {MOST} positions along an axis"));
     }
     if let Some(said) = call.ints("kernel_shape")?
         && !said.iter().copied().eq(sides.iter().map(|&n| n as i64))

@@ -109,6 +109,18 @@ pub fn stream(generator: KilnGenerator, request: &KilnRequest, frames: usize) ->
     }
 }
 
+pub fn pool(generator: KilnGenerator, size: usize) -> Result<KilnPool, KilnStatus> {
+    let mut pool = KilnPool { id: 99 };
+    // SAFETY: alive.
+    match unsafe { kiln_pool_open(generator, size, &mut pool) } {
+        KilnStatus::Ok => Ok(pool),
+        status => {
+            assert_eq!(pool, KilnPool::default(), "no handle after an error");
+            Err(status)
+        }
+    }
+}
+
 pub fn next(stream: KilnStream, out: &mut [u8]) -> KilnStatus {
     // SAFETY: the length is right.
     unsafe { kiln_stream_next(stream, out.as_mut_ptr(), out.len()) }

@@ -2,7 +2,7 @@
 
 pub mod dice;
 pub mod files;
-mod mutate;
+pub mod mutate;
 mod operators;
 mod protobuf;
 mod soup;
