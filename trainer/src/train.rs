@@ -48,6 +48,9 @@ pub fn train(
     let mut saved = Ok(());
     let mut tick_start = (state.clock.images, Instant::now(), batches.waited());
     let mut alarm = None;
+    // What a run turns back from is not worth the place of a good checkpoint, and one that is killed before it has turned must
+    // come to the alarm again.
+    let mut turns_back = false;
     while state.clock.images < total && !stop.asked() && alarm.is_none() {
         let before = state.clock.images;
         let found = state.step(&mut || batches.next_batch());
@@ -70,16 +73,17 @@ pub fn train(
             tick.set("data_wait_seconds", (batches.waited() - waited).as_secs_f64());
             hooks.tick(state, data, run, &mut tick)?;
             alarm = tick.alarm.filter(|_| training.on_alarm != OnAlarm::Warn);
+            turns_back = alarm.is_some() && training.on_alarm.turns_back();
             if tick.evaluated.is_some() {
                 state.evaluated = tick.evaluated;
-                warn(keep_best(state, &data.train, run, &mut best))?;
+                if !turns_back {
+                    warn(keep_best(state, &data.train, run, &mut best))?;
+                }
             }
             progress.tick(images);
             tick_start = (images, Instant::now(), batches.waited());
         }
-        // What a run turns back from is not worth the place of a good checkpoint, and one that is killed before it has turned
-        // must come to the alarm again.
-        if checkpoint && !(alarm.is_some() && training.on_alarm.turns_back()) {
+        if checkpoint && !turns_back {
             saved = keep(state, &data.train, run);
             if images < total {
                 warn(std::mem::replace(&mut saved, Ok(()))).inspect_err(|_| progress.end())?;
