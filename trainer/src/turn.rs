@@ -1,7 +1,7 @@
 //! A run that takes another way, from an earlier state or with another recipe: wholly, or not at all.
 //!
 //! Checkpoints, log and recipe change together. The state to go on with is written first, under a name that nothing reads; then
-//! what is to be done, [`PLAN`], with which the turn is taken. Where a process is killed before that, the run is as it was; where
+//! what is to be done, `turn.json`, with which the turn is taken. Where a process is killed before that, the run is as it was; where
 //! it is killed after that, [`settle`] does the rest. Each part may be done twice.
 
 use crate::checkpoint;

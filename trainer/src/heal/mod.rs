@@ -60,8 +60,8 @@ impl Evidence<'_> {
     }
 }
 
-/// Races the remedies for a trouble of a run, which is at `state`, and gives the state that the run is to go on with: that of
-/// the winner, and the changes of its recipe. `None` where none of them makes samples at all, or `stop` was asked.
+/// Races the remedies for a trouble of a run, which is at `state`, has the run go on with the winner, and gives its state. `None`
+/// where none of them makes samples at all, or `stop` was asked: the run is then as it was.
 ///
 /// # Errors
 /// What the system says; that no remedy helps is none.
