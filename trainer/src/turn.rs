@@ -8,6 +8,7 @@ use crate::checkpoint;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::recipe::Recipe;
 use crate::report::say;
 use crate::run::Run;
 use crate::state::State;
@@ -46,11 +47,11 @@ struct Plan {
     healing: (u64, String),
 }
 
-/// Has `run`, whose recipe is that of `then`, go on with the state `now`.
+/// Has `run`, whose recipe was `then`, go on with the state `now`.
 ///
 /// # Errors
 /// A state that cannot be kept; what the system says. The run is then as it was, or has the rest done by [`settle`].
-pub fn take(run: &Run, then: &State, now: &State, data: &Dataset, turn: Turn<'_>) -> Result<()> {
+pub fn take(run: &Run, then: &Recipe, now: &State, data: &Dataset, turn: Turn<'_>) -> Result<()> {
     checkpoint::save(now, data, &run.path().join(STATE))?;
     let aside = (0..).map(|n| (turn.at, n)).find(|&aside| !log_aside(run, aside).exists()).unwrap_or_default();
     let plan = Plan {
@@ -60,7 +61,7 @@ pub fn take(run: &Run, then: &State, now: &State, data: &Dataset, turn: Turn<'_>
         aside,
         changes: (
             length(&run.changes_path())?,
-            Run::change_lines(turn.from.unwrap_or(0), &now.recipe.differences(&then.recipe)?)?,
+            Run::change_lines(turn.from.unwrap_or(0), &now.recipe.differences(then)?)?,
         ),
         healing: (length(&run.healing_path())?, turn.evidence.to_owned() + "\n"),
     };
@@ -142,7 +143,6 @@ mod tests {
     use super::*;
     use crate::keep::keep;
     use crate::ops::testing::device;
-    use crate::recipe::Recipe;
     use crate::state::tests::{batches, mnist, small, step};
     use crate::watch::Tick;
     use std::collections::BTreeMap;
@@ -169,8 +169,8 @@ mod tests {
         std::fs::write(run.stats_path(), lines.collect::<String>()).expect("writes");
     }
 
-    /// A run of four steps of 8 images that is to go on from the second, or anew, with half the rate.
-    fn turned(from: Option<u64>) -> Result<(tempfile::TempDir, Run, Files)> {
+    /// A run of four steps of 8 images.
+    fn begun() -> Result<(tempfile::TempDir, Run)> {
         let (folder, data) = (tempfile::tempdir().expect("a folder"), mnist()?);
         let run = Run::create(Some(folder.path()), &small("run"))?;
         let mut state = State::new(small("run"), &data, &device())?;
@@ -182,13 +182,19 @@ mod tests {
         std::fs::write(run.best_path(24), b"the best").expect("writes");
         run.set_recipe(&state.recipe)?;
         log(&run, &[8, 16, 24, 32]);
-        let mut recipe = state.recipe.clone();
+        Ok((folder, run))
+    }
+
+    /// The same, which goes on from the third step, or anew, with half the rate.
+    fn turned(from: Option<u64>) -> Result<(tempfile::TempDir, Run, Files)> {
+        let ((folder, run), data, then) = (begun()?, mnist()?, small("run"));
+        let mut recipe = then.clone();
         recipe.optimizer.generator.scale_rate(0.5);
         let mut now = State::new(recipe, &data, &device())?;
         let mut anew = batches(&now, &data);
         step(&mut now, &mut anew)?;
         now.tick = Tick::default();
-        take(&run, &state, &now, &data, Turn { at: 32, from, evidence: "{\"winner\":\"half\"}" })?;
+        take(&run, &then, &now, &data, Turn { at: 32, from, evidence: "{\"winner\":\"half\"}" })?;
         let files = files_of(folder.path());
         Ok((folder, run, files))
     }
@@ -219,18 +225,8 @@ mod tests {
     fn a_turn_that_was_interrupted_is_taken_to_its_end() -> Result<()> {
         for from in [Some(24), None] {
             let (folder, mut run, end) = turned(from)?;
-            let (data, old) = (mnist()?, tempfile::tempdir().expect("a folder"));
             // As it was before, with the plan.
-            let before = Run::create(Some(old.path()), &small("run"))?;
-            let mut state = State::new(small("run"), &data, &device())?;
-            let mut all = batches(&state, &data);
-            for _ in 0..4 {
-                step(&mut state, &mut all)?;
-                keep(&state, &data, &before)?;
-            }
-            std::fs::write(before.best_path(24), b"the best").expect("writes");
-            before.set_recipe(&state.recipe)?;
-            log(&before, &[8, 16, 24, 32]);
+            let (old, _) = begun()?;
             let plan = Plan {
                 from,
                 images: 8,
@@ -253,6 +249,13 @@ mod tests {
                 settle(&mut run)?;
                 assert_eq!(files_of(folder.path()), end, "{done} of them, from {from:?}");
             }
+            // Some of what goes has gone.
+            let mut files = begun.clone();
+            files.extend(order.iter().map(|name| ((*name).to_owned(), end[*name].clone())));
+            files.remove("checkpoint-000000032.safetensors").expect("the newest, which is given up");
+            put(folder.path(), &files);
+            settle(&mut run)?;
+            assert_eq!(files_of(folder.path()), end);
             // All but the plan's end.
             let mut files = end.clone();
             files.insert(PLAN.into(), begun[PLAN].clone());
@@ -280,9 +283,9 @@ mod tests {
     fn every_log_that_is_given_up_is_kept() -> Result<()> {
         let (_folder, run, _) = turned(None)?;
         let data = mnist()?;
-        let state = State::new(Recipe::parse(&small("run").to_toml()?, "run", &[])?, &data, &device())?;
+        let state = State::new(small("run"), &data, &device())?;
         log(&run, &[32]);
-        take(&run, &state, &state, &data, Turn { at: 32, from: None, evidence: "{}" })?;
+        take(&run, &state.recipe, &state, &data, Turn { at: 32, from: None, evidence: "{}" })?;
         let read = |name: &str| std::fs::read(run.path().join(name)).expect("reads").len();
         assert_eq!((read("stats-before-000000032.jsonl"), read("stats-before-000000032-1.jsonl")), (13 + 3 * 14, 14));
         Ok(())

@@ -124,7 +124,7 @@ pub fn heal(
     };
     say!("healing: going on with {}, at {} images", remedy.name, healed.clock.images);
     let from = (!remedy.anew).then_some(from);
-    turn::take(run, state, &healed, &data.train, Turn { at, from, evidence: &evidence })?;
+    turn::take(run, recipe, &healed, &data.train, Turn { at, from, evidence: &evidence })?;
     Ok(Some(healed))
 }
 
@@ -167,7 +167,7 @@ pub fn roll_back(trouble: Trouble, (state, data): (&State, &Splits), run: &Run, 
     }
     let winner = Some("half of both rates");
     let evidence = Evidence { images: at, trouble: trouble.name, from, entries: &[], winner }.line()?;
-    turn::take(run, state, &back, &data.train, Turn { at, from: Some(from), evidence: &evidence })?;
+    turn::take(run, &state.recipe, &back, &data.train, Turn { at, from: Some(from), evidence: &evidence })?;
     say!("rolled back to {from} images, with half the rates");
     Ok(back)
 }
