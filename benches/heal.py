@@ -14,7 +14,7 @@ import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from variants import arguments, evaluate, stem, train
+from variants import arguments, depends_on, evaluate, save, stem, train
 
 
 def rates(generator, discriminator):
@@ -37,7 +37,7 @@ BROKEN = {
 
 def run(program, folder, name, settings, seed, kimg, on_alarm):
     """What a run came to, from its file if there is one: its distance, none where it failed, and what won which race."""
-    run = stem(folder, name, on_alarm, kimg, seed)
+    run = stem(folder, name, on_alarm, kimg, seed, depends_on(program, settings))
     result, model, log = (run.with_name(run.name + suffix) for suffix in [".json", ".onnx", ".log"])
     if result.exists():
         return json.loads(result.read_text())
@@ -51,7 +51,7 @@ def run(program, folder, name, settings, seed, kimg, on_alarm):
     races = [json.loads(line) for line in healing.read_text().splitlines()] if healing.exists() else []
     winners = [f"{race['trouble']} at {race['images'] // 1000} kimg: {race['winner']}" for race in races]
     figures = {"distance": found and found["frechet_distance"], "winners": winners}
-    result.write_text(json.dumps(figures))
+    save(result, figures)
     print(f"{name}, {on_alarm}, seed {seed}: {figures['distance']}", file=sys.stderr)
     return figures
 

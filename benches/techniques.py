@@ -16,7 +16,7 @@ import statistics
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from variants import arguments, evaluate, last_line, stem, train
+from variants import arguments, depends_on, evaluate, last_line, save, stem, train
 
 R1 = '{kind="r1",weight=1.0}'
 LAZY = ['{kind="r1",weight=0.3,every=4}', '{kind="r2",weight=0.3,every=4}']
@@ -115,7 +115,7 @@ def speed(program, folder, name, turn):
 
 def run(program, folder, name, seed, kimg):
     """The figures of one run, from its file if there is one; None where it failed, with what it said."""
-    run = stem(folder, name, kimg, seed)
+    run = stem(folder, name, kimg, seed, depends_on(program, settings(name, kimg)))
     result, model, log = (run.with_name(run.name + suffix) for suffix in [".json", ".onnx", ".log"])
     if result.exists():
         return json.loads(result.read_text())
@@ -126,7 +126,7 @@ def run(program, folder, name, seed, kimg):
         print(f"{name}, seed {seed}: {last_line(log)}", file=sys.stderr)
         return None
     figures["images"] = ticks(run)[-1]["images"]
-    result.write_text(json.dumps(figures))
+    save(result, figures)
     print(f"{name}, seed {seed}: {figures['frechet_distance']:.2f}", file=sys.stderr)
     return figures
 
@@ -145,11 +145,13 @@ def main():
     pool = ThreadPoolExecutor(args.jobs)
     speeds_file = args.folder / "speeds.json"
     speeds = json.loads(speeds_file.read_text()) if speeds_file.exists() else {}
-    missing = [name for name in names if name not in speeds]
+    key = lambda name: f"{name} {depends_on(args.trainer, TECHNIQUES[name])}"
+    missing = [name for name in names if key(name) not in speeds]
     turns = [list(pool.map(lambda name: speed(args.trainer, args.folder, name, turn), missing)) for turn in range(3)]
     for name, *found in zip(missing, *turns):
-        speeds[name] = None if None in found else statistics.median(found)
-    speeds_file.write_text(json.dumps(speeds, indent=1))
+        speeds[key(name)] = None if None in found else statistics.median(found)
+    save(speeds_file, speeds)
+    speeds = {name: speeds[key(name)] for name in names}
     # Seed by seed, so that what is known after a while is known of all.
     kimg = {name: max(1, round(speeds[name] * args.seconds / 1000)) for name in names if speeds[name]}
     jobs = [(name, seed, kimg[name]) for seed in seeds for name in kimg]

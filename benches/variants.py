@@ -1,7 +1,10 @@
 """What comparisons of variants of the recipe `digits` share: options, a training on one thread, a measurement."""
 
 import argparse
+import functools
+import hashlib
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -33,6 +36,23 @@ def arguments(doc, known, folder, **numbers):
 def stem(folder, *parts):
     """Where the files of a run are, without what its names end in."""
     return folder / "-".join(re.sub(r"[^a-z0-9.]+", "-", str(part).lower()).strip("-") for part in parts)
+
+
+@functools.cache
+def hash_of(program):
+    return hashlib.sha256(pathlib.Path(program).read_bytes()).hexdigest()
+
+
+def depends_on(program, *settings):
+    """A short name of a program and settings: figures of others are not taken for theirs."""
+    return hashlib.sha256(json.dumps([hash_of(program), settings]).encode()).hexdigest()[:8]
+
+
+def save(path, value):
+    """Writes JSON, whole or not at all."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(json.dumps(value, indent=1))
+    os.replace(new, path)
 
 
 def train(program, settings, kimg, *options, log):

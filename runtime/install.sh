@@ -30,15 +30,16 @@ case " $* " in
   *" --profile "* | *" --profile="* | *" --release "*) ;;
   *) set -- "$@" --release ;;
 esac
+# Of a pipe the shell would know the last command's end alone.
 built=$(cargo rustc --lib --no-default-features --features capi,bundled --crate-type cdylib,staticlib \
-  --message-format json-render-diagnostics "$@" -- -C "link-arg=$set_name" | tr '"' '\n')
-of() { printf '%s\n' "$built" | grep -E "^/.*/libruntime\.($1)\$" | tail -n 1; }
+  --message-format json-render-diagnostics "$@" -- -C "link-arg=$set_name")
+of() { printf '%s\n' "$built" | tr '"' '\n' | grep -E "^/.*/libruntime\.($1)\$" | tail -n 1; }
 
 lib=${DESTDIR:-}$prefix/lib include=${DESTDIR:-}$prefix/include
 mkdir -p "$lib/pkgconfig" "$include"
-install -m 644 include/kiln.h "$include/kiln.h"
 install -m 755 "$(of 'so|dylib')" "$lib/$file"
 install -m 644 "$(of a)" "$lib/libkiln.a"
+install -m 644 include/kiln.h "$include/kiln.h"
 ln -sf "$file" "$lib/$name"
 ln -sf "$name" "$lib/$link"
 cat >"$lib/pkgconfig/kiln.pc" <<END
@@ -49,8 +50,8 @@ libdir=\${prefix}/lib
 Name: kiln
 Description: Draws samples from a generator file, through ONNX Runtime
 Version: $version
-Cflags: -I\${includedir}
-Libs: -L\${libdir} -lkiln
+Cflags: -I"\${includedir}"
+Libs: -L"\${libdir}" -lkiln
 Libs.private: $system
 END
 echo "installed kiln $version into ${DESTDIR:-}$prefix"

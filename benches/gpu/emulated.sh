@@ -8,7 +8,8 @@ dir=${1:-target/emulated}
 mkdir -p "$dir" && dir=$(cd "$dir" && pwd)
 
 cargo fetch
-eval "$(benches/gpu/toolkit/cuda-home.sh "$dir/home" --check)"
+toolkit=$(benches/gpu/toolkit/cuda-home.sh "$dir/home" --check)
+eval "$toolkit"
 benches/gpu/emulator/build.sh "$dir/emulator"
 export CARGO_TARGET_DIR=$dir/cargo
 cargo build -p trainer --features cuda

@@ -20,5 +20,9 @@ if [ ! -f "$wheel" ]; then
   python3 -m pip download --quiet --no-deps --only-binary=:all: --platform manylinux_2_12_x86_64 --dest "$dir" "$name==$version"
 fi
 echo "$sha256  $wheel" | sha256sum --check --quiet
-[ -d "$libraries" ] || python3 -m zipfile --extract "$wheel" "$libraries"
+if [ ! -d "$libraries" ]; then
+  rm -rf "$libraries.new"
+  python3 -m zipfile --extract "$wheel" "$libraries.new"
+  mv "$libraries.new" "$libraries"
+fi
 exec python3 benches/gpu/nvrtc.py "$libraries"

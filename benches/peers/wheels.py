@@ -54,7 +54,7 @@ def library(version, cache):
 
 
 def build():
-    command = ["cargo", "build", "--release", "-p", "runtime", "--bin", "sample", "--message-format", "json"]
+    command = ["cargo", "build", "--release", "-p", "kiln-gan-runtime", "--bin", "sample", "--message-format", "json"]
     built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     lines = [json.loads(line) for line in built.stdout.splitlines() if line.startswith("{")]
     return next(line["executable"] for line in reversed(lines) if line.get("executable"))

@@ -63,11 +63,8 @@ class Worker:
         if len(self.times) >= LEAST and sum(self.times) >= rounds * seconds * 1e6:
             return
         count = min(MOST, max(1, int(seconds * 1e6 / self.latency)))
-        if count == 1:
-            times = self.ask("run 1").get("us", [])
-        else:
-            # The first call finds cold caches and sleeping threads, because others ran before it.
-            times = self.ask(f"run {count + 1}").get("us", [])[1:]
+        # The first call finds cold caches and sleeping threads, because others ran before it: it counts for nobody.
+        times = self.ask(f"run {count + 1}").get("us", [])[1:]
         self.times += times
         # Others that compute here may have slowed the few calls of the warm-up.
         self.latency = min([self.latency, *times])

@@ -1,6 +1,6 @@
 //! A small application: opens a generator, draws into memory of its own, shows a picture in the terminal.
 //!
-//! `cargo run --release -p runtime --example app -- models/digits/gen.onnx`
+//! `cargo run --release -p kiln-gan-runtime --example app -- models/digits/gen.onnx`
 
 use runtime::{Generator, Options};
 use std::io::Write;

@@ -1,6 +1,6 @@
 //! A generator inside a program: one file to ship.
 //!
-//! `cargo run --release -p runtime --example embedded -- 7` writes a digit of seed 7 as a PGM picture to the standard output.
+//! `cargo run --release -p kiln-gan-runtime --example embedded -- 7` writes a digit of seed 7 as a PGM picture to the standard output.
 
 use runtime::{Generator, Options, Start};
 use std::io::Write;

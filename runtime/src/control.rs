@@ -35,6 +35,15 @@ impl Canceller {
         }
         is_running
     }
+
+    /// As [`Self::cancel`], and every later call ends, too: nothing is to be drawn any more.
+    pub(crate) fn retire(&self) {
+        if self.0.is_ours() {
+            let mut state = self.0.state();
+            self.0.options.terminate(true);
+            *state = State::Retired;
+        }
+    }
 }
 
 /// What one generator's calls are ended by.
@@ -54,6 +63,8 @@ enum State {
     },
     /// Told to end, and still running.
     Ended(Why),
+    /// Told to end, whether anything runs or not, and for good.
+    Retired,
 }
 
 #[derive(Clone, Copy)]
@@ -98,7 +109,12 @@ impl Control {
         }
         // One that the clock does not reach is none.
         let deadline = self.limit.and_then(|limit| Instant::now().checked_add(limit));
-        *self.state() = State::Running { deadline };
+        {
+            let mut state = self.state();
+            if !matches!(*state, State::Retired) {
+                *state = State::Running { deadline };
+            }
+        }
         if let Some(deadline) = deadline {
             watchdog::wake_before(deadline);
         }
@@ -138,7 +154,11 @@ impl Call {
 
     /// Why it was told to end, if it was.
     pub(crate) fn told(&self) -> Option<Fault> {
-        let State::Ended(why) = *self.0.state() else { return None };
+        let why = match *self.0.state() {
+            State::Ended(why) => why,
+            State::Retired => Why::Cancelled,
+            State::Idle | State::Running { .. } => return None,
+        };
         Some(match (why, self.0.limit) {
             (Why::TooLong, Some(limit)) => Fault::new(
                 ErrorKind::TimeLimit,
@@ -155,8 +175,10 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let mut state = self.0.state();
-        if matches!(*state, State::Ended(_)) {
-            self.0.options.terminate(false);
+        match *state {
+            State::Retired => return,
+            State::Ended(_) => self.0.options.terminate(false),
+            State::Idle | State::Running { .. } => (),
         }
         *state = State::Idle;
     }
@@ -186,6 +208,20 @@ mod tests {
         }
         drop(canceller);
         assert!(control.begin().is_none(), "nobody is left who could end it");
+    }
+
+    /// Also one that begins after it.
+    #[test]
+    fn retiring_is_for_all_calls() {
+        let control = control(None);
+        let canceller = control.canceller();
+        drop(control.begin());
+        canceller.retire();
+        for _ in 0..2 {
+            let call = control.begin().expect("can be ended");
+            assert_eq!(call.told().map(|fault| fault.kind), Some(ErrorKind::Cancelled));
+            assert!(!canceller.cancel(), "it was told");
+        }
     }
 
     #[cfg(unix)]

@@ -110,15 +110,14 @@ impl Model {
             let why = format!("{} is of int8, which is for processors: export it with --precision f16", path.display());
             return Err(Error::cuda(why));
         }
-        let checked = checked(&model.graph, &info).map_err(fail)?;
+        checked(&model.graph, &info).map_err(fail)?;
         let tensors = match outside(&model.graph).map_err(fail)? {
             Some(name) => Some(open(name)?),
             None => None,
         };
         let (runner, rewritten) = {
             let at = tensors.as_ref().map_or(path, Tensors::path);
-            let graph =
-                with_tensors(model.graph, tensors.as_ref(), info.checksums.as_ref()).map_err(|fault| fault.at(at))?;
+            let (graph, checked) = filled(model.graph, tensors.as_ref(), &info).map_err(|fault| fault.at(at))?;
             // SAFETY: both files stay in memory after the session has ended.
             unsafe { runner(graph, &checked, path, options, target) }?
         };
@@ -136,11 +135,10 @@ impl Model {
         }
         let model = graph::read(&self.file).map_err(fail)?;
         let (runner, rewritten) = {
-            let checked = operators::check(&model.graph, &info).map_err(|what| fail(what.into()))?;
             if info.checksums.as_ref().is_some_and(|sums| sums.check_graph(&model.graph, info.classes).is_err()) {
                 return Err(fail("has the weights of another graph than the open one".into()));
             }
-            let graph = with_tensors(model.graph, Some(&tensors), info.checksums.as_ref()).map_err(fail)?;
+            let (graph, checked) = filled(model.graph, Some(&tensors), &info).map_err(fail)?;
             // SAFETY: both files stay mapped after the session has ended.
             unsafe { runner(graph, &checked, path, &self.options, self.runner.target()) }?
         };
@@ -235,11 +233,10 @@ fn foreign_or(fault: Fault, file: &[u8]) -> Fault {
     }
 }
 
-/// Checks a graph as the file has it.
-fn checked(graph: &Graph<'_>, info: &ModelInfo) -> std::result::Result<Checked, Fault> {
-    let checked = operators::check(graph, info)?;
-    info.checksums.as_ref().map_or(Ok(()), |sums| sums.check_graph(graph, info.classes))?;
-    Ok(checked)
+/// Checks a graph as the file has it, before its weights are looked for.
+fn checked(graph: &Graph<'_>, info: &ModelInfo) -> std::result::Result<(), Fault> {
+    operators::check(graph, info)?;
+    info.checksums.as_ref().map_or(Ok(()), |sums| sums.check_graph(graph, info.classes))
 }
 
 /// The one file that the weights of a graph are in beside it.
@@ -255,6 +252,18 @@ fn outside<'a>(graph: &Graph<'a>) -> std::result::Result<Option<&'a str>, Fault>
         }
     }
     Ok(found)
+}
+
+/// `graph` with the weights of `tensors`, if there are some, and what is known of it with these: some, such as the scales of a
+/// Resize, say how much is computed.
+fn filled<'a>(
+    graph: Graph<'a>,
+    tensors: Option<&'a Tensors>,
+    info: &ModelInfo,
+) -> std::result::Result<(Graph<'a>, Checked), Fault> {
+    let graph = with_tensors(graph, tensors, info.checksums.as_ref())?;
+    let checked = operators::check(&graph, info)?;
+    Ok((graph, checked))
 }
 
 /// `graph` with the weights of `tensors`, if there are some, which are those that were written.
@@ -338,16 +347,16 @@ unsafe fn runner(
             // Those that are arranged are let go at once.
             let wide = (!prepacks).then(|| Wide::of(&graph)).flatten();
             let graph = wide.iter().fold(graph, |graph, wide| wide.put(graph));
-            let session = |threads: usize| {
+            let session = |threads: usize, kind: ErrorKind| {
                 let session = builder(environment, options, threads, !alike)
                     // SAFETY: the caller's promise; what is widened is dropped after the session.
                     .and_then(|builder| unsafe { graph::build::session(&graph, &builder) });
-                session.map_err(|e| {
-                    Fault::new(ErrorKind::Run, format!("is refused by ONNX Runtime: {}", one_line(&e))).at(path)
-                })
+                session.map_err(|e| refused(&e, kind).at(path))
             };
-            let joint = (several > 1).then(|| session(several)).transpose()?;
-            Runner::Cpu(Cpu::new(session(1)?, joint, options.max_batch, wide, alone, why))
+            let single = session(1, ErrorKind::Unsupported)?;
+            // The graph was taken: what is missing are threads.
+            let joint = (several > 1).then(|| session(several, ErrorKind::Resources)).transpose()?;
+            Runner::Cpu(Cpu::new(single, joint, options.max_batch, wide, alone, why))
         }
         #[cfg(feature = "cuda")]
         Target::Cuda(backend) => {
@@ -360,6 +369,13 @@ unsafe fn runner(
         }
     };
     Ok((runner, rewritten))
+}
+
+/// Why ONNX Runtime makes no session, which is of this kind unless it has no memory.
+fn refused(words: &str, kind: ErrorKind) -> Fault {
+    let no_memory = ["Failed to allocate memory", "bad_alloc", "bad allocation"].iter().any(|of| words.contains(of));
+    let kind = if no_memory { ErrorKind::Resources } else { kind };
+    Fault::new(kind, format!("is refused by ONNX Runtime: {}", one_line(words)))
 }
 
 /// Most bytes that ONNX Runtime works in for the largest batch.
@@ -389,3 +405,6 @@ fn builder(
         .with_prepacking(prepack)
         .map_err(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -253,6 +253,18 @@ impl<T: Pixel> Drop for Stream<T> {
 mod tests {
     use super::*;
 
+    /// Closed after the thread has seen that it is not, and before it draws: that frame is not drawn to its end.
+    #[test]
+    fn no_frame_is_begun_once_a_stream_is_closed() {
+        let model = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/trivial.onnx");
+        let mut generator = Generator::open(model, &crate::Options::default()).unwrap_or_else(|e| panic!("{e}"));
+        let shared = Shared::new(generator.canceller());
+        generator.draw(&Request::seed(1), &mut [0u8]).unwrap_or_else(|e| panic!("{e}"));
+        shared.close();
+        let error = generator.draw(&Request::seed(1), &mut [0u8]).expect_err("is closed");
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+    }
+
     /// Closed just after a call has seen that it is not: the thread is gone, which is then no failure of its own.
     #[test]
     fn closing_is_not_taken_for_a_failure_in_the_middle_of_a_call() {

@@ -51,7 +51,7 @@ fn the_header_is_up_to_date() {
     // Checkouts may end lines in their own way.
     assert!(
         there.replace("\r\n", "\n").as_bytes() == made,
-        "include/kiln.h is not what src/capi says; to update it: KILN_UPDATE_HEADER=1 cargo test -p runtime --features \
+        "include/kiln.h is not what src/capi says; to update it: KILN_UPDATE_HEADER=1 cargo test -p kiln-gan-runtime --features \
          capi --test header"
     );
 }

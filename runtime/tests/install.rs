@@ -19,7 +19,11 @@ fn an_installed_library_is_found_by_pkg_config() {
         return eprintln!("not tested: there is no pkg-config ({e})");
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let prefix = folder.path().join("prefix");
+    let prefix = folder.path().join("a prefix");
+    // What cannot be built leaves nothing, and no header beside an older library.
+    let mut failing = Command::new(format!("{ROOT}/install.sh"));
+    let failed = failing.arg(&prefix).args(["--profile", "dev", "--features", "no-such"]).output().expect("starts");
+    assert!(!failed.status.success() && !prefix.exists(), "{}", said(&failed));
     let mut install = Command::new(format!("{ROOT}/install.sh"));
     install.arg(&prefix).args(["--profile", "dev"]);
     assert!(said(&succeed(&mut install)).contains(&format!("installed kiln {}", env!("CARGO_PKG_VERSION"))));
@@ -32,9 +36,10 @@ fn an_installed_library_is_found_by_pkg_config() {
     assert_eq!(asked(&["--modversion"]), env!("CARGO_PKG_VERSION"));
     let program = |name: &str, flags: &str| {
         let program = folder.path().join(name);
-        let mut command = Command::new(&compiler);
-        command.args(["-std=c99", "-pthread"]).arg(format!("{ROOT}/tests/c/errors.c")).arg("-o").arg(&program);
-        succeed(command.args(flags.split_whitespace()));
+        // As a shell reads them.
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("exec \"$0\" -std=c99 -pthread \"$1\" -o \"$2\" {flags}")]);
+        succeed(command.arg(&compiler).arg(format!("{ROOT}/tests/c/errors.c")).arg(&program));
         program
     };
     let run = |program: &Path, library: &Path| {

@@ -4,8 +4,14 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 fn sample(folder: &Path, arguments: &[&str]) -> Output {
-    let model = format!("{}/tests/fixtures/dcgan-f16.onnx", env!("CARGO_MANIFEST_DIR"));
-    let arguments: Vec<&str> = arguments.iter().map(|a| if *a == "MODEL" { model.as_str() } else { a }).collect();
+    let [model, large] =
+        ["dcgan-f16", "large"].map(|name| format!("{}/tests/fixtures/{name}.onnx", env!("CARGO_MANIFEST_DIR")));
+    let named = |argument| match argument {
+        "MODEL" => model.as_str(),
+        "LARGE" => large.as_str(),
+        other => other,
+    };
+    let arguments: Vec<&str> = arguments.iter().map(|argument| named(argument)).collect();
     let mut command = Command::new(env!("CARGO_BIN_EXE_sample"));
     command.current_dir(folder).args(arguments).output().expect("starts")
 }
@@ -278,6 +284,12 @@ fn mistakes_end_with_a_line_and_the_right_code() {
         (&["MODEL", "--info", "--batch", "0"], 1, "max_batch"),
         (&["MODEL", "--grid", "no/such/x.png"], 1, "no/such/x.png"),
         (&["MODEL", "--grid", "x.png", "--count", "10000000000"], 1, "--raw"),
+        (&["MODEL", "--grid", "x.png", "--raw", "./x.png"], 1, "give each a file of its own"),
+        (&["MODEL", "--grid", "x.png", "--threads", "100000"], 2, "1..=1024"),
+        (&["MODEL", "--out", "d", "--columns", "4"], 2, "--grid"),
+        (&["--doctor", "MODEL", "--weights", "other.safetensors"], 2, "cannot be used with"),
+        (&["--doctor", "MODEL", "--seed", "1"], 2, "cannot be used with"),
+        (&["LARGE", "--grid", "x.png", "--batch", "64"], 1, "--batch is 64"),
     ] {
         let output = sample(folder.path(), arguments);
         let said = said(&output);
@@ -285,6 +297,17 @@ fn mistakes_end_with_a_line_and_the_right_code() {
         assert!(said.contains(words), "{arguments:?}: {said}");
     }
     assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 0, "nothing half-written is left");
+}
+
+/// As many a call as their memory allows, where nobody says how many.
+#[test]
+fn generators_of_large_images_are_opened() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for arguments in [&["LARGE", "--info"][..], &["LARGE", "--count", "3", "--threads", "1", "--raw", "x.bin"]] {
+        let output = sample(folder.path(), arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+    }
+    assert_eq!(std::fs::metadata(folder.path().join("x.bin")).expect("is there").len(), 3 << 24);
 }
 
 #[test]

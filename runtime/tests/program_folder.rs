@@ -176,6 +176,17 @@ fn a_run_goes_on_with_what_is_missing_or_not_whole() {
     assert_eq!(pictures(&path).len(), 25);
 }
 
+/// What they are of is told in whole, however long a list of seeds is.
+#[test]
+fn a_long_tour_is_gone_on_with() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let seeds = (0..20_000).map(|i| (10_000 + 2 * i).to_string()).collect::<Vec<_>>().join(",");
+    let tour = ["MODEL", "--seeds", &seeds, "--walk", "1", "--count", "3", "--out", "a"];
+    succeeds(folder.path(), &tour);
+    let said = succeeds(folder.path(), &tour);
+    assert!(said.contains("3 of them there already"), "{said}");
+}
+
 #[test]
 fn pictures_of_something_else_are_never_mixed() {
     let folder = tempfile::tempdir().expect("a folder");

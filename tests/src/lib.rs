@@ -77,15 +77,36 @@ fn said(output: &Output) -> String {
 }
 
 fn program(name: &str, folder: &Path) -> Command {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let path = FOLDER.get_or_init(build).join(name).with_extension(std::env::consts::EXE_EXTENSION);
-    let mut command = Command::new(path);
+    static FOLDERS: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
+    let (programs, cache) = FOLDERS.get_or_init(|| {
+        let programs = build();
+        let cache = cache_of(&programs);
+        (programs, cache)
+    });
+    let mut command = Command::new(file_of(programs, name));
     command.current_dir(folder);
-    // What is kept of data is not to be found in the user's own cache.
-    if let (None, Some(programs)) = (std::env::var_os("KILN_CACHE"), FOLDER.get()) {
-        command.env("KILN_CACHE", programs.join("kiln-cache"));
+    if std::env::var_os("KILN_CACHE").is_none() {
+        command.env("KILN_CACHE", cache);
     }
     command
+}
+
+fn file_of(programs: &Path, name: &str) -> PathBuf {
+    programs.join(name).with_extension(std::env::consts::EXE_EXTENSION)
+}
+
+/// Where data is kept: not in the user's own cache, nor where another build has kept it, whose faults it would have.
+fn cache_of(programs: &Path) -> PathBuf {
+    let built = file_of(programs, "trainer").metadata().unwrap_or_else(|e| panic!("the trainer is not there: {e}"));
+    let since = built.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    let name = format!("kiln-cache-{}-{}", built.len(), since.unwrap_or_default().as_nanos());
+    let others = std::fs::read_dir(programs).into_iter().flatten().flatten();
+    for other in others.filter(|other| other.file_name().to_string_lossy().starts_with("kiln-cache")) {
+        if *other.file_name() != *name {
+            let _ = std::fs::remove_dir_all(other.path());
+        }
+    }
+    programs.join(name)
 }
 
 /// Builds both programs in the profile of this test, which takes nothing where `cargo test --workspace` has done it, and

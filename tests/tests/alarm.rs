@@ -1,5 +1,6 @@
 //! Games that go wrong are told in words, and stop where that is asked for.
 
+use std::path::Path;
 use tests::runs::{COLLAPSE, TICK, checkpoints, log, resume, tiny};
 use tests::{fail, folder, read, succeed, trainer};
 
@@ -146,4 +147,35 @@ fn the_guide_to_objectives_is_printed() {
     for words in ["`relativistic-pairing`", "`wgan-gp`", "`instance_noise`", "What the numbers in the log should do"] {
         assert!(said.contains(words), "{words}");
     }
+}
+
+/// The images at the tick at which a run that collapses is told so.
+fn images_at_the_alarm(here: &Path) -> u64 {
+    fail(tiny(here, "found", 200).args(COLLAPSE).args(["--on-alarm", "stop"]), 1);
+    log(&here.join("found")).pop().expect("a line")["images"].as_u64().expect("a number")
+}
+
+/// Also where the alarm comes at the last tick of all.
+#[test]
+fn after_three_turns_alarms_are_told_and_the_end_is_kept() {
+    let folder = folder();
+    let here = folder.path();
+    let at = images_at_the_alarm(here);
+    succeed(tiny(here, "run", 1).args(COLLAPSE).args(["--on-alarm", "rollback"]));
+    std::fs::write(here.join("run/healing.jsonl"), "{\"winner\":\"x\"}\n".repeat(3)).expect("writes");
+    let said = succeed(resume(here, "run").args(["--steps", &(at / 4).to_string()]));
+    assert!(said.contains("from now on they are only told") && said.contains("nearly the same image"), "{said}");
+    let last = checkpoints(&here.join("run")).pop().expect("a checkpoint");
+    assert!(last.ends_with(format!("checkpoint-{at:09}.safetensors")), "{last:?}");
+}
+
+/// A race takes what is left of a run but its last step: a run that was healed ends with a line in its log.
+#[test]
+fn a_run_that_is_healed_at_its_end_has_an_end() {
+    let folder = folder();
+    let here = folder.path();
+    let at = images_at_the_alarm(here);
+    let said = succeed(tiny(here, "run", at / 4).args(COLLAPSE).args(["--on-alarm", "heal"]));
+    assert!(said.contains("healing: going on with"), "{said}");
+    assert_eq!(log(&here.join("run")).pop().expect("a line")["images"].as_u64(), Some(at));
 }

@@ -1,4 +1,5 @@
-//! Programs whose output nobody reads: they end as they would otherwise, and do not panic.
+//! Programs whose output nobody reads: they end as they would otherwise, and do not panic. Programs whose output is lost on a
+//! full disk: they fail, as somebody waits for it.
 
 use std::io::pipe;
 use std::path::Path;
@@ -23,6 +24,23 @@ fn ends(mut command: impl FnMut() -> Command, code: i32) {
         let ended = command.output().expect("it starts").status.code();
         assert_ne!(ended, Some(PANIC), "{command:?} panics");
         assert_eq!(ended, Some(code), "{command:?}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn results_that_are_lost_are_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/digits/gen.onnx");
+    let full = || std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let (mut recipe, mut info) = (trainer(folder.path()), sample(folder.path()));
+    recipe.arg("--print-recipe");
+    info.arg(&model).arg("--info");
+    for command in [&mut recipe, &mut info] {
+        let ended = command.stdout(full()).output().expect("it starts");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{command:?}: {said}");
+        assert!(said.contains("cannot write what was to be printed: No space left"), "{said}");
     }
 }
 

@@ -100,15 +100,34 @@ fn the_best_checkpoint_is_kept_and_exported() {
 }
 
 #[test]
-fn an_evaluation_needs_labels_and_says_so_before_the_run() {
+fn data_without_labels_is_evaluated_by_features_of_random_weights() {
     let folder = folder();
     let here = folder.path();
     grey_pixels(&here.join("data"));
     for name in ["train", "t10k"] {
         fs::remove_file(here.join(format!("data/{name}-labels-idx1-ubyte"))).expect("removes");
     }
-    let mut command = tiny(here, "run", 4);
-    let said = fail(command.args(["--data", "data", "--set", "training.evaluate_kimg=1"]), 1);
-    assert!(said.contains("has no labels") && !here.join("run").exists(), "{said}");
-    succeed(tiny(here, "run", 4).args(["--data", "data"]));
+    let mut command = tiny(here, "run", 20);
+    command.args(["--data", "data", "--set", "training.evaluate_kimg=0.05", "--set", "training.evaluate_samples=64"]);
+    let cache = here.join("cache");
+    succeed(export(command.env("KILN_CACHE", &cache), "gen.onnx"));
+    let log = log(&here.join("run"));
+    let evaluated: Vec<_> = log.iter().filter(|line| line["frechet_distance"].is_f64()).collect();
+    assert!(!evaluated.is_empty() && evaluated.iter().all(|line| line["class_kl"].is_null()), "{evaluated:?}");
+
+    let evaluate = |arguments: &[&str]| {
+        let mut command = trainer(here);
+        command.env("KILN_CACHE", &cache).args(["evaluate", "gen.onnx", "--data", "data", "--count", "64"]);
+        succeed(command.args(arguments))
+    };
+    let table = evaluate(&[]);
+    assert!(table.contains("of random weights") && !table.contains("KL") && !table.contains("samples %"), "{table}");
+    let said = evaluate(&["--json"]);
+    let line = said.lines().find(|line| line.starts_with('{')).expect("an object");
+    let found: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    assert_eq!(found["classifier"]["trained"], false);
+    assert!(found["class_kl"].is_null() && found["class_counts"].as_array().is_some_and(Vec::is_empty), "{found}");
+    let (of_file, live) = (found["frechet_distance"].as_f64(), evaluated.last().map(|line| &line["frechet_distance"]));
+    let (of_file, live) = (of_file.expect("a number"), live.and_then(serde_json::Value::as_f64).expect("a number"));
+    assert!((of_file - live).abs() < 0.02 * live, "{of_file} of the file, {live} of the live average");
 }

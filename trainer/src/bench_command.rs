@@ -1,6 +1,7 @@
 //! The subcommand `bench`: how many modes of known distributions a method finds.
 
 use clap::{Parser, ValueEnum};
+use std::ops::Range;
 use std::time::Instant;
 use trainer::bench::{self, Method, OURS, Protocol, Report, Run, StackedMnist};
 use trainer::recipe::Images;
@@ -29,7 +30,7 @@ pub struct Args {
     pub seeds: u64,
 
     /// The first of them
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=LAST_SEED))]
     pub seed: u64,
 
     /// Learn from so many thousands of samples only; the method's schedules stay what they are
@@ -44,6 +45,9 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
+
+/// The last seed that can be the first of them: a recipe's seeds go to 2^63 - 1.
+const LAST_SEED: u64 = i64::MAX as u64 - 1000;
 
 /// The benchmarks by their names.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -77,11 +81,24 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(kimg) = args.kimg {
         method = method.with_kimg(kimg)?;
     }
-    let seeds = args.seed..args.seed + args.seeds;
-    let runs = seeds.map(|seed| one(&*protocol, &method, seed)).collect::<Result<Vec<_>>>()?;
-    let report = Report::new(&*protocol, &args.method, method, runs);
-    print!("{}", if args.json { report.to_json()? } else { report.table() });
-    Ok(())
+    let (runs, failed) = until_one_fails(args.seed..args.seed + args.seeds, |seed| one(&*protocol, &method, seed));
+    if !runs.is_empty() {
+        let report = Report::new(&*protocol, &args.method, method, runs);
+        print!("{}", if args.json { report.to_json()? } else { report.table() });
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Runs `one` seed after another: what is known of those before one that diverges took hours, and is not lost.
+fn until_one_fails<T>(seeds: Range<u64>, mut one: impl FnMut(u64) -> Result<T>) -> (Vec<T>, Option<Error>) {
+    let mut runs = Vec::new();
+    for seed in seeds {
+        match one(seed) {
+            Ok(run) => runs.push(run),
+            Err(error) => return (runs, Some(error)),
+        }
+    }
+    (runs, None)
 }
 
 /// The run of one seed.
@@ -134,6 +151,7 @@ mod tests {
             (&["bench", "torus"], "possible values: ring, grid, stacked-mnist"),
             (&["bench", "ring", "--seeds", "0"], "1..=1000"),
             (&["bench", "ring", "--seed=-1"], "--seed <N>"),
+            (&["bench", "ring", "--seed", "9223372036854775807"], "9223372036854774807"),
             (&["bench", "ring", "--threads", "0"], "1..=1024"),
         ] {
             let said = Args::try_parse_from(arguments).expect_err("must be refused").to_string();
@@ -147,6 +165,16 @@ mod tests {
             let said = run(&Args::parse_from(arguments)).expect_err("must be refused").to_string();
             assert!(said.contains(words), "{arguments:?}: {said}");
         }
+    }
+
+    #[test]
+    fn seeds_before_one_that_fails_are_kept() {
+        let one = |seed| if seed < 7 { Ok(seed) } else { Err(Error::Evaluation(format!("seed {seed} diverged"))) };
+        let (runs, failed) = until_one_fails(5..9, one);
+        assert_eq!(runs, [5, 6]);
+        assert!(failed.expect("one failed").to_string().contains("seed 7 diverged"));
+        let (runs, failed) = until_one_fails(5..7, one);
+        assert!(runs == [5, 6] && failed.is_none());
     }
 
     #[test]

@@ -92,6 +92,8 @@ pub fn save(state: &State, of: &Dataset, path: &Path) -> Result<()> {
     metadata.extend(contents.hashes().map(|(name, hash)| (format!("sha256/{name}"), hash)));
     metadata.insert("sha256".to_owned(), hash_of(&metadata));
     let bytes = contents.file(&metadata)?;
+    // A large state is there twice, and not a third time when it is read back.
+    drop(contents);
     files::write_atomically(path, &bytes)?;
     if files::read(path, bytes.len() as u64)? != bytes {
         return Err(Error::Damaged { path: path.to_owned(), what: "it does not hold what was written".into() });

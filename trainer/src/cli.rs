@@ -63,8 +63,8 @@ pub struct Args {
     #[arg(long, help_heading = EXPORT, requires = "export")]
     pub force: bool,
 
-    /// Type of the exported weights, f16 or f32; or int8, for processors: most of the generator in integers, several times as
-    /// fast, to images that differ a little
+    /// Type of the exported weights, f16 or f32; or int8, for processors: most of the generator in integers, up to three times
+    /// as fast, to images that differ a little
     #[arg(long, value_name = "TYPE", help_heading = EXPORT)]
     pub precision: Option<Precision>,
 
@@ -124,7 +124,8 @@ pub enum Command {
     Bench(bench_command::Args),
     Evaluate(evaluate::Args),
     Pack(pack::Args),
-    /// Say what losses, penalties and remedies there are, what each number in the log should do, and what does not go together
+    /// Say what losses, penalties and remedies there are, what the main numbers in the log should do, and what does not
+    /// go together
     Objectives,
 }
 
@@ -174,5 +175,30 @@ impl Args {
         put("training.on_alarm", self.on_alarm.clone().map(toml::Value::from));
         put("data.source", self.data.clone().map(toml::Value::from));
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the README shows can be typed.
+    #[test]
+    fn the_command_lines_of_the_readme_are_understood() {
+        let (mut inside, mut count) = (false, 0);
+        for line in include_str!("../../README.md").lines() {
+            if let Some(language) = line.strip_prefix("```") {
+                inside = language == "sh";
+                continue;
+            }
+            let through_cargo = || line.strip_prefix("cargo run --release -p trainer ")?.split_once("-- ");
+            let words = line.strip_prefix("trainer ").or_else(|| Some(through_cargo()?.1)).filter(|_| inside);
+            let Some(words) = words.and_then(|words| words.split(['#', '>']).next()) else { continue };
+            let words = shlex::split(words).unwrap_or_else(|| panic!("{line}"));
+            let parsed = Args::try_parse_from(std::iter::once("trainer".to_owned()).chain(words));
+            parsed.unwrap_or_else(|e| panic!("{line}: {e}"));
+            count += 1;
+        }
+        assert!(count >= 22, "only {count} were found");
     }
 }

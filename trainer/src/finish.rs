@@ -96,7 +96,7 @@ pub fn finish(state: State, data: &Splits, run: &Run, args: &Args) -> Result<()>
     if let Some(path) = onnx_file(&args.export) {
         print!("\nto sample from it:");
         let file = command::quoted(path);
-        print!("  cargo run --release -p runtime --bin sample -- {file} --seed 7 --count 64 --grid out.png");
+        print!("  cargo run --release -p kiln-gan-runtime --bin sample -- {file} --seed 7 --count 64 --grid out.png");
     }
     Ok(())
 }

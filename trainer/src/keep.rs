@@ -38,8 +38,9 @@ fn needed(all: &[(u64, PathBuf)], state: &State) -> usize {
     if !training.on_alarm.turns_back() {
         return 0;
     }
-    // One tick more: ticks are as late as the first step after them.
-    let before = state.clock.images.saturating_sub((MOST_TICKS as u64 + 1) * training.tick_kimg.0);
+    // One tick more: ticks are as late as the first step after them, and no closer than steps.
+    let tick = training.tick_kimg.0.max(training.images_a_step());
+    let before = state.clock.images.saturating_sub((MOST_TICKS as u64 + 1) * tick);
     all.len() - all.partition_point(|(images, _)| *images <= before).saturating_sub(1)
 }
 
@@ -165,13 +166,20 @@ pub fn nothing(run: &Run) -> Error {
 /// # Errors
 /// As [`checkpoint::load`].
 pub fn best(run: &Run, recipe: &Recipe, data: &Dataset, device: &Device) -> Result<Option<Loaded>> {
-    for (images, path) in run.best()?.iter().rev() {
-        match load(*images, path, recipe, data, device) {
-            Err(error @ Error::Damaged { .. }) => say!("warning: {error}"),
-            other => return other.map(Some),
+    loop {
+        let mut is_gone = false;
+        for (images, path) in run.best()?.iter().rev() {
+            match load(*images, path, recipe, data, device) {
+                Err(error @ Error::Damaged { .. }) => say!("warning: {error}"),
+                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => is_gone = true,
+                other => return other.map(Some),
+            }
+        }
+        // The process that trains has found a better one meanwhile, which is there before the other goes.
+        if !is_gone || run.best()?.iter().all(|(_, path)| !path.exists()) {
+            return Ok(None);
         }
     }
-    Ok(None)
 }
 
 /// What the evaluation of the best checkpoint has found, if there is one. A damaged one is told.
@@ -261,20 +269,23 @@ mod tests {
     fn what_an_alarm_turns_back_to_is_kept() -> Result<()> {
         let (_folder, run, data, mut state) = run(1)?;
         state.recipe.training.on_alarm = crate::watch::OnAlarm::Rollback;
-        state.recipe.training.tick_kimg = crate::recipe::Images(8);
         let mut batches = batches(&state, &data);
-        for _ in 1..9 {
-            step(&mut state, &mut batches)?;
-            keep(&state, &data, &run)?;
-            let now = state.clock.images;
-            let since = now.saturating_sub(MOST_TICKS as u64 * 8);
-            assert!(run.checkpoints()?[0].0 <= since, "after {now} images, {:?}", names(&run));
+        // Ticks are no closer than steps, of 8 images.
+        for tick in [8, 1] {
+            state.recipe.training.tick_kimg = crate::recipe::Images(tick);
+            for _ in 0..MOST_TICKS + 5 {
+                step(&mut state, &mut batches)?;
+                keep(&state, &data, &run)?;
+                let now = state.clock.images;
+                let since = now.saturating_sub(MOST_TICKS as u64 * 8);
+                assert!(run.checkpoints()?[0].0 <= since, "after {now} images, {:?}", names(&run));
+            }
+            assert_eq!(run.checkpoints()?.len(), MOST_TICKS + 2, "and no more");
         }
-        assert_eq!(run.checkpoints()?.len(), 5, "and no more");
         // The best one is a way back, too.
-        std::fs::copy(run.checkpoint_path(40), run.best_path(40)).expect("copies");
-        std::fs::remove_file(run.checkpoint_path(40)).expect("removes");
-        assert_eq!(before(&run, &small("run"), &data, &device(), 47)?.clock.images, 40);
+        let (first, path) = run.checkpoints()?.remove(0);
+        std::fs::rename(path, run.best_path(first)).expect("renames");
+        assert_eq!(before(&run, &small("run"), &data, &device(), first + 7)?.clock.images, first);
         Ok(())
     }
 

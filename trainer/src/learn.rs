@@ -241,6 +241,14 @@ fn learn(mut state: State, data: &Splits, run: &Run, hooks: Hooks, stop: &Stop, 
 fn play(state: &mut State, data: &Splits, run: &Run, hooks: Hooks, stop: &Stop) -> Result<End> {
     let mut hooks = Some(hooks);
     loop {
+        let turned = if state.recipe.training.on_alarm.turns_back() { run.healings()? } else { 0 };
+        if turned >= heal::MOST {
+            say!("{turned} times something was done about an alarm: from now on they are only told");
+            let then = state.recipe.clone();
+            state.recipe.training.on_alarm = OnAlarm::Warn;
+            run.set_recipe(&state.recipe)?;
+            run.log_changes(state.clock.images, &state.recipe.differences(&then)?)?;
+        }
         let hooks = hooks.take().map_or_else(|| Hooks::new(&state.recipe, data), Ok)?;
         let end = train(state, data, run, hooks, keep::best_evaluation(run)?, stop);
         let on_alarm = state.recipe.training.on_alarm;
@@ -251,20 +259,6 @@ fn play(state: &mut State, data: &Splits, run: &Run, hooks: Hooks, stop: &Stop) 
         };
         if !on_alarm.turns_back() {
             return end;
-        }
-        let turned = run.healings()?;
-        if turned >= heal::MOST {
-            say!(
-                "{turned} times something was done about an alarm, and here is another: from now on they are only told"
-            );
-            let then = state.recipe.clone();
-            state.recipe.training.on_alarm = OnAlarm::Warn;
-            run.set_recipe(&state.recipe)?;
-            run.log_changes(state.clock.images, &state.recipe.differences(&then)?)?;
-            match end {
-                Ok(_) => continue,
-                diverged => return diverged,
-            }
         }
         let device = state.device.clone();
         let next = match on_alarm {

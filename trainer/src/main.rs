@@ -13,7 +13,7 @@ use clap::Parser;
 use cli::{Args, Command};
 use std::process::ExitCode;
 use trainer::Result;
-use trainer::report::{print, say};
+use trainer::report::{lost, print, say};
 
 /// Tensors are large and live for a part of a step: their memory is to be kept for the next.
 #[global_allocator]
@@ -28,10 +28,17 @@ fn main() -> ExitCode {
         trainer::ops::prepare_candle();
         libmimalloc_sys::mi_option_set(PURGE_DELAY, -1);
     }
-    run(&Args::parse()).unwrap_or_else(|error| {
+    let code = run(&Args::parse()).unwrap_or_else(|error| {
         say!("error: {error}");
         ExitCode::FAILURE
-    })
+    });
+    match lost() {
+        Some(error) => {
+            say!("error: cannot write what was to be printed: {error}");
+            ExitCode::FAILURE
+        }
+        None => code,
+    }
 }
 
 fn run(args: &Args) -> Result<ExitCode> {

@@ -219,7 +219,7 @@ impl Run {
     /// # Errors
     /// What the system says.
     pub fn checkpoints(&self) -> Result<Vec<(u64, PathBuf)>> {
-        self.numbered("checkpoint-")
+        self.numbered("checkpoint-", ".safetensors")
     }
 
     /// The best checkpoint with the images that its name states: usually one at most, the newest last.
@@ -227,13 +227,21 @@ impl Run {
     /// # Errors
     /// What the system says.
     pub fn best(&self) -> Result<Vec<(u64, PathBuf)>> {
-        self.numbered("best-")
+        self.numbered("best-", ".safetensors")
     }
 
-    fn numbered(&self, prefix: &str) -> Result<Vec<(u64, PathBuf)>> {
+    /// The grids of samples with the images that their names state, in their order.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn fakes(&self) -> Result<Vec<(u64, PathBuf)>> {
+        self.numbered("fakes-", ".png")
+    }
+
+    fn numbered(&self, prefix: &str, suffix: &str) -> Result<Vec<(u64, PathBuf)>> {
         let entries = std::fs::read_dir(&self.path).map_err(Error::io("list", &self.path))?;
         let number = |path: &Path| -> Option<u64> {
-            path.file_name()?.to_str()?.strip_prefix(prefix)?.strip_suffix(".safetensors")?.parse().ok()
+            path.file_name()?.to_str()?.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok()
         };
         let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
         let mut found: Vec<_> = paths.filter_map(|path| Some((number(&path)?, path))).collect();

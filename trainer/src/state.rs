@@ -8,6 +8,7 @@ use crate::optim::{Learner, LossScale};
 use crate::recipe::{Arithmetic, Recipe};
 use crate::watch::Tick;
 use candle_core::{Device, Tensor};
+use runtime::Precision;
 
 /// Latents from which batch statistics are taken when the generator is finished for good.
 pub const STATISTICS_LATENTS: usize = 1024;
@@ -95,6 +96,11 @@ impl State {
         footprint::check(&recipe, data, device)?;
         let subject = recipe.subject(data)?;
         let (generator, discriminator) = recipe.networks(subject)?;
+        if recipe.export.precision == Precision::Int8 && generator.doublings() < 2 {
+            let what = "export.precision is int8, for which the generator has no layer: it makes images larger once, and that \
+                        layer stays as it is; allowed are f16 and f32, a generator.depth of 2 or more, and larger images";
+            return Err(Error::Recipe { origin: recipe.name, what: what.into() });
+        }
         let class_counts = match data.labels() {
             Some(labels) if subject.classes > 0 => shares(labels, recipe.data.balance, data.len() as u64),
             _ => Vec::new(),

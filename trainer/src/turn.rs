@@ -106,6 +106,7 @@ fn finish(run: &Run) -> Result<()> {
         append(&run.healing_path(), &plan.healing)?;
         run.write_recipe(&plan.recipe)?;
         keep::forget(run, plan.from)?;
+        watch::set_grids_aside(run, plan.from.unwrap_or(0))?;
         files::rename(&state, &run.checkpoint_path(plan.images))?;
     }
     std::fs::remove_file(&path).map_err(Error::io("remove", &path))
@@ -180,6 +181,7 @@ mod tests {
             keep(&state, &data, &run)?;
         }
         std::fs::write(run.best_path(24), b"the best").expect("writes");
+        [0, 24, 32].iter().for_each(|images| std::fs::write(run.fakes_path(*images), b"a grid").expect("writes"));
         run.set_recipe(&state.recipe)?;
         log(&run, &[8, 16, 24, 32]);
         Ok((folder, run))
@@ -205,6 +207,8 @@ mod tests {
         assert_eq!(run.checkpoints()?.iter().map(|(images, _)| *images).collect::<Vec<_>>(), [8, 24]);
         assert_eq!(run.best()?, [(24, run.best_path(24))], "it is not of the way that was given up");
         assert_eq!(files["stats.jsonl"], b"{\"images\":8}\n{\"images\":16}\n{\"images\":24}\n");
+        assert_eq!(run.fakes()?.iter().map(|(images, _)| *images).collect::<Vec<_>>(), [0, 24]);
+        assert_eq!(files["fakes-000000032.given-up.png"], b"a grid");
         assert!(files["stats-before-000000032.jsonl"].ends_with(b"{\"images\":32}\n"));
         assert_eq!(files["healing.jsonl"], b"{\"winner\":\"half\"}\n");
         assert!(files["changes.jsonl"].starts_with(b"{\"images\":24,\"key\":\"optimizer.generator.lr\""));

@@ -38,6 +38,10 @@ pub(super) fn computed<'a>(node: &Node<'_>, inputs: &Inputs<'_, 'a>) -> Result<O
     if !KNOWN.contains(&node.op) {
         return Ok(None);
     }
+    // Of one or two, before they are repeated to one shape.
+    if inputs.0.iter().flatten().count() > 2 {
+        return Ok(None);
+    }
     let shape = common(inputs)?;
     let all: Vec<Tensor<'a>> =
         inputs.0.iter().flatten().map(|tensor| expanded(tensor, &shape)).collect::<Result<_, _>>()?;

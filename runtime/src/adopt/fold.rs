@@ -325,10 +325,13 @@ fn slice<'a>(node: &Node<'_>, inputs: &Inputs<'_, 'a>) -> Result<Tensor<'a>, Str
         let place = |at: i64| if at < 0 { at.saturating_add(n) } else { at };
         let all: Vec<i64> = match step {
             0 => return Err("has a step of 0".into()),
-            1.. => (place(starts[i]).clamp(0, n)..place(ends[i]).clamp(0, n)).step_by(step as usize).collect(),
+            1.. => (place(starts[i]).clamp(0, n)..place(ends[i]).clamp(0, n))
+                .step_by(usize::try_from(step).unwrap_or(usize::MAX))
+                .collect(),
             _ => {
                 let (from, to) = (place(starts[i]).clamp(-1, n - 1), place(ends[i]).clamp(-1, n - 1));
-                (to + 1..=from).rev().step_by(step.unsigned_abs() as usize).collect()
+                let step = usize::try_from(step.unsigned_abs()).unwrap_or(usize::MAX);
+                (to + 1..=from).rev().step_by(step).collect()
             }
         };
         tensor = gather(&tensor, &Tensor::of_ints(&[all.len()], &all), at as i64)?;

@@ -124,6 +124,14 @@ fn long_lists_and_what_is_nothing_take_no_time() {
     assert!(error.contains("makes a tensor [1069547520], allowed are 67108864 elements"), "{error}");
 }
 
+/// What cannot be computed is not prepared: all of them in one shape would take gigabytes.
+#[test]
+fn many_large_constants_are_not_repeated_for_nothing() {
+    let large = Tensor { kind: Kind::U8, shape: vec![1 << 22], data: vec![0; 1 << 22].into() };
+    let error = refused_constant(vec![("a", large)], node("Max", &["a"; 255], ""));
+    assert!(error.contains("\"Max\""), "{error}");
+}
+
 #[test]
 fn a_kernel_without_positions_is_refused() {
     let kernel = Tensor { kind: Kind::F32, shape: vec![1, 1, 0, 0], data: Vec::new().into() };

@@ -1,12 +1,13 @@
 //! Writes a generator file: <https://github.com/onnx/onnx/blob/main/docs/IR.md>. Field numbers are those of `onnx.proto`.
 
 use crate::graph::{Graph, Node, Port, Setting};
+use crate::weights::MAX_FILE_BYTES;
 use crate::wire::{Payload, write};
 
 /// The bytes of a model: a graph, the remarks of the file that it came from, and a description.
 ///
 /// # Errors
-/// Weights that are not in memory.
+/// Weights that are not in memory; more than a file may have.
 pub(super) fn model(
     graph: &Graph<'_>,
     remarks: &[(u32, Payload<'_>)],
@@ -37,7 +38,12 @@ pub(super) fn model(
         write::bytes(&mut out, 14, &entry);
     }
     let parts = parts(graph)?;
-    let length: usize = parts.iter().map(|(head, data)| head.len() + data.len()).sum();
+    // Weights outside the file may all be the same bytes of another.
+    let length =
+        parts.iter().fold(0usize, |sum, (head, data)| sum.saturating_add(head.len()).saturating_add(data.len()));
+    if length as u64 > MAX_FILE_BYTES {
+        return Err(format!("has weights of {length} bytes, allowed is a file of 1 to {MAX_FILE_BYTES}"));
+    }
     out.reserve_exact(length + 16);
     write::varint(&mut out, 7 << 3 | 2);
     write::varint(&mut out, length as u64);
@@ -125,4 +131,25 @@ fn port(port: &Port<'_>) -> Vec<u8> {
     write::bytes(&mut out, 1, port.name.as_bytes());
     write::bytes(&mut out, 2, &kind);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Data, ElementType, Weight};
+
+    /// Weights outside a file may all be the same of another: no file is made of a terabyte.
+    #[test]
+    fn weights_of_more_than_a_file_are_refused_before_they_are_copied() {
+        let same = vec![0u8; 64 << 20];
+        let weight = |number: usize| Weight {
+            name: number.to_string().into(),
+            element: ElementType::F32,
+            shape: vec![16 << 20],
+            data: Data::Bytes((&same[..]).into()),
+        };
+        let graph = Graph { opset: 17, weights: (0..40).map(weight).collect(), ..Graph::default() };
+        let error = model(&graph, &[], &[]).expect_err("is too large");
+        assert!(error.contains("allowed is a file of 1 to 2147483648"), "{error}");
+    }
 }

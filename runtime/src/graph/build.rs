@@ -98,7 +98,8 @@ unsafe fn add(graph: &editor::Graph, weight: &Weight<'_>) -> Result<(), String> 
 fn own(weight: &Weight<'_>, bytes: &[u8], shape: &[i64], len: usize) -> Result<Value, String> {
     let (mut allocator, mut value, mut data) = (null_mut(), null_mut(), null_mut());
     // SAFETY: all pointers are valid for writing; the allocator is ONNX Runtime's own and never released; the value is new,
-    // and has room for `len` elements of its type, which nobody else knows of.
+    // and has room for `len` elements of its type, which nobody else knows of; where that is none, its data is not touched,
+    // since it is nowhere.
     unsafe {
         check((ort::api().GetAllocatorWithDefaultOptions)(&mut allocator))?;
         let element = kind(weight.element);
@@ -106,6 +107,7 @@ fn own(weight: &Weight<'_>, bytes: &[u8], shape: &[i64], len: usize) -> Result<V
         let made = Value(NonNull::new(value).ok_or("no value")?);
         check((ort::api().GetTensorMutableData)(value, &mut data))?;
         match &weight.data {
+            _ if len == 0 => (),
             Data::Halves(halves) => {
                 let out = std::slice::from_raw_parts_mut(data.cast::<f32>(), len);
                 widen(halves, out);

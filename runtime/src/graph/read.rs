@@ -89,8 +89,9 @@ fn model(bytes: &[u8]) -> Result<Model<'_>, Fault> {
         let (least, most) = (OPSETS.start(), OPSETS.end());
         return Err(format!("has version {opset} of the standard operators, allowed is {least} to {most}").into());
     }
-    for (i, (key, _)) in metadata.iter().enumerate() {
-        if key.starts_with("kiln.") && metadata[..i].iter().any(|(other, _)| other == key) {
+    let mut keys = std::collections::HashSet::new();
+    for (key, _) in &metadata {
+        if key.starts_with("kiln.") && !keys.insert(*key) {
             return Err(format!("has metadata {} twice", shown(key)).into());
         }
     }

@@ -87,6 +87,15 @@ struct Operator {
 /// The version that an operator came with, if it is newer than what every file has.
 const SINCE: [(&str, i64); 3] = [("Gelu", 20), ("HardSwish", 14), ("LayerNormalization", 17)];
 
+/// The same of attributes.
+const ATTRIBUTES_SINCE: [(&str, &str, i64); 5] = [
+    ("BatchNormalization", "training_mode", 14),
+    ("Reshape", "allowzero", 14),
+    ("Resize", "antialias", 18),
+    ("Resize", "keep_aspect_ratio_policy", 18),
+    ("Split", "num_outputs", 18),
+];
+
 /// All of them: adding one is a function and a row in its family.
 const FAMILIES: [&[Operator]; 6] =
     [bytes::ALL, elementwise::ALL, moves::ALL, products::ALL, reductions::ALL, windows::ALL];
@@ -144,9 +153,19 @@ pub(crate) fn check(graph: &Graph<'_>, info: &ModelInfo) -> Result<Checked, Stri
         return Err(format!("has nodes that take and make {count} values, allowed are {MAX_VALUES}"));
     }
     let weights: HashMap<&str, &Weight<'_>> = graph.weights.iter().map(|w| (&*w.name, w)).collect();
+    // Some tools write an empty weight for the region that a Resize has not.
+    let used: HashSet<&str> = if weights.values().any(|weight| weight.shape.contains(&0)) {
+        let no_region = |node: &Node<'_>, i: usize| node.op == "Resize" && i == 1;
+        let inputs = graph.nodes.iter().flat_map(|node| node.inputs.iter().enumerate().map(move |input| (node, input)));
+        inputs.filter(|(node, (i, _))| !no_region(node, *i)).map(|(_, (_, name))| &**name).collect()
+    } else {
+        HashSet::new()
+    };
     let mut values = Values::default();
     for weight in &graph.weights {
-        if weight.shape.contains(&0) && !is_no_region(graph, weight) {
+        if weight.shape.contains(&0)
+            && !(weight.shape == [0] && weight.element.is_float() && !used.contains(&*weight.name))
+        {
             return Err(format!("has the empty weight {weight}"));
         }
         let value = Typed { element: weight.element, per_sample: false, sizes: weight.shape.clone() };
@@ -164,6 +183,15 @@ pub(crate) fn check(graph: &Graph<'_>, info: &ModelInfo) -> Result<Checked, Stri
     for node in &graph.nodes {
         if let Some((op, since)) = SINCE.into_iter().find(|(op, since)| *op == node.op && graph.opset < *since) {
             return Err(format!("has {op}, which came with version {since}, and operators of version {}", graph.opset));
+        }
+        let newer = ATTRIBUTES_SINCE.iter().filter(|(op, _, since)| *op == node.op && graph.opset < *since);
+        for (op, attribute, since) in newer {
+            if node.attributes.iter().any(|found| found.name == *attribute) {
+                let version = graph.opset;
+                return Err(format!(
+                    "has {op} with {attribute}, which came with version {since}, and operators of version {version}"
+                ));
+            }
         }
         let made = made_by(node, graph.opset, &values, &weights, most)?;
         products = products.saturating_add(made.products);
@@ -211,15 +239,6 @@ pub(crate) fn next(values: &mut Values, node: &Node<'_>, opset: i64, weights: &[
     let weights = weights.iter().map(|weight| (&*weight.name, *weight)).collect();
     let made = made_by(node, opset, values, &weights, MOST)?;
     node.outputs.iter().zip(made.outputs).try_for_each(|(name, value)| values.define(name, value))
-}
-
-/// Whether a weight is the empty one that some tools write for the region that a Resize has not.
-fn is_no_region(graph: &Graph<'_>, weight: &Weight<'_>) -> bool {
-    let mut uses =
-        graph.nodes.iter().flat_map(|node| node.inputs.iter().enumerate().map(move |(i, name)| (node, i, name)));
-    weight.shape == [0]
-        && weight.element.is_float()
-        && uses.all(|(node, i, name)| *name != weight.name || (node.op == "Resize" && i == 1))
 }
 
 /// Checks that tables whose rows are taken by the class have one for each.

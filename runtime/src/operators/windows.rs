@@ -276,7 +276,7 @@ fn resize(call: &Call<'_>) -> Result<Made, String> {
     let mode = call.word("mode", &["nearest", "linear", "cubic"])?;
     call.word("coordinate_transformation_mode", &["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"])?;
     call.word("nearest_mode", &["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"])?;
-    call.choice("exclude_outside", 0, &[0, 1])?;
+    call.choice("exclude_outside", 0, if mode == "cubic" { &[0, 1] } else { &[0] })?;
     call.float("cubic_coeff_a")?;
     let value = call.floats(0)?;
     let (channels, positions) = positions(value)?;

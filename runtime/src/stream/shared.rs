@@ -47,7 +47,8 @@ pub(super) struct Shared {
     pub(super) drawn: AtomicU64,
     /// Set when it has started.
     pub(super) producer: OnceLock<Thread>,
-    /// Ends the frame at hand. A child of `fork` leaves it alone: its lock may be that of a thread which is not there.
+    /// Ends the frame at hand, and one that is about to begin. A child of `fork` leaves it alone: its lock may be that of a
+    /// thread which is not there.
     canceller: OfProcess<Canceller>,
 }
 
@@ -82,8 +83,9 @@ impl Shared {
         if let Some(producer) = self.producer.get() {
             producer.unpark();
         }
+        // The producer may have looked, and be about to begin a frame.
         if self.canceller.is_ours() {
-            self.canceller.cancel();
+            self.canceller.retire();
         }
         self.wake_consumer();
     }

@@ -56,13 +56,7 @@ pub fn libraries() -> &'static Path {
                 None => panic!("{test:?} is not where cargo puts tests"),
             };
         let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
-        cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
-            "rustc",
-            "-p",
-            "runtime",
-            "--lib",
-            "--no-default-features",
-        ]);
+        cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["rustc", "--lib", "--no-default-features"]);
         cargo.args(["--features", "capi,bundled", "--crate-type", "cdylib,staticlib", "--profile", profile]);
         cargo.args(["--message-format", "json-render-diagnostics"]);
         let output = succeed(&mut cargo);

@@ -78,7 +78,8 @@ pub fn heal(
     if from == 0 {
         say!("healing: there is no checkpoint from before the trouble, but the beginning");
     }
-    let left = recipe.images().saturating_sub(from);
+    // The last step is the run's, which then ends as any other: with a line in the log, grids and an evaluation.
+    let left = recipe.images().saturating_sub(from + recipe.training.images_a_step());
     let length = (recipe.images() / 10).max(2 * recipe.training.tick_kimg.0).min(left);
     let racing = remedies::of(trouble.name, recipe);
     match racing.len() {

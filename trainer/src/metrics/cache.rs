@@ -10,6 +10,9 @@ use safetensors::SafeTensors;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+/// Bytes of the largest file that is read.
+const MAX_FILE: u64 = 1 << 30;
+
 /// What is kept: a classifier, and what it saw in the images of a data set.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
@@ -85,9 +88,10 @@ pub(super) fn read(
     shape: ImageShape,
     classes: usize,
 ) -> std::result::Result<Option<Kept>, String> {
-    let found = match std::fs::read(path) {
+    let found = match files::read(path, MAX_FILE) {
         Ok(found) => found,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(Error::Io { source, .. }) => return Err(format!("cannot be read ({source})")),
         Err(e) => return Err(format!("cannot be read ({e})")),
     };
     let damaged = |what: &dyn std::fmt::Display| format!("is damaged ({what})");
@@ -175,6 +179,18 @@ mod tests {
         std::fs::remove_file(&path).expect("removes");
         assert!(read("key", 2).expect("no file is no damage").is_none());
         Ok(())
+    }
+
+    /// What lies there need not be of this program: a pipe that nobody writes into, or what never ends.
+    #[test]
+    #[cfg(unix)]
+    fn what_is_no_file_is_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        std::os::unix::fs::symlink("/dev/zero", &path).expect("links");
+        let shape = ImageShape { channels: 1, height: 8, width: 8 };
+        let why = read(&path, "key", shape, 2).expect_err("is no file");
+        assert!(why.contains("a regular file is needed"), "{why}");
     }
 
     #[test]

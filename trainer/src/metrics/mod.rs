@@ -1,7 +1,7 @@
 //! How far a generator's samples are from the data.
 //!
-//! A [`Reference`] is what is known of the data: a small classifier, trained on its labels, the moments of the classifier's
-//! features, and the features of some images. [`evaluate`] draws samples from a generator, runs them through the same classifier and compares.
+//! A [`Reference`] is what is known of the data: a small classifier, trained on its labels if it has some, the moments of the
+//! classifier's features, and the features of some images. [`evaluate`] draws samples from a generator, runs them through the same classifier and compares.
 //! Every measure is a file here; what all samples are passed to is the loop of [`evaluate`].
 
 mod cache;
@@ -28,7 +28,7 @@ use crate::data::{Order, Splits, batch_within, classes_like};
 use crate::error::{Error, Result};
 use crate::report::Bar;
 use runtime::ImageShape;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 /// Images that are looked at together: bytes as a tensor, and how many at most.
 const BYTES: usize = 64 << 20;
@@ -62,11 +62,10 @@ pub struct Evaluation {
     pub precision: Option<f64>,
     /// The part of the training images that lie in the manifold of the samples; see `precision`.
     pub recall: Option<f64>,
-    /// The divergence of the samples' classes from the training images', in nats; infinite (`null` in JSON) if there are
-    /// samples of a class that no training image is of.
-    #[serde(serialize_with = "finite")]
-    pub class_kl: f64,
-    /// How many samples the classifier takes for each class.
+    /// The divergence of the samples' classes from the training images', in nats; infinite (`null` in JSON, too) if there are
+    /// samples of a class that no training image is of. `None` where the data has no labels.
+    pub class_kl: Option<f64>,
+    /// How many samples the classifier takes for each class; empty where the data has no labels.
     pub class_counts: Vec<u64>,
     /// The part of the samples that the classifier takes for the class that they were to be of; `None` where the generator
     /// has no classes.
@@ -116,7 +115,7 @@ pub struct Data {
     pub sha256: String,
     /// How many training images there are.
     pub training_images: u64,
-    /// How many of them are of each class, by their labels.
+    /// How many of them are of each class, by their labels; empty where there are none.
     pub class_counts: Vec<u64>,
 }
 
@@ -125,6 +124,8 @@ pub struct Data {
 pub struct ClassifierInfo {
     /// SHA-256 of its weights.
     pub sha256: String,
+    /// Whether it has learned the data's classes; where there are no labels, its weights are random.
+    pub trained: bool,
     /// The part of the test images that it puts into the right class; `None` where they have no labels.
     pub test_accuracy: Option<f64>,
 }
@@ -147,7 +148,7 @@ pub fn evaluate(
     let mut pixels = vec![0u8; most * image];
     let width = reference.classifier().width();
     let (mut moments, mut features) = (Moments::new(width), Vec::new());
-    let mut class_counts = vec![0; reference.classifier().classes()];
+    let mut class_counts = vec![0; reference.class_counts().len()];
     let mut within = Within::new(data.train.shape(), classes).filter(|_| classes > 0);
     let (mut drawn, mut right) = (0, 0);
     while drawn < samples.count {
@@ -200,13 +201,14 @@ pub fn evaluate(
         }
         _ => None,
     };
+    let trained = !reference.class_counts().is_empty();
     Ok(Evaluation {
         samples: samples.count,
         seed: samples.seed,
         frechet_distance: distance(&moments, "samples")?,
         precision: found.map(|found| found.precision),
         recall: found.map(|found| found.recall),
-        class_kl: kl_divergence(&class_counts, reference.class_counts()),
+        class_kl: trained.then(|| kl_divergence(&class_counts, reference.class_counts())),
         class_counts,
         class_accuracy: (classes > 0).then(|| right as f64 / samples.count as f64),
         class_variance: within.map(|within| ratios(&within, data)).transpose()?.unwrap_or_default(),
@@ -219,6 +221,7 @@ pub fn evaluate(
         },
         classifier: ClassifierInfo {
             sha256: reference.classifier().sha256()?,
+            trained,
             test_accuracy: reference.test_accuracy(),
         },
     })
@@ -262,11 +265,6 @@ pub fn same_subject(made: ImageShape, classes: usize, data: &Splits) -> Result<(
     Err(Error::Evaluation(format!("the generator {what}; name the data that it was trained on with --data")))
 }
 
-/// A number that JSON has, else null.
-fn finite<S: Serializer>(value: &f64, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-    Some(*value).filter(|v| v.is_finite()).serialize(serializer)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,7 +282,7 @@ mod tests {
         assert_eq!((found.precision, found.recall), (Some(1.), Some(1.)));
         assert_eq!(found.class_counts.iter().sum::<u64>(), 100);
         assert_eq!(found.data.class_counts, [50, 50]);
-        assert!(found.class_kl < 0.05, "{found:?}");
+        assert!(found.class_kl.is_some_and(|kl| kl < 0.05), "{found:?}");
 
         // The test images: what is the floor.
         let test = evaluate(&mut generator, Samples { count: 60, seed: 2 }, data, reference)?;
@@ -307,6 +305,23 @@ mod tests {
         Ok(())
     }
 
+    /// As good as any other for telling the same from others, and for as many images.
+    #[test]
+    fn samples_are_compared_with_data_without_labels() -> Result<()> {
+        let (mut generator, Splits { train, test }) = (testing::generator(), testing::splits());
+        let data = Splits { train: train.with_labels(None), test: test.map(|test| test.with_labels(None)) };
+        let reference = Reference::new(&data, None)?;
+        let same = evaluate(&mut generator, Samples { count: 100, seed: 1 }, &data, &reference)?;
+        let others = evaluate(&mut generator, Samples { count: 60, seed: 2 }, &data, &reference)?;
+        let floor = same.floor.expect("test images").frechet_distance;
+        assert!(same.frechet_distance < 1e-6 * floor, "{same:?}");
+        assert!((others.frechet_distance - floor).abs() < 1e-4 * floor, "{others:?}");
+        assert_eq!((same.precision, same.recall), (Some(1.), Some(1.)));
+        assert_eq!((same.class_kl, same.class_counts.len(), same.data.class_counts.len()), (None, 0, 0));
+        assert_eq!((same.class_accuracy, same.classifier.trained, same.classifier.test_accuracy), (None, false, None));
+        Ok(())
+    }
+
     #[test]
     fn what_cannot_be_compared_is_told() {
         let (image, data) = (testing::generator().image(), testing::splits());
@@ -318,8 +333,8 @@ mod tests {
         assert!(said.contains("3 x 20 x 12") && said.contains("1 x 4 x 4") && said.contains("--data"), "{said}");
 
         let unlabelled = Splits { train: data.train.with_labels(None), test: data.test };
-        let said = words(Reference::new(&unlabelled, None).map(|_| ()));
-        assert!(said.contains("`fixture` has no labels") && said.contains("--data"), "{said}");
+        let said = words(same_subject(image, 2, &unlabelled));
+        assert!(said.contains("of 2 classes, the data `fixture` has 0") && said.contains("--data"), "{said}");
     }
 
     #[test]
@@ -330,13 +345,13 @@ mod tests {
             frechet_distance: 1.5,
             precision: Some(0.75),
             recall: None,
-            class_kl: f64::INFINITY,
+            class_kl: Some(f64::INFINITY),
             class_counts: vec![1, 1],
             class_accuracy: Some(0.5),
             class_variance: vec![Some(0.25), None],
             floor: Some(Floor { samples: 2, frechet_distance: 0.5, precision: Some(0.5), recall: None }),
             data: Data { name: "d".into(), sha256: "0".into(), training_images: 2, class_counts: vec![2, 0] },
-            classifier: ClassifierInfo { sha256: "1".into(), test_accuracy: None },
+            classifier: ClassifierInfo { sha256: "1".into(), trained: true, test_accuracy: None },
         };
         let expected = concat!(
             r#"{"samples":2,"seed":0,"frechet_distance":1.5,"precision":0.75,"recall":null,"class_kl":null,"#,
@@ -344,7 +359,7 @@ mod tests {
             r#""class_accuracy":0.5,"class_variance":[0.25,null],"#,
             r#""floor":{"samples":2,"frechet_distance":0.5,"precision":0.5,"recall":null},"#,
             r#""data":{"name":"d","sha256":"0","training_images":2,"class_counts":[2,0]},"#,
-            r#""classifier":{"sha256":"1","test_accuracy":null}}"#
+            r#""classifier":{"sha256":"1","trained":true,"test_accuracy":null}}"#
         );
         assert_eq!(found.to_json()?, expected);
         Ok(())

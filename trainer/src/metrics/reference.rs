@@ -5,15 +5,17 @@ use super::classes::histogram;
 use super::classifier::Classifier;
 use super::frechet::Moments;
 use super::manifold::MOST_POINTS;
-use crate::data::{self, Dataset, Labels, Order, Splits};
-use crate::error::{Error, Result};
+use crate::data::{self, Dataset, Order, Splits};
+use crate::error::Result;
 use crate::report::{Bar, say};
 use std::path::Path;
 
 /// Decides the classifier's weights, and of which images features are kept.
 const SEED: u64 = 0;
 
-/// A classifier for a data set, and what it sees in the set's own images.
+/// A classifier for a data set, and what it sees in the set's own images. Of data without labels it is one that has learned
+/// nothing: its features tell images apart all the same (Naeem et al., "Reliable fidelity and diversity metrics for generative
+/// models", 2020, section 5), and there are no classes.
 #[derive(Clone, Debug)]
 pub struct Reference {
     kept: Kept,
@@ -25,26 +27,31 @@ impl Reference {
     /// for MNIST, and kept there. A file in `cache` that cannot be used or written is told on standard error and does no harm.
     ///
     /// # Errors
-    /// Data without labels, and failures of the training.
+    /// Failures of the training.
     pub fn new(data: &Splits, cache: Option<&Path>) -> Result<Self> {
-        let training_labels = labels(&data.train)?;
-        let class_counts = histogram(&training_labels.values, training_labels.classes);
-        let key = key(data)?;
+        let labels = data.train.labels();
+        let class_counts = labels.map_or_else(Vec::new, |labels| histogram(&labels.values, labels.classes));
+        let (key, name) = (key(data)?, data.train.name());
         let file = cache.map(|folder| cache::path(folder, &key));
         if let Some(path) = &file {
-            match cache::read(path, &key, data.train.shape(), training_labels.classes) {
+            match cache::read(path, &key, data.train.shape(), classes(&data.train)) {
                 Ok(Some(kept)) => return Ok(Self { kept, class_counts }),
-                Ok(None) => say!("training a classifier of `{}`, once", data.train.name()),
-                Err(what) => say!("the classifier in {} {what}; training it again", path.display()),
+                Ok(None) if labels.is_some() => say!("training a classifier of `{name}`, once"),
+                Ok(None) => say!("looking at the images of `{name}`, once"),
+                Err(what) => say!("the classifier in {} {what}; making it again", path.display()),
             }
         }
-        let classifier = Classifier::train(&data.train, training_labels, SEED)?;
+        let classifier = match labels {
+            Some(labels) => Classifier::train(&data.train, labels, SEED)?,
+            None => Classifier::untrained(&data.train, SEED)?,
+        };
         let splits = [Some(&data.train), data.test.as_ref()].map(|data| data.map_or(0, Dataset::len));
         let mut bar = Bar::new(0, splits.iter().sum::<usize>() as u64);
         let (training, _) = look(&classifier, &data.train, &mut bar, 0)?;
         let test = data.test.as_ref().map(|test| look(&classifier, test, &mut bar, data.train.len())).transpose()?;
         bar.end();
-        let (test, right) = test.map_or((None, None), |(known, right)| (Some(known), right));
+        let (test, right) =
+            test.map_or((None, None), |(known, right)| (Some(known), right.filter(|_| labels.is_some())));
         let kept = Kept { classifier, training, test, right };
         if let Some(path) = &file
             && let Err(e) = cache::write(path, &key, &kept)
@@ -84,20 +91,15 @@ impl Reference {
         Some(self.kept.right? as f64 / self.test_moments()?.count() as f64)
     }
 
-    /// How many training images are of each class, by their labels.
+    /// How many training images are of each class, by their labels; empty where they have none.
     pub fn class_counts(&self) -> &[u64] {
         &self.class_counts
     }
 }
 
-fn labels(data: &Dataset) -> Result<&Labels> {
-    data.labels().ok_or_else(|| {
-        Error::Evaluation(format!(
-            "the data `{}` has no labels, and the classifier that compares images learns from labels; \
-             name data that has them with --data",
-            data.name()
-        ))
-    })
+/// Of a classifier: one where there are no labels.
+fn classes(data: &Dataset) -> usize {
+    data.labels().map_or(1, |labels| labels.classes)
 }
 
 /// Everything that a reference depends on.
@@ -111,7 +113,7 @@ fn key(data: &Splits) -> Result<String> {
         let labels = data.labels().map(|labels| format!("{} of {}", labels.sha256(), labels.classes));
         key += &format!("pixels {}, labels {}\n", data.sha256()?, labels.as_deref().unwrap_or("none"));
     }
-    Ok(key + &Classifier::method(data.train.shape(), labels(&data.train)?.classes)?)
+    Ok(key + &Classifier::method(data.train.shape(), classes(&data.train))?)
 }
 
 /// What is seen in all images, and how many are put into the right class, if they have labels. The bar has passed `before`
@@ -209,8 +211,8 @@ mod tests {
     fn images_and_labels_belong_together_in_every_batch() -> Result<()> {
         let (data, reference) = testing::reference();
         let (test, classifier) = (testing::test(data), reference.classifier());
-        let Labels { values, classes, .. } = test.labels().expect("labels");
-        let labels = Labels { values: values.repeat(5), classes: *classes, names: None };
+        let crate::data::Labels { values, classes, .. } = test.labels().expect("labels");
+        let labels = crate::data::Labels { values: values.repeat(5), classes: *classes, names: None };
         let many = Dataset::new("many", test.shape(), testing::pixels(test)?.repeat(5)).with_labels(labels);
         let (known, right) = look(classifier, &many, &mut Bar::new(0, 300), 0)?;
         let (_, once) = look(classifier, test, &mut Bar::new(0, 60), 0)?;
@@ -226,6 +228,20 @@ mod tests {
             all
         };
         assert!(sorted(found) == sorted(expected));
+        Ok(())
+    }
+
+    #[test]
+    fn a_reference_of_data_without_labels_learns_nothing() -> Result<()> {
+        let (Splits { train, test }, cache) = (testing::splits(), tempfile::tempdir().expect("a folder"));
+        let data = Splits { train: train.with_labels(None), test };
+        let made = Reference::new(&data, Some(cache.path()))?;
+        assert_eq!((made.class_counts(), made.test_accuracy()), (&[][..], None));
+        assert_eq!(made.classifier().sha256()?, Classifier::untrained(&data.train, SEED)?.sha256()?);
+        let again = Reference::new(&data, Some(cache.path()))?;
+        assert_eq!(again.classifier().sha256()?, made.classifier().sha256()?);
+        assert_eq!(again.training_moments(), made.training_moments());
+        assert_ne!(key(&data)?, key(&testing::splits())?);
         Ok(())
     }
 

@@ -20,7 +20,7 @@ pub struct Wrong {
 }
 
 /// All of them.
-pub const WRONG: [Wrong; 33] = [
+pub const WRONG: [Wrong; 34] = [
     Wrong {
         what: "a penalty on slopes (r1, r2, wgan-gp, wgan-gp-one-sided, dragan, adversarial, scaled) and \
                discriminator.batch_norm = true or discriminator.minibatch",
@@ -94,12 +94,24 @@ pub const WRONG: [Wrong; 33] = [
         why: "the loss has no bottom: a critic lowers it for ever by growing",
         instead: "objective.penalties = [{ kind = \"wgan-gp\", weight = 10.0 }] (or another penalty on slopes, of a weight \
                   that is never 0, with every of 64 at most), remedies.weight_clip = 0.01, or \
-                  discriminator.spectral_norm = true",
+                  discriminator.spectral_norm = true without batch normalisation",
         example: &[("objective.loss", "'wasserstein'")],
         is: |r| {
-            let normalised = judge(r).spectral_norm || r.remedies.weight_clip.is_some();
+            // Batch normalisation undoes a layer's norm, and has a scale of its own that none bounds.
+            let normalised = judge(r).spectral_norm && !judge(r).batch_norm || r.remedies.weight_clip.is_some();
             let bounded = normalised || r.objective.penalties.iter().any(bounds);
             r.objective.loss == Loss::Wasserstein && !bounded
+        },
+    },
+    Wrong {
+        what: "the penalty consistency and discriminator.batch_norm = true or discriminator.minibatch",
+        why: "images are judged by what is in their batch, and moved ones are in another: they would differ even where nothing \
+              moves",
+        instead: "discriminator.batch_norm = false and no discriminator.minibatch, or no consistency",
+        example: &[("objective.penalties", CONSISTENCY), ("discriminator.batch_norm", "true")],
+        is: |r| {
+            let judge = judge(r);
+            has(r, |kind| kind == Kind::Consistency) && (judge.batch_norm || judge.minibatch.is_some())
         },
     },
     Wrong {

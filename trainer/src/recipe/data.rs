@@ -78,7 +78,7 @@ impl Serialize for Size {
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged)]
+        #[serde(untagged, expecting = "no size, allowed are a side or WIDTHxHEIGHT in quotes, such as 64 or \"96x64\"")]
         enum Written {
             Side(u64),
             Text(String),
@@ -310,6 +310,9 @@ mod tests {
             ("bad_files = 'x'", "`skip` or `fail`"),
             ("background = 'white'", "#ffffff"),
             ("background = '#+12345'", "#ffffff"),
+            ("size = -64", "WIDTHxHEIGHT"),
+            ("size = 64.0", "WIDTHxHEIGHT"),
+            ("size = [96, 64]", "WIDTHxHEIGHT"),
         ] {
             let error = toml::from_str::<Data>(&format!("source = 'x'\n{text}")).expect_err(text).to_string();
             assert!(error.contains(words), "{error}");

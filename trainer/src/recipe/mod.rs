@@ -41,7 +41,7 @@ pub const BUILT_IN: [(&str, &str); 5] = [
     ("tutorial", include_str!("../../../models/tutorial/recipe.toml")),
 ];
 
-/// Everything a run depends on. The same recipe, seed and number of threads give the same bytes on the same machine.
+/// Everything a run depends on. The same recipe and seed give the same bytes on the same machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {

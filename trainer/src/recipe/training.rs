@@ -58,7 +58,7 @@ pub enum Stages {
     #[default]
     Two,
     /// Both networks learn from one pass through the discriminator (Shen et al., "Training generative adversarial networks
-    /// in one stage", 2021): a fifth to a third less work a step. The discriminator must treat samples alone.
+    /// in one stage", 2021): a tenth to a fifth less time a step. The discriminator must treat samples alone.
     One,
 }
 

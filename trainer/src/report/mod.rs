@@ -4,7 +4,7 @@ mod bar;
 mod say;
 
 pub use bar::Bar;
-pub use say::{print, print_line, say, say_line};
+pub use say::{lost, print, print_line, say, say_line};
 
 /// Seconds as a person says them: `2m05s`.
 pub fn duration(seconds: f64) -> String {

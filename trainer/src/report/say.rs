@@ -1,8 +1,9 @@
 //! What is said on the terminal. Nothing here can fail or panic: whoever listened may be gone (`trainer ... | head`), and
-//! that is no reason to end a run.
+//! that is no reason to end a run. A result that is lost otherwise, on a full disk, is told when the program ends.
 
 use std::fmt::Arguments;
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
+use std::sync::OnceLock;
 
 /// The longest message, in characters: a hostile key or name must not flood a terminal.
 const LONGEST: usize = 4000;
@@ -28,16 +29,28 @@ pub fn say_line(text: Arguments<'_>) {
     let _ = writeln!(std::io::stderr().lock(), "{}", plain(&short(&text.to_string())));
 }
 
+/// Why a line that was printed is lost.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
 /// Prints a line on standard output: all of it, since programs read it.
 pub fn print_line(text: Arguments<'_>) {
-    let _ = writeln!(std::io::stdout().lock(), "{}", plain(&text.to_string()));
+    match writeln!(io::stdout().lock(), "{}", plain(&text.to_string())) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => drop(LOST.set(e)),
+        _ => (),
+    }
 }
 
-/// Text that does to a terminal what text does: control characters (of a hostile name, say) are shown as escapes.
+/// Why something that was printed could not be written, if it could not, and somebody waits for it.
+pub fn lost() -> Option<&'static io::Error> {
+    LOST.get()
+}
+
+/// Text that does to a terminal what text does: control characters (of a hostile name, say) are shown as escapes, which
+/// mean the same in a string of JSON or TOML.
 fn plain(text: &str) -> String {
     let show = |c: char| match c {
         '\n' | '\t' => c.to_string(),
-        c if c.is_control() => c.escape_default().to_string(),
+        c if c.is_control() => format!("\\u{:04x}", u32::from(c)),
         c => c.to_string(),
     };
     text.chars().map(show).collect()
@@ -60,7 +73,7 @@ mod tests {
 
     #[test]
     fn what_a_terminal_would_obey_is_shown() {
-        assert_eq!(plain("a\u{1b}[2Jb\r\n\tc\u{7f}"), "a\\u{1b}[2Jb\\r\n\tc\\u{7f}");
+        assert_eq!(plain("a\u{1b}[2Jb\r\n\tc\u{7f}\u{85}"), "a\\u001b[2Jb\\u000d\n\tc\\u007f\\u0085");
         assert_eq!(plain("é ü — 漢"), "é ü — 漢");
         assert_eq!(short("short"), "short");
     }

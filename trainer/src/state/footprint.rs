@@ -11,6 +11,7 @@ use crate::recipe::{Arithmetic, Recipe};
 use crate::watch::grid;
 use candle_core::Device;
 use runtime::ImageShape;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of a number in single precision.
 const SINGLE: u64 = size_of::<f32>() as u64;
@@ -35,7 +36,9 @@ impl Needs {
         let batch = recipe.training.batch / recipe.training.micro_batches;
         let players = [(g, recipe.optimizer.generator, 1), (d, recipe.optimizer.discriminator, 0)];
         let state = |gradients: u64| {
-            let rows = |optimizer: Optimizer, averages: u64| 1 + optimizer.moments() as u64 + averages + gradients;
+            let history = u64::from(recipe.remedies.historical_averaging > 0.);
+            let rows =
+                |optimizer: Optimizer, averages: u64| 1 + optimizer.moments() as u64 + averages + history + gradients;
             let of = |(network, optimizer, averages): (&Network, _, _)| {
                 network.graph().parameter_elements().saturating_mul(rows(optimizer, averages) * SINGLE)
             };
@@ -74,6 +77,10 @@ fn sampling(generator: &Graph, image: ImageShape) -> u64 {
     generator.forward_elements(batch).saturating_add(images).saturating_mul(SINGLE)
 }
 
+/// The most that was granted on the CPU. What a state of this process has let go of is kept for the next one, and is no longer
+/// among what the machine has to give: to load a checkpoint takes no more than what has learned it.
+static GRANTED: AtomicU64 = AtomicU64::new(0);
+
 /// # Errors
 /// A run that needs more memory than there is.
 pub(super) fn check(recipe: &Recipe, data: &Dataset, device: &Device) -> Result<()> {
@@ -104,8 +111,12 @@ pub(super) fn check(recipe: &Recipe, data: &Dataset, device: &Device) -> Result<
     };
     let needed = needs.kept.saturating_add(here);
     let place = if device.is_cpu() { "this machine" } else { "the GPU" };
+    let granted = if device.is_cpu() { GRANTED.load(Ordering::Relaxed) } else { 0 };
     match memory::available(device) {
-        Some(free) if needed > free => return refuse(needed, "steps, samples and checkpoints", free, place),
+        Some(free) if needed > free.max(granted) => {
+            return refuse(needed, "steps, samples and checkpoints", free, place);
+        }
+        _ if device.is_cpu() => _ = GRANTED.fetch_max(needed, Ordering::Relaxed),
         _ => (),
     }
     match memory::available(&Device::Cpu) {

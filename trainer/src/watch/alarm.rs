@@ -78,12 +78,14 @@ struct Rule {
     remedy: &'static str,
     /// In how many ticks in a row it must be seen.
     ticks: usize,
+    /// How many ticks show it: a run that turns back goes to before them, or it would be seen again at once.
+    window: usize,
     /// What shows it at the newest tick.
     sees: fn(&Sight<'_>) -> Option<Evidence>,
 }
 
-/// In as many ticks in a row at most is a trouble seen before it is told.
-pub const MOST_TICKS: usize = 3;
+/// As many ticks at most show a trouble.
+pub const MOST_TICKS: usize = 8;
 
 const RULES: [Rule; 6] = [
     Rule {
@@ -93,6 +95,7 @@ const RULES: [Rule; 6] = [
                  'objective.penalties=[{kind=\"r1\",weight=0.3,every=4}]'), or begin again with objective.loss = \
                  \"relativistic-pairing\" or remedies.packing = 2",
         ticks: 2,
+        window: 2,
         sees: |sight| {
             let (own, data) = (sight.now("diversity")?, sight.now("data_diversity")?);
             // A generator begins grey: what was never different has not collapsed.
@@ -107,6 +110,7 @@ const RULES: [Rule; 6] = [
         remedy: "bound it: --set 'objective.penalties=[{kind=\"r1\",weight=0.3,every=4}]', --set remedies.instance_noise=0.1; or lower \
                  optimizer.discriminator.lr",
         ticks: 3,
+        window: 3,
         sees: |sight| {
             let loss = sight.now("discriminator_loss")?;
             (loss < 0.03 * sight.ideal?).then(|| {
@@ -120,6 +124,7 @@ const RULES: [Rule; 6] = [
         words: "the discriminator does not tell generated images from real ones at all",
         remedy: "raise optimizer.discriminator.lr or discriminator.width, lower the weight of penalties, or begin again",
         ticks: 3,
+        window: 3,
         sees: |sight| {
             let apart = sight.now("real_logit")? - sight.now("fake_logit")?;
             let spread = sight.now("real_spread")? + sight.now("fake_spread")?;
@@ -139,6 +144,7 @@ const RULES: [Rule; 6] = [
         remedy: "go back to an earlier checkpoint with lower rates, or limit gradients: --set \
                  optimizer.generator_clip.norm=1.0 --set optimizer.discriminator_clip.norm=1.0",
         ticks: 1,
+        window: 1,
         sees: |sight| {
             let grown = |name: &'static str| {
                 let now = sight.now(name)?;
@@ -160,6 +166,7 @@ const RULES: [Rule; 6] = [
         remedy: "lower both rates, or damp: --set remedies.historical_averaging=0.1 (from the beginning), --set \
                  'objective.penalties=[{kind=\"r1\",weight=0.3,every=4}]'",
         ticks: 1,
+        window: 8,
         sees: |sight| {
             let losses: Vec<f64> = sight.ticks.iter().filter_map(|tick| tick.get("generator_loss").copied()).collect();
             let last = losses.get(losses.len().checked_sub(8)?..)?;
@@ -176,6 +183,7 @@ const RULES: [Rule; 6] = [
                  'objective.penalties=[{kind=\"lecam\",weight=0.1}]' or instance noise, or give it more images (data.flip doubles \
                  them)",
         ticks: 3,
+        window: 3,
         sees: |sight| {
             let (real, fake) = (sight.now("real_sign")?, sight.now("fake_sign")?);
             let epochs = sight.now("images")? / sight.images.max(1) as f64;
@@ -234,7 +242,7 @@ impl Hook for Alarm {
         for Raised { rule, evidence, first } in self.look(figures, scene) {
             tick.set(&format!("alarm_{}", rule.name), 1.);
             if first {
-                tick.alarm = tick.alarm.or(Some(Trouble { name: rule.name, since: self.before(rule.ticks) }));
+                tick.alarm = tick.alarm.or(Some(Trouble { name: rule.name, since: self.before(rule.window) }));
                 let evidence: Vec<String> = evidence.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
                 say!("alarm at {} images: {} ({}); {}", tick.images, rule.words, evidence.join(", "), rule.remedy);
             }
@@ -387,9 +395,29 @@ mod tests {
         Ok(())
     }
 
+    /// A run that went back to before an oscillation is not told of it again by what is left of the log.
     #[test]
-    fn no_rule_waits_longer_than_checkpoints_are_kept_for() {
-        assert_eq!(RULES.iter().map(|rule| rule.ticks).max(), Some(MOST_TICKS));
+    fn an_oscillation_is_not_seen_again_from_before_it() {
+        let figures = |images: usize, loss: f64| {
+            let all = [("generator_loss", loss), ("images", images as f64)];
+            all.map(|(name, value)| (name.to_owned(), value)).into_iter().collect::<Figures>()
+        };
+        let swinging = |i: usize| if i < 4 { 1.5 } else { [3., 0.4][i % 2] };
+        let mut alarm = Alarm::default();
+        let told = (0..20).find(|&i| !alarm.see(figures(i, swinging(i)), Some(1.), 10).is_empty());
+        let told = told.expect("an oscillation");
+        let rule = RULES.iter().find(|rule| rule.name == "oscillation").expect("is one");
+        let since = alarm.before(rule.window) as usize;
+        assert!(since < 4 && told < 12, "told at {told}, since {since}");
+        let mut again = Alarm::default();
+        let after = (0..=since).map(swinging).chain([1.5]);
+        assert!(after.enumerate().all(|(i, loss)| again.see(figures(i, loss), Some(1.), 10).is_empty()));
+    }
+
+    #[test]
+    fn no_rule_looks_further_back_than_checkpoints_are_kept_for() {
+        assert!(RULES.iter().all(|rule| rule.ticks <= rule.window));
+        assert_eq!(RULES.iter().map(|rule| rule.window).max(), Some(MOST_TICKS));
     }
 
     /// Without a figure nothing is seen, whatever a log holds.

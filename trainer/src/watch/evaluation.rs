@@ -31,7 +31,7 @@ impl Evaluate {
     /// Knows the data, for which its classifier is trained if it was not kept from an earlier time.
     ///
     /// # Errors
-    /// Data without labels.
+    /// Those of the classifier's training.
     pub fn new(every: Images, samples: u64, data: &Splits) -> Result<Self> {
         let reference = Reference::new(data, metrics::cache_folder().as_deref())?;
         Ok(Self { every, samples, reference, before: 0 })
@@ -50,20 +50,24 @@ impl Hook for Evaluate {
     }
 
     fn tick(&mut self, scene: &Scene<'_>, tick: &mut Tick) -> Result<()> {
-        let before = std::mem::replace(&mut self.before, tick.images);
-        if before / self.every.0 == tick.images / self.every.0 && tick.images < scene.state.recipe.images() {
+        // Passed only when there are figures: what fails is tried again at the next tick.
+        if self.before / self.every.0 == tick.images / self.every.0 && tick.images < scene.state.recipe.images() {
+            self.before = tick.images;
             return Ok(());
         }
         let mut live = Live::new(scene.state)?;
         let samples = Samples { count: self.samples, seed: SEED };
         let found = metrics::evaluate(&mut live, samples, scene.data, &self.reference)?;
+        self.before = tick.images;
         tick.set("frechet_distance", found.frechet_distance);
         for (name, part) in [("precision", found.precision), ("recall", found.recall)] {
             if let Some(part) = part {
                 tick.set(name, part);
             }
         }
-        tick.set("class_kl", found.class_kl);
+        if let Some(kl) = found.class_kl {
+            tick.set("class_kl", kl);
+        }
         if let Some(accuracy) = found.class_accuracy {
             tick.set("class_accuracy", accuracy);
         }

@@ -1,7 +1,7 @@
 //! What TensorBoard shows of a run.
 
 use super::tensorboard::Writer;
-use super::{Hook, Scene, Tick, grid};
+use super::{Hook, Scene, Tick, grid, log};
 use crate::error::Result;
 
 /// Event files in the run's folder: every figure, grids of real images and of samples, and the recipe.
@@ -23,7 +23,9 @@ impl Events {
 
 fn begin(scene: &Scene<'_>) -> Result<Writer> {
     let images = scene.state.clock.images;
-    let mut writer = Writer::create(scene.run.path(), images)?;
+    // Points after the last tick of the log are of a way that was given up: a remedy that has won a race goes on later than
+    // that.
+    let mut writer = Writer::create(scene.run.path(), log::last(&scene.run.stats_path(), images)?)?;
     // Markdown shows what is indented as it is.
     let recipe: String = scene.state.recipe.to_toml()?.lines().map(|line| format!("    {line}\n")).collect();
     writer.text(images, "recipe", &recipe)?;

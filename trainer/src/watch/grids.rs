@@ -2,6 +2,8 @@
 
 use super::{Hook, Scene, Tick, grid};
 use crate::error::Result;
+use crate::files;
+use crate::run::Run;
 use std::time::Instant;
 
 /// `reals.png` and `fakes-<images>.png` in the run's folder.
@@ -12,6 +14,17 @@ impl Grids {
     fn fakes(&self, scene: &Scene<'_>) -> Result<()> {
         grid::write(&scene.run.fakes_path(scene.state.clock.images), scene.samples, scene.columns)
     }
+}
+
+/// Gives the grids after so many images names by which they are told from those of the way that the run takes now.
+///
+/// # Errors
+/// What the system says.
+pub fn set_aside(run: &Run, images: u64) -> Result<()> {
+    for (_, path) in run.fakes()?.iter().filter(|(number, _)| *number > images) {
+        files::rename(path, &path.with_extension("given-up.png"))?;
+    }
+    Ok(())
 }
 
 impl Hook for Grids {

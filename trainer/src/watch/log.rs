@@ -82,23 +82,41 @@ pub fn cut(path: &Path, images: u64) -> Result<()> {
 fn open(path: &Path, images: u64) -> Result<File> {
     if path.exists() {
         let log = files::open(path)?;
-        let mut damaged = Vec::new();
+        let (mut damaged, aside) = (Vec::new(), path.with_extension("damaged.txt"));
         files::write_atomically_with(path, |kept| {
             let (take, damage) = (|line: &[u8]| kept.write_all(line), |line| damaged.push(line));
-            keep(log, images, take, damage).map_err(Error::io("write", path))
+            keep(log, images, take, damage).map_err(Error::io("write", path))?;
+            // Before the log is without them.
+            let mut file = match damaged.is_empty() {
+                true => return Ok(()),
+                false => {
+                    OpenOptions::new().create(true).append(true).open(&aside).map_err(Error::io("open", &aside))?
+                }
+            };
+            file.write_all(&damaged.concat()).map_err(Error::io("write", &aside))
         })?;
         if !damaged.is_empty() {
-            let aside = path.with_extension("damaged.txt");
             say!(
                 "warning: {} lines of {} are damaged and not read any more; they are now in {}",
                 damaged.len(),
                 path.display(),
                 aside.display()
             );
-            files::write_atomically(&aside, &damaged.concat())?;
         }
     }
     OpenOptions::new().create(true).append(true).open(path).map_err(Error::io("open", path))
+}
+
+/// Images at the last full tick up to `images`, in the log at `path`; `images` where there is none.
+///
+/// # Errors
+/// As [`read`].
+pub fn last(path: &Path, images: u64) -> Result<u64> {
+    let mut last = images;
+    read(path, images, &mut |line| {
+        last = serde_json::from_slice::<Line>(line).map_or(last, |line| line.images);
+    })?;
+    Ok(last)
 }
 
 /// Gives the whole lines of full ticks up to `images` to `line`, of the log at `path`, if there is one.
@@ -183,6 +201,8 @@ mod tests {
         log.file.expect("open").write_all(b"{\"images\":4").expect("writes");
         Log::new(path.clone(), 20).write(&at(31))?;
         assert_eq!(images(&path), [10, 20, 31]);
+        assert_eq!((last(&path, 30)?, last(&path, 40)?), (20, 31));
+        assert_eq!(last(&folder.path().join("nothing"), 30)?, 30);
         assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 1, "nothing was damaged");
         Ok(())
     }
@@ -198,6 +218,23 @@ mod tests {
         assert_eq!(images(&path), [1, 5, 6]);
         let aside = std::fs::read(folder.path().join("stats.damaged.txt")).expect("set aside");
         assert!(aside.starts_with(b"{\"images\":\xff2}\nxxx") && aside.ends_with(b"null\n") && aside.len() < 3000);
+
+        // What is damaged later comes after it; where it cannot be kept, it stays where it is.
+        let append = |line: &[u8]| OpenOptions::new().append(true).open(&path).expect("opens").write_all(line);
+        append(b"later\n").expect("writes");
+        Log::new(path.clone(), 100).write(&at(7))?;
+        assert_eq!(
+            std::fs::read(folder.path().join("stats.damaged.txt")).expect("reads"),
+            [&aside, &b"later\n"[..]].concat()
+        );
+        std::fs::remove_file(folder.path().join("stats.damaged.txt")).expect("removes");
+        std::fs::create_dir(folder.path().join("stats.damaged.txt")).expect("makes");
+        append(b"last\n").expect("writes");
+        let before = std::fs::read(&path).expect("reads");
+        assert!(
+            Log::new(path.clone(), 100).write(&at(8)).expect_err("fails").to_string().contains("stats.damaged.txt")
+        );
+        assert_eq!(std::fs::read(&path).expect("reads"), before);
         Ok(())
     }
 

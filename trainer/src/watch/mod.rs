@@ -18,6 +18,7 @@ pub(crate) use alarm::MOST_TICKS;
 pub use alarm::{OnAlarm, Trouble};
 pub use diversity::mean_distance;
 pub(crate) use evaluation::Live;
+pub(crate) use grids::set_aside as set_grids_aside;
 pub(crate) use log::cut as cut_log;
 pub use progress::Progress;
 pub use tick::Tick;

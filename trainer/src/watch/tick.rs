@@ -54,9 +54,10 @@ impl Figures {
 }
 
 impl Tick {
-    /// Takes the figures of one more step into the averages, each by itself: steps may differ in what they find.
+    /// Takes the figures of one more step into the averages, each by itself: steps may differ in what they find. What is no
+    /// number is left out: the norm of scaled gradients that were too large, of a step that was skipped.
     pub fn add<S: AsRef<str>>(&mut self, figures: impl IntoIterator<Item = (S, f32)>) {
-        for (name, value) in figures {
+        for (name, value) in figures.into_iter().filter(|(_, value)| value.is_finite()) {
             let mean = self.figures.mean(name.as_ref());
             mean.count += 1;
             mean.value += (f64::from(value) - mean.value) / mean.count as f64;
@@ -112,8 +113,8 @@ mod tests {
         for value in [1., 2., 6.] {
             tick.add([("loss", value), ("logit", -value)]);
         }
-        // Not every step has it.
-        tick.add([("r1", 0.5)]);
+        // Not every step has it, and what is no number is none.
+        tick.add([("r1", 0.5), ("loss", f32::INFINITY), ("logit", f32::NAN)]);
         tick.set("scale", 4.);
         tick.set("scale", 2.);
         assert!(tick.figures().eq([("loss", 3.), ("logit", -3.), ("r1", 0.5), ("scale", 2.)]));

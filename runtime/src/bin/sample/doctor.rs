@@ -1,7 +1,8 @@
 //! What works on this machine and what does not, in plain words.
 
+use crate::open;
 use crate::say::print;
-use runtime::{Error, ErrorKind, Generator, Options, Provider, Request, Start, cuda, engine_info};
+use runtime::{ErrorKind, Generator, Options, Provider, Request, Start, cuda, engine_info};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,11 @@ use std::time::{Duration, Instant};
 const PROBE: (Duration, usize) = (Duration::from_secs(2), 2000);
 
 /// Prints the report; the generator is opened as `options` say.
-pub fn report(model: Option<&Path>, options: &Options) -> Result<(), Error> {
+pub fn report(
+    model: Option<&Path>,
+    mut options: Options,
+    batch: Option<usize>,
+) -> Result<(), Box<dyn std::error::Error>> {
     print!("runtime    {}, {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
     let engine = engine_info()?;
     print!("library    ONNX Runtime {}, {}", engine.version, engine.path.display());
@@ -19,12 +24,12 @@ pub fn report(model: Option<&Path>, options: &Options) -> Result<(), Error> {
     match cuda() {
         Ok(()) => print!("cuda       works"),
         Err(error) if error.kind() == ErrorKind::Provider => print!("cuda       does not work: {}", error.what()),
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     print!("threads    {} a call, of {cores} that the machine has; --threads N", options.threads);
     match model {
-        Some(model) => probe(model, options)?,
+        Some(model) => probe(model, &mut options, batch)?,
         None => print!("generator  none given: `sample --doctor gen.onnx` measures one"),
     }
     if let Some(bytes) = peak_memory() {
@@ -34,9 +39,9 @@ pub fn report(model: Option<&Path>, options: &Options) -> Result<(), Error> {
 }
 
 /// Opens the generator, and measures how long a call takes.
-fn probe(model: &Path, options: &Options) -> Result<(), Error> {
+fn probe(model: &Path, options: &mut Options, batch: Option<usize>) -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
-    let mut generator = Generator::open(model, options)?;
+    let mut generator = open(model, options, batch)?;
     let opened = start.elapsed();
     if options.start == Start::Fast {
         // That left the self-test out.

@@ -5,7 +5,7 @@
 use crate::Args;
 use crate::folder::{Folder, Scratch};
 use crate::grid::Grid;
-use crate::job::Job;
+use crate::job::{Files, Job};
 use crate::progress::Progress;
 use crate::say::print;
 use crate::stop::{Stop, Stopped};
@@ -73,13 +73,20 @@ struct Shared<'a> {
 }
 
 /// Draws what is asked for, and writes it.
-pub fn draw(args: &Args, generator: Generator, plan: Plan) -> Result<(), Box<dyn std::error::Error>> {
+///
+/// `files` are those that the generator was opened from, where a folder is to say so.
+pub fn draw(
+    args: &Args,
+    generator: Generator,
+    plan: Plan,
+    files: Option<Files>,
+) -> Result<(), Box<dyn std::error::Error>> {
     let (job, shape) = (Job::new(args, generator.info())?, generator.info().image);
     let count = job.count;
     let grid = args.grid.as_deref().map(|path| Grid::new(path, shape, count, args.columns)).transpose()?;
     let raw = args.raw.as_deref().map(Unfinished::create).transpose()?;
-    let open = |(path, model)| Folder::open(path, shape, &job.description(model, shape)?);
-    let folder = args.out.as_deref().zip(args.model.as_deref()).map(open).transpose()?;
+    let open = |(path, files)| Folder::open(path, shape, &job.description(files, shape)?);
+    let folder = args.out.as_deref().zip(files.as_ref()).map(open).transpose()?;
     let most = if args.batch.is_some() { plan.batch } else { plan.batch.min(VALUES / shape.len()).max(1) };
     let (stop, provider) = (Stop::listen(), generator.provider());
     let shared = Shared {

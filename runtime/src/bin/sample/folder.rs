@@ -17,7 +17,7 @@ pub const JOB: &str = ".sample.txt";
 /// How the names of unfinished pictures end.
 const PART: &str = ".part";
 /// Bytes of the file that says what the pictures are of, at most; more are none of ours.
-const MOST: u64 = 1 << 16;
+const MOST: u64 = 1 << 20;
 
 /// A folder with a picture of each image.
 pub struct Folder<'a> {

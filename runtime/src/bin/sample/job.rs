@@ -142,14 +142,19 @@ impl<'a> Job<'a> {
     }
 
     /// All that the image of a number depends on, in a few lines.
-    pub fn description(&self, model: &Path, shape: ImageShape) -> Result<String, String> {
+    ///
+    /// # Errors
+    /// Files that are not those that they were `before` the generator was opened.
+    pub fn description(&self, before: &Files, shape: ImageShape) -> Result<String, String> {
+        if files(self.args)? != *before {
+            return Err("the generator's file was replaced while it was opened; try again".into());
+        }
         let mut text = String::from("Pictures by `sample`, which goes on with those that are missing of the same.\n");
         let mut line = |name: &str, value: &str| {
             let _ = writeln!(text, "{name:<11}{value}");
         };
-        line("generator", &hash(model)?);
-        if let Some(weights) = &self.args.weights {
-            line("weights", &hash(weights)?);
+        for (name, hash) in before {
+            line(name, hash);
         }
         let ImageShape { channels, height, width } = shape;
         line("images", &format!("{channels} x {height} x {width}"));
@@ -165,6 +170,18 @@ impl<'a> Job<'a> {
         }
         Ok(text)
     }
+}
+
+/// The hashes of the files that images are drawn from.
+pub type Files = Vec<(&'static str, String)>;
+
+/// Those that are there now.
+pub fn files(args: &Args) -> Result<Files, String> {
+    let all = [("generator", &args.model), ("weights", &args.weights)];
+    all.into_iter()
+        .filter_map(|(name, path)| Some((name, path.as_deref()?)))
+        .map(|(name, path)| Ok((name, hash(path)?)))
+        .collect()
 }
 
 /// The SHA-256 of a file.

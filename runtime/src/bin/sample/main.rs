@@ -14,13 +14,14 @@ mod seeds;
 mod stop;
 mod unfinished;
 
-use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand, error};
 use drawing::Plan;
-use runtime::{Error, Generator, ImageShape, ModelInfo, Options, Provider, Start, engine_info, listed, one_line};
+use runtime::{
+    Error, ErrorKind, Generator, ImageShape, ModelInfo, Options, Provider, Start, engine_info, listed, one_line,
+};
 use say::{print, say};
 use seeds::Seeds;
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use stop::{STOPPED, Stopped};
 
@@ -81,7 +82,7 @@ struct Args {
     grid: Option<PathBuf>,
 
     /// Images in a row of the grid [default: as square as it gets]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", requires = "grid", value_parser = clap::value_parser!(u64).range(1..))]
     columns: Option<u64>,
 
     /// Write each image as a picture of its own (PNG) into this folder, named by its index, by its seed of several seeds, or by
@@ -99,7 +100,7 @@ struct Args {
 
     /// Say what works here and what does not: ONNX Runtime, providers, and the generator's latency and memory, if one is
     /// given
-    #[arg(long, conflicts_with_all = ["grid", "out", "raw", "info", "input"])]
+    #[arg(long, conflicts_with_all = NOT_THE_DOCTORS)]
     doctor: bool,
 
     /// Images a call, at most [default: 64, of large images fewer]
@@ -111,8 +112,8 @@ struct Args {
     provider: Provider,
 
     /// Threads that draw and write [default: as many as the machine has; the doctor's: 1]
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
 
     /// Start sooner and sample slower: for a few images. Leaves the file's self-test out
     #[arg(long)]
@@ -131,6 +132,23 @@ impl Args {
     }
 }
 
+/// What says which images, and where they go: the doctor draws its own.
+const NOT_THE_DOCTORS: [&str; 13] = [
+    "seed",
+    "seeds",
+    "first_index",
+    "count",
+    "truncation",
+    "class",
+    "walk",
+    "input",
+    "weights",
+    "grid",
+    "out",
+    "raw",
+    "info",
+];
+
 const EXAMPLES: &str = "\
 Examples:
   sample gen.onnx --seed 7 --grid out.png              64 images as one picture
@@ -147,9 +165,13 @@ fn main() -> ExitCode {
     let args = Args::parse();
     if args.command.is_none() && !args.draws() && !args.info && !args.doctor {
         let message = "nothing to do: give --grid FILE, --out DIR, --raw FILE, --info or --doctor";
-        Args::command().error(ErrorKind::MissingRequiredArgument, message).exit();
+        Args::command().error(error::ErrorKind::MissingRequiredArgument, message).exit();
     }
-    match run(args) {
+    let ended = run(args).and_then(|()| match say::lost() {
+        Some(error) => Err(format!("cannot write what was to be printed: {error}").into()),
+        None => Ok(()),
+    });
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Stopped>() => {
             say!("{error}");
@@ -167,17 +189,27 @@ fn run(mut args: Args) -> Result<(), Box<dyn std::error::Error>> {
         return adopt::run(args);
     }
     let start = if args.fast_start { Start::Fast } else { Start::Steady };
-    let plan = match args.draws() {
+    let mut plan = match args.draws() {
         true => Plan::new(&args, job::count(&args)?),
-        false => Plan { workers: 1, threads: args.threads.map_or(1, usize::from), batch: args.batch.unwrap_or(64) },
+        false => {
+            let batch = args.batch.unwrap_or(if args.doctor { 64 } else { 1 });
+            Plan { workers: 1, threads: args.threads.map_or(1, usize::from), batch }
+        }
     };
-    let options =
+    let mut options =
         Options { provider: args.provider, threads: plan.threads, max_batch: plan.batch, start, ..Options::default() };
     if args.doctor {
-        return Ok(doctor::report(args.model.as_deref(), &options)?);
+        return doctor::report(args.model.as_deref(), options, args.batch);
     }
     let Some(model) = &args.model else { return Ok(()) };
-    let mut generator = Generator::open(model, &options)?;
+    let files = args.out.is_some().then(|| job::files(&args)).transpose()?;
+    if let (Some(grid), Some(raw)) = (&args.grid, &args.raw)
+        && std::path::absolute(grid)? == std::path::absolute(raw)?
+    {
+        return Err(format!("--grid and --raw are both {}: give each a file of its own", grid.display()).into());
+    }
+    let mut generator = open(model, &mut options, args.batch)?;
+    plan.batch = options.max_batch;
     if let Some(weights) = &args.weights {
         generator.swap_weights(weights)?;
     }
@@ -185,9 +217,24 @@ fn run(mut args: Args) -> Result<(), Box<dyn std::error::Error>> {
         print_info(&generator)?;
     }
     if args.draws() {
-        drawing::draw(&args, generator, plan)?;
+        drawing::draw(&args, generator, plan, files)?;
     }
     Ok(())
+}
+
+/// Opens a generator; where nobody has said how many images a call, so many that their memory is allowed.
+fn open(model: &Path, options: &mut Options, batch: Option<usize>) -> Result<Generator, Box<dyn std::error::Error>> {
+    loop {
+        match Generator::open(model, options) {
+            Err(e) if e.kind() == ErrorKind::MemoryLimit && batch.is_none() && options.max_batch > 1 => {
+                options.max_batch /= 2;
+            }
+            Err(e) if e.kind() == ErrorKind::MemoryLimit => {
+                return Err(e.to_string().replace("options.max_batch", "--batch").into());
+            }
+            other => return Ok(other?),
+        }
+    }
 }
 
 fn print_info(generator: &Generator) -> Result<(), Error> {
@@ -238,5 +285,30 @@ fn print_origin(info: &ModelInfo) {
     }
     if !info.parity.is_empty() {
         print!("parity     {}", one_line(&info.parity));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the README shows can be typed.
+    #[test]
+    fn the_command_lines_of_the_readme_are_understood() {
+        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).expect("reads");
+        let (mut inside, mut count) = (false, 0);
+        for line in readme.lines() {
+            if let Some(language) = line.strip_prefix("```") {
+                inside = language == "sh";
+                continue;
+            }
+            let through_cargo = || line.split_once("--bin sample -- ").filter(|_| line.starts_with("cargo run"));
+            let words = line.strip_prefix("sample ").or_else(|| Some(through_cargo()?.1)).filter(|_| inside);
+            let Some(words) = words.and_then(|words| words.split('#').next()) else { continue };
+            let parsed = Args::try_parse_from(std::iter::once("sample").chain(words.split_whitespace()));
+            parsed.unwrap_or_else(|e| panic!("{line}: {e}"));
+            count += 1;
+        }
+        assert!(count >= 9, "only {count} were found");
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A file under a temporary name beside its own, removed unless it is finished.
 pub struct Unfinished<'a> {
@@ -15,16 +16,30 @@ pub struct Unfinished<'a> {
 }
 
 impl<'a> Unfinished<'a> {
-    /// Under a name that no other process takes.
+    /// Under a name that nothing else has.
     pub fn create(path: &'a Path) -> Result<Self, String> {
-        let name = path.file_name().ok_or_else(|| format!("{} is no name of a file", path.display()))?;
-        let temporary = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-        Self::create_as(path, temporary)
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let name =
+            path.file_name().ok_or_else(|| format!("{} is no name of a file", path.display()))?.to_string_lossy();
+        loop {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let temporary = path.with_file_name(format!(".{name}.{}.{number}", std::process::id()));
+            match File::options().write(true).create_new(true).open(&temporary) {
+                // What a process of the same number has left.
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => (),
+                opened => return Self::of(path, temporary, opened),
+            }
+        }
     }
 
     /// Under this name, in the same folder.
     pub fn create_as(path: &'a Path, temporary: PathBuf) -> Result<Self, String> {
-        match File::create(&temporary) {
+        let opened = File::create(&temporary);
+        Self::of(path, temporary, opened)
+    }
+
+    fn of(path: &'a Path, temporary: PathBuf, opened: io::Result<File>) -> Result<Self, String> {
+        match opened {
             Ok(file) => Ok(Self { path, temporary, file: Some(file), position: 0 }),
             Err(e) => Err(format!("cannot create a file beside {}: {}", path.display(), words(&e))),
         }

@@ -63,6 +63,20 @@ fn what_mixes_samples_or_is_too_large_or_unknown_is_refused() {
             vec![Weight::floats("a", ElementType::F32, &[4], &[1., 1., f32::NAN, 1.])],
             "scales",
         ),
+        // ONNX Runtime refuses it, and nothing older has it.
+        (
+            image,
+            node("Resize", &["", "a"], &[("exclude_outside", Int(1))]),
+            vec![Weight::floats("a", ElementType::F32, &[4], &[1.; 4])],
+            "exclude_outside",
+        ),
+        (
+            image,
+            node("Resize", &["", "a"], &[("antialias", Int(0))]),
+            vec![Weight::floats("a", ElementType::F32, &[4], &[1.; 4])],
+            "has Resize with antialias, which came with version 18, and operators of version 17",
+        ),
+        (image, node("Add", &["a"], &[]), vec![Weight::floats("a", ElementType::F32, &[0], &[])], "empty weight"),
         // A side that is negative.
         (
             &[1, 1, 1],

@@ -1,4 +1,4 @@
-//! Images in idx files, as MNIST, Fashion-MNIST, KMNIST, QMNIST and EMNIST come: grey, with labels in files of their own.
+//! Images in idx files, as MNIST, Fashion-MNIST, KMNIST and EMNIST come: grey, with labels in files of their own.
 
 mod file;
 

@@ -11,6 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zip::ZipArchive;
 
+/// Bytes of the longest name, as of a path on Linux: every folder in it is looked into.
+const LONGEST: usize = 4096;
+/// What is shown of a longer one.
+const SHOWN: usize = 64;
+
 /// A zip archive. Its clones share what was read of it.
 #[derive(Clone, Debug)]
 pub(super) struct Archive {
@@ -91,6 +96,12 @@ impl Archive {
             let parts = name.split(|byte| b"/\\".contains(byte)).filter(|part| part != b".");
             let parts: Vec<&[u8]> = parts.collect();
             let name: Name = parts.join(&b'/').into();
+            if name.len() > LONGEST {
+                let why = format!("has a name of {} bytes, allowed are {LONGEST}", name.len());
+                let name = name[..SHOWN].into();
+                listing.passed.push(Fault { name, why });
+                continue;
+            }
             if parts.iter().any(|part| part.is_empty() || *part == b"..") {
                 listing.passed.push(Fault { name, why: "has a name that leads out of the archive".into() });
                 continue;

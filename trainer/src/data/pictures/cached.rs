@@ -42,19 +42,17 @@ pub(in crate::data) fn kept(
     source: &str,
     make: impl FnOnce(Option<&Path>) -> Result<Prepared>,
 ) -> Result<Prepared> {
-    let folder = folder.map(|folder| folder.join("packs"));
-    let made = folder.as_deref().map(|folder| std::fs::create_dir_all(folder).map_err(Error::io("create", folder)));
-    let folder = match (folder, made) {
-        (Some(folder), Some(Ok(()))) => folder,
-        (_, made) => {
-            let mut prepared = make(None)?;
-            prepared.said.push(match made {
-                Some(Err(e)) => format!("not kept for the next run: {e}; $KILN_CACHE names another folder"),
-                _ => "not kept for the next run: there is no cache folder; $KILN_CACHE names one".into(),
-            });
-            return Ok(prepared);
-        }
+    let unkept = |prepared: Result<Prepared>, why: String| {
+        let mut prepared = prepared?;
+        prepared.said.push(format!("not kept for the next run: {why}"));
+        Ok(prepared)
     };
+    let Some(folder) = folder.map(|folder| folder.join("packs")) else {
+        return unkept(make(None), "there is no cache folder; $KILN_CACHE names one".into());
+    };
+    if let Err(e) = std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder)) {
+        return unkept(make(None), format!("{e}; $KILN_CACHE names another folder"));
+    }
     let other = files::read(&same(&folder, key), MAX_KEY).ok().and_then(|text| String::from_utf8(text).ok());
     let is_key = |text: &String| text.len() == key.len() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let place = Kept::new(&folder, other.as_ref().filter(|text| is_key(text)).map_or(key, String::as_str));
@@ -64,17 +62,17 @@ pub(in crate::data) fn kept(
         Ok(None) => None,
         Err(why) => Some(format!("what was kept before is damaged and made again: {why}")),
     };
+    // There already, and of somebody else or on a disk that is only read: what is in it can be used, and nothing added.
+    if let Err(e) = files::probe(&place.pack) {
+        return unkept(make(None), format!("{e}; $KILN_CACHE names another folder"));
+    }
     let prepared = make(Some(&folder))?;
     let written =
         place.write(&prepared, source).and_then(|()| pack::open_written(&place.pack, files::open(&place.pack)?));
     let mut prepared = match written {
         // What was in a temporary file goes.
         Ok(splits) => place.shown(Prepared { splits, ..prepared }),
-        Err(e) => {
-            let mut prepared = prepared;
-            prepared.said.push(format!("not kept for the next run: {e}"));
-            prepared
-        }
+        Err(e) => unkept(Ok(prepared), e.to_string())?,
     };
     prepared.said.extend(damaged);
     Ok(prepared)
@@ -110,7 +108,12 @@ impl Kept {
 
     /// Waits for whoever makes the same. Where files cannot be locked, two make the same, one after the other writes it.
     fn lock(&self) -> Option<File> {
-        let file = File::create(self.pack.with_extension("lock")).ok()?;
+        let path = self.pack.with_extension("lock");
+        // Not a pipe, whose opening waits for somebody, nor anything that is emptied by it.
+        if path.exists() && !path.is_file() {
+            return None;
+        }
+        let file = File::options().write(true).create(true).truncate(false).open(path).ok()?;
         match file.try_lock() {
             Ok(()) => Some(file),
             Err(TryLockError::WouldBlock) => {

@@ -17,12 +17,18 @@ pub(super) fn is_hidden(name: &[u8]) -> bool {
 /// All files of the folder at `root` that are not hidden, in no order.
 ///
 /// # Errors
-/// A folder that cannot be listed. What cannot be listed below it is in the listing.
-pub(super) fn list(root: &Path) -> Result<Listing> {
+/// A folder that cannot be listed, or that holds more than `most` files, folders and other things: links can lead to the
+/// same ones by any number of ways. What cannot be listed below it is in the listing.
+pub(super) fn list(root: &Path, most: usize) -> Result<Listing> {
     std::fs::read_dir(root).map_err(Error::io("list", root))?;
     let seen = |entry: &DirEntry| entry.depth() == 0 || !is_hidden(entry.file_name().as_encoded_bytes());
     let mut listing = Listing::default();
-    for found in WalkDir::new(root).follow_links(true).min_depth(1).into_iter().filter_entry(seen) {
+    for (number, found) in WalkDir::new(root).follow_links(true).min_depth(1).into_iter().filter_entry(seen).enumerate()
+    {
+        if number >= most {
+            let what = format!("holds more than {most} files and folders, which are allowed");
+            return Err(Error::Data { path: root.to_owned(), what });
+        }
         match found {
             Ok(entry) if entry.file_type().is_dir() => (),
             Ok(entry) if entry.file_type().is_file() => {
@@ -73,4 +79,24 @@ pub(super) fn path_of(name: &[u8]) -> PathBuf {
 #[cfg(not(unix))]
 pub(super) fn path_of(name: &[u8]) -> PathBuf {
     String::from_utf8_lossy(name).into_owned().into()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// Twelve folders with two links to the next in each: 2^12 ways, and with more of them no end.
+    #[test]
+    fn folders_that_are_reached_in_many_ways_are_bounded() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |n: usize| folder.path().join(n.to_string());
+        (0..=12).for_each(|n| std::fs::create_dir(at(n)).expect("makes"));
+        for (n, name) in (0..12).flat_map(|n| [(n, "a"), (n, "b")]) {
+            std::os::unix::fs::symlink(at(n + 1), at(n).join(name)).expect("links");
+        }
+        let error = list(&at(0), 1000).expect_err("more than a thousand").to_string();
+        assert!(error.contains("more than 1000 files and folders"), "{error}");
+        std::fs::write(at(12).join("x.png"), b"").expect("writes");
+        assert_eq!(list(&at(10), 1000).expect("six folders").entries.len(), 4);
+    }
 }

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// The largest file that is read.
 pub const MAX_FILE: u64 = 1 << 30;
+/// Files and folders of a folder.
+const MOST: usize = MAX_IMAGES;
 /// Files that are open at once.
 const HANDLES: u64 = 16;
 /// Bytes that files and the pictures in them take at once, if none takes more alone.
@@ -64,15 +66,6 @@ pub enum Content<'a> {
     Whole(Vec<u8>, Held<'a>),
     /// Its beginning, where that said that the rest is of no use.
     Begins(Vec<u8>),
-}
-
-impl Content<'_> {
-    /// What was read.
-    pub fn into_bytes(self) -> Vec<u8> {
-        match self {
-            Self::Whole(bytes, _) | Self::Begins(bytes) => bytes,
-        }
-    }
 }
 
 /// Where pictures are.
@@ -132,7 +125,7 @@ impl Source {
     /// A folder that cannot be listed; more files than a data set may have images.
     pub fn list(&self) -> Result<Listing> {
         let mut listing = match &self.kind {
-            Kind::Folder(path) => folder::list(path)?,
+            Kind::Folder(path) => folder::list(path, MOST)?,
             Kind::Archive(archive) => archive.list(),
             Kind::File(path) => {
                 let name = path.file_name().unwrap_or_default().as_encoded_bytes().into();

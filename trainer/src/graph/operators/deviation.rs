@@ -3,7 +3,7 @@
 
 use crate::graph::operator::{Context, OperandGradients, Operator, Saved, operands};
 use crate::onnx::{Edge, Onnx};
-use candle_core::{D, Result, Tensor, bail};
+use candle_core::{D, DType, Result, Tensor, bail};
 
 /// Added to the variance.
 const EPS: f64 = 1e-8;
@@ -27,8 +27,11 @@ impl MinibatchDeviation {
         x.reshape((group, n / group, ()))
     }
 
-    /// The differences from the group's mean, [group, groups, elements], and the deviations, [1, groups, elements].
+    /// The differences from the group's mean, [group, groups, elements], and the deviations, [1, groups, elements], in single
+    /// precision at least.
     fn deviations(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        // Squares of small differences, and what is added to them, are nothing in half precision.
+        let x = if x.dtype().size_in_bytes() < DType::F32.size_in_bytes() { &x.to_dtype(DType::F32)? } else { x };
         let groups = self.groups(x)?;
         let centred = groups.broadcast_sub(&groups.mean_keepdim(0)?)?;
         let deviations = (centred.sqr()?.mean_keepdim(0)? + EPS)?.sqrt()?;
@@ -51,7 +54,8 @@ impl Operator for MinibatchDeviation {
         // [N, 1, .., 1], sample by sample.
         let mut shape = vec![1; x.rank()];
         shape[0] = x.dim(0)?;
-        let mean = deviations.mean(D::Minus1)?.broadcast_as((group, shape[0] / group))?.contiguous()?.reshape(shape)?;
+        let mean = deviations.mean(D::Minus1)?.to_dtype(x.dtype())?;
+        let mean = mean.broadcast_as((group, shape[0] / group))?.contiguous()?.reshape(shape)?;
         let mut channel = x.dims().to_vec();
         channel[x.rank() - 1] = 1;
         let y = Tensor::cat(&[x, &mean.broadcast_as(channel)?.contiguous()?], D::Minus1)?;
@@ -66,9 +70,11 @@ impl Operator for MinibatchDeviation {
         let (group, groups, elements) = centred.dims3()?;
         // Of the group's number: every place of every sample has it.
         let of_mean = grad.narrow(D::Minus1, channels, 1)?.contiguous()?;
-        let of_mean = of_mean.reshape((group, groups, ()))?.sum(2)?.sum_keepdim(0)?.unsqueeze(2)?;
+        let of_mean = of_mean.to_dtype(centred.dtype())?.reshape((group, groups, ()))?;
+        let of_mean = of_mean.sum(2)?.sum_keepdim(0)?.unsqueeze(2)?;
         let slope = (centred.broadcast_div(&deviations)? / (group * elements) as f64)?;
-        Ok(vec![Some((through + slope.broadcast_mul(&of_mean)?.reshape(x.shape())?)?)])
+        let slope = slope.broadcast_mul(&of_mean)?.to_dtype(grad.dtype())?;
+        Ok(vec![Some((through + slope.reshape(x.shape())?)?)])
     }
 
     fn tangent(&self, _: Context<'_>, _: &[Option<&Tensor>]) -> Result<Tensor> {

@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::graph::Operator;
+use crate::graph::operator::Context;
 use crate::graph::testing::{Case, Kind};
 use crate::ops::testing::{device, values};
 use crate::ops::{Activation, Function, Geometry};
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use std::sync::Arc;
 
 use Kind::{Parameter, Samples};
@@ -212,6 +213,17 @@ fn the_deviation_of_a_minibatch_is_that_of_its_groups() -> Result<()> {
         }
     }
     assert!(MinibatchDeviation { group: 3 }.forward(&[&values(&[4, 2], 1)?]).is_err());
+
+    // In half precision squares of small differences would be 0, and equal samples have no slope that is a number.
+    let apart = [0.5f32, 0.5 + 1. / 4096., 0.5, 0.5, 0.25, 0.25, 0.25, 0.25];
+    let x = Tensor::from_slice(&apart, (4, 2), &Device::Cpu)?.t()?.reshape((4, 2))?.to_dtype(DType::F16)?;
+    let operator = MinibatchDeviation { group: 4 };
+    let (y, _) = operator.forward(&[&x])?;
+    assert_eq!(y.dtype(), DType::F16);
+    let context = Context { from: &[&x], y: &y, saved: &[] };
+    let gradients = operator.backward(context, &y.ones_like()?, &[true])?;
+    let slopes = gradients[0].as_ref().expect("a slope").to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    assert!(slopes.iter().all(|slope| slope.is_finite()), "{slopes:?}");
     Ok(())
 }
 

@@ -30,6 +30,16 @@ impl Network {
         found
     }
 
+    /// Layers that make images twice as large; the last of them stays as it is.
+    pub fn doublings(&self) -> usize {
+        let layers = self
+            .graph()
+            .nodes()
+            .iter()
+            .filter_map(|node| (&*node.operator as &dyn Any).downcast_ref::<TransposedConvolution>());
+        layers.filter(|layer| layer.geometry == DOUBLING).count()
+    }
+
     /// The network that gives these values beside what it gives.
     ///
     /// # Errors

@@ -4,18 +4,20 @@ mod order;
 mod table;
 
 use super::layout::Layout;
-use super::source::{Entry, Name, Source, shown};
+use super::source::{Content, Entry, Name, Source, shown};
 use crate::data::dataset::{MAX_CLASSES, MAX_NAME};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::recipe;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use table::Table;
 
 /// Files that say it where they lie beside pictures or above them, best first.
 const FILES: [&str; 4] = ["labels.csv", "labels.json", "metadata.csv", "dataset.json"];
-/// The largest of them.
-const MAX_FILE: u64 = 1 << 30;
+/// Bytes that such a file may have for a picture, in all at least, and at most: what is read of it takes many times as much.
+const A_PICTURE: u64 = 4 << 10;
+const LEAST_FILE: u64 = 4 << 20;
+const MAX_FILE: u64 = 256 << 20;
 /// Names that are shown of many.
 const SHOWN: usize = 3;
 
@@ -54,7 +56,7 @@ pub fn classes(
             ))
         }),
         Some(recipe::Labelled::File(path)) => {
-            let bytes = files::read(path, MAX_FILE)?;
+            let bytes = files::read(path, most(names.len()))?;
             let fail = |what: String| Error::Data { path: path.clone(), what };
             match table::read(&path.to_string_lossy(), &bytes).map_err(fail)? {
                 Table::Null => Ok(Classes { files: vec![bytes], ..Classes::default() }),
@@ -66,6 +68,11 @@ pub fn classes(
         }
         None => found(source, names, others, layout),
     }
+}
+
+/// Bytes of the largest file of labels for so many pictures.
+fn most(pictures: usize) -> u64 {
+    (pictures as u64).saturating_mul(A_PICTURE).clamp(LEAST_FILE, MAX_FILE)
 }
 
 /// Labels that nobody has asked for: in a file that is there, else by folders.
@@ -82,9 +89,17 @@ fn found(source: &Source, names: &[&[u8]], others: &[Entry], layout: &Layout) ->
                 let what = format!("{what}; mend it, or set data.labels to none");
                 Error::Data { path: source.path().join(&name), what }
             };
-            let whole = source.read(entry, |_, length| Some(length)).map_err(fail)?.into_bytes();
-            let table = table::read(&name, &whole);
-            bytes.push(whole);
+            let most = most(names.len());
+            let table = match source.read(entry, |_, length| (length <= most).then_some(length)).map_err(fail)? {
+                Content::Whole(whole, _held) => {
+                    let table = table::read(&name, &whole);
+                    bytes.push(whole);
+                    table
+                }
+                Content::Begins(_) => {
+                    Err(format!("has more than the {most} bytes that are allowed for {} pictures", names.len()))
+                }
+            };
             match table {
                 Ok(Table::Null) => null = true,
                 Ok(Table::Rows(found)) => {
@@ -156,8 +171,13 @@ fn by_rows(
     let by_name = Finder::new(names);
     let mut labels: Vec<Option<&[u8]>> = vec![None; names.len()];
     let mut without = Vec::new();
+    // Files whose names have folders that are not there mean others of that name: all rows of them, or a missing picture's
+    // label would go to another's.
+    let known: HashSet<&Name> =
+        rows.iter().filter_map(|(base, (file, _))| by_name.whole(base, file).and(Some(base))).collect();
     for (base, (file, label)) in rows {
-        let Some(at) = by_name.find(base, file) else {
+        let short = || (parts(file).len() == 1 || !known.contains(base)).then(|| by_name.short(file)).flatten();
+        let Some(at) = by_name.whole(base, file).or_else(short) else {
             without.push(file.as_str());
             continue;
         };
@@ -249,14 +269,21 @@ impl<'a> Finder<'a> {
         Self { whole: names.iter().enumerate().map(|(at, name)| (*name, at)).collect(), short }
     }
 
-    /// The picture called `file` in the folder `base`, else from the root, else anywhere.
-    fn find(&self, base: &[u8], file: &str) -> Option<usize> {
-        let parts: Vec<&str> = file.split(['/', '\\']).filter(|part| !part.is_empty() && *part != ".").collect();
-        let file = parts.join("/").into_bytes();
-        let whole = |name: &[u8]| self.whole.get(name).copied();
-        let last = parts.last().unwrap_or(&"").as_bytes();
-        whole(&[base, &file[..]].concat()).or_else(|| whole(&file)).or_else(|| self.short.get(last).copied().flatten())
+    /// The picture called `file` in the folder `base`, else from the root.
+    fn whole(&self, base: &[u8], file: &str) -> Option<usize> {
+        let file = parts(file).join("/").into_bytes();
+        self.whole.get(&*[base, &file].concat()).or_else(|| self.whole.get(&*file)).copied()
     }
+
+    /// The picture whose file name is that of `file`, whatever folder it lies in.
+    fn short(&self, file: &str) -> Option<usize> {
+        self.short.get(parts(file).last().unwrap_or(&"").as_bytes()).copied().flatten()
+    }
+}
+
+/// Folders and file name.
+fn parts(file: &str) -> Vec<&str> {
+    file.split(['/', '\\']).filter(|part| !part.is_empty() && *part != ".").collect()
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ fn csv(bytes: &[u8]) -> Result<Vec<Row>, String> {
     let reader = reader.delimiter(delimiter).has_headers(false).flexible(true).trim(csv::Trim::All);
     let mut columns = None;
     let mut rows = Vec::new();
-    for (line, record) in reader.from_reader(bytes).byte_records().enumerate() {
+    for record in reader.from_reader(bytes).byte_records() {
         let record = record.map_err(|e| format!("is no CSV ({e})"))?;
         let cell = |column: usize| record.get(column).map(|cell| String::from_utf8_lossy(cell).into_owned());
         let (file, label) = match columns {
@@ -80,10 +80,20 @@ fn csv(bytes: &[u8]) -> Result<Vec<Row>, String> {
         match (cell(file), cell(label)) {
             (Some(file), _) if file.is_empty() => (),
             (Some(file), Some(label)) => rows.push((file, label)),
-            _ => return Err(format!("has {} columns in line {}, not those of its header", record.len(), line + 1)),
+            _ => {
+                let line = line_of(bytes, record.position().map_or(0, csv::Position::byte) as usize);
+                return Err(format!("has {} columns in line {line}, not those of its header", record.len()));
+            }
         }
     }
     Ok(rows.into_iter().filter(|(_, label)| !label.is_empty()).collect())
+}
+
+/// The line of the record that is read from a place on: lines that are empty come before it.
+fn line_of(bytes: &[u8], from: usize) -> usize {
+    let (before, rest) = bytes.split_at(from.min(bytes.len()));
+    let empty = rest.iter().take_while(|byte| b"\r\n".contains(byte));
+    1 + before.iter().chain(empty).filter(|&&byte| byte == b'\n').count()
 }
 
 fn json(bytes: &[u8]) -> Result<Table, String> {
@@ -184,6 +194,7 @@ mod tests {
         for (name, text, words) in [
             ("labels.csv", "file,text\na.png,a cat", "columns file, text"),
             ("labels.csv", "file,label\na.png,cat\nb.png", "1 columns in line 3"),
+            ("labels.csv", "file,label\n\n\na.png", "1 columns in line 4"),
             ("labels.json", "{", "no JSON"),
             ("labels.json", "7", "known form"),
             ("labels.json", r#"{"images": [1, 2], "annotations": []}"#, "known form"),

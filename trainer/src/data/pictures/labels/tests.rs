@@ -82,6 +82,26 @@ fn labels_that_do_not_fit_are_told() {
     assert!(place.error(&missing).contains("nothing.csv"));
 }
 
+/// The label of a picture that is missing is not another's of the same file name.
+#[test]
+fn folders_in_a_file_of_labels_count_where_they_are_known() {
+    let place = pictures(&["a/2.png", "b/1.png"]);
+    place.put("labels.csv", b"file,label\na/1.png,cat\na/2.png,cat\n");
+    let error = place.error(&Data::at(&place.root()));
+    assert!(error.contains("no label for 1 of 2 pictures: b/1.png"), "{error}");
+
+    let place = pictures(&["train/1.png"]);
+    place.put("labels.csv", b"file,label\ntrain/1.png,cat\ntest/1.png,dog\n");
+    let (labels, said) = found(&place, None);
+    assert_eq!(labels, names(&["cat"]));
+    assert!(said.contains("1 labels in labels.csv are of no picture: test/1.png"), "{said}");
+
+    // Of a file whose folders are all of another place, file names say it.
+    let place = pictures(&["1.png", "in/2.png"]);
+    place.put("labels.csv", b"file,label\n/home/x/1.png,cat\n/home/x/2.png,dog\n");
+    assert_eq!(found(&place, None).0, names(&["cat", "dog"]));
+}
+
 /// Files of these names hold captions, boxes and more.
 #[test]
 fn files_of_something_else_are_not_used_and_that_is_said() {

@@ -60,6 +60,18 @@ fn hostile_archives_harm_nothing() {
     all(&opened.said, &["3 files", "leads out of the archive"]);
     assert!(!place.0.path().join("out.png").exists());
 
+    // Every folder of a long name would be looked into.
+    let long = format!("{}x.png", "a/".repeat(10_000));
+    place.put("set.zip", &zip(&[("1.png", &one), (&long, &two)], zip::CompressionMethod::Stored));
+    let opened = place.open_as(&data).expect("opens");
+    assert_eq!(shape(&opened).0, 1);
+    all(&opened.said, &["has a name of 20005 bytes, allowed are 4096"]);
+
+    // A megabyte of zeros that a file of labels is packed into must not become gigabytes.
+    let zeros = [b"[0".to_vec(), b",0".repeat(4 << 20), b"]".to_vec()].concat();
+    place.put("set.zip", &zip(&[("1.png", &one), ("labels.json", &zeros)], zip::CompressionMethod::Deflated));
+    all(&[place.error(&data)], &["labels.json", "more than the 4194304 bytes that are allowed for 1 pictures"]);
+
     // An entry that is marked as encrypted, in both of its headers.
     let mut bytes = zip(&[("a.png", &one), ("b.png", &two)], zip::CompressionMethod::Stored);
     let central = bytes.windows(4).rposition(|window| window == b"PK\x01\x02").expect("a directory");

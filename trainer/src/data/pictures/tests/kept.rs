@@ -112,6 +112,17 @@ fn where_nothing_can_be_kept_pictures_are_read_all_the_same() {
     let opened = open_with(&place.data(), Some(&place.root().join("no folder"))).expect("opens");
     all(&opened.said, &["not kept for the next run", "no folder"]);
     assert_eq!(shape(&opened).0, 4);
+    // A folder that is there, and in which nothing can be made.
+    #[cfg(target_os = "linux")]
+    {
+        let cache = place.0.path().join("another cache");
+        std::fs::create_dir(&cache).expect("makes");
+        std::os::unix::fs::symlink("/proc/self", cache.join("packs")).expect("links");
+        let fixed = recipe::Data { size: opened.data.size, ..place.data() };
+        let elsewhere = open_with(&fixed, Some(&cache)).expect("opens");
+        all(&elsewhere.said, &["not kept for the next run", "packs", "$KILN_CACHE"]);
+        assert_eq!(pixels(&elsewhere), pixels(&opened));
+    }
 }
 
 /// A folder with idx files stays what it is; images of other data come to sizes and channels, too.
