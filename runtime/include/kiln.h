@@ -584,12 +584,13 @@ KilnStatus kiln_warm_up(struct KilnGenerator generator,
 KilnStatus kiln_cancel(struct KilnGenerator generator);
 
 // Puts the weights of the safetensors file at `path`, a generator of the same architecture, in place of this generator's.
-// Clones and streams keep the old ones.
+// Clones, streams and pools keep the old ones.
 //
 // Threads: any, but one call on a handle at a time.
 // Ownership: the path is no longer used after the call.
-// Errors: those of a file as kiln_open; KILN_STATUS_ARGUMENT, KILN_STATUS_TIME_LIMIT, KILN_STATUS_RUN, KILN_STATUS_FORKED,
-// KILN_STATUS_HANDLE, KILN_STATUS_BUSY; the old weights then stay.
+// Errors: those of a file as kiln_open; KILN_STATUS_ARGUMENT, KILN_STATUS_PROVIDER (the GPU has no room for both),
+// KILN_STATUS_RESOURCES, KILN_STATUS_TIME_LIMIT, KILN_STATUS_RUN, KILN_STATUS_FORKED, KILN_STATUS_HANDLE, KILN_STATUS_BUSY;
+// the old weights then stay.
 //
 // # Safety
 // `path` must be null or end in NUL (UTF-8 on Windows).

@@ -289,7 +289,7 @@ fn mistakes_end_with_a_line_and_the_right_code() {
         (&["MODEL", "--out", "d", "--columns", "4"], 2, "--grid"),
         (&["--doctor", "MODEL", "--weights", "other.safetensors"], 2, "cannot be used with"),
         (&["--doctor", "MODEL", "--seed", "1"], 2, "cannot be used with"),
-        (&["LARGE", "--grid", "x.png", "--batch", "64"], 1, "--batch is 64"),
+        (&["LARGE", "--grid", "x.png", "--batch", "64"], 1, "--batch is 32, images this large allow at most 15"),
     ] {
         let output = sample(folder.path(), arguments);
         let said = said(&output);

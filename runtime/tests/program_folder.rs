@@ -105,7 +105,7 @@ fn seeds_are_drawn_one_by_one_and_walked_through() {
         (&["--seeds", "1,2", "--walk", "3", "--first-index", "4"], 1, "the walk has frames 0 to 3, and ends before"),
         (&["--truncation", "0"], 1, "truncation"),
         (&["--threads", "0"], 2, "--threads"),
-        (&["--threads", "2000", "--count", "1"], 1, "allowed is 1 to 1024"),
+        (&["--threads", "2000", "--count", "1"], 2, "1..=1024"),
     ] {
         fails(folder.path(), &[&["MODEL", "--out", "none/of/it"], options].concat(), code, words);
     }

@@ -31,7 +31,7 @@ pub fn learn(protocol: &dyn Protocol, method: &Method, seed: u64, watch: &mut dy
         Ok(Player { role, learner, optimizer, clip, average_kimg, pace: 1., bound: None })
     });
     let mut players = players.into_iter().collect::<Result<Vec<_>>>()?;
-    let (mut game, mut clock, mut taken) = (method.game(seed)?, Clock::default(), 0);
+    let (mut game, mut clock, mut taken) = (method.game(protocol, seed)?, Clock::default(), 0);
     let unit = method.unit(protocol);
     let mut order = Order::new(protocol.examples(), seed, "order");
     while clock.images < method.kimg.0 {

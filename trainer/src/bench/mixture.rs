@@ -48,6 +48,10 @@ impl Protocol for Mixture {
         (squares / (2 * self.centres.len()) as f64 + f64::from(self.deviation).powi(2)).sqrt()
     }
 
+    fn numbers(&self) -> usize {
+        2
+    }
+
     fn has_images(&self) -> bool {
         false
     }

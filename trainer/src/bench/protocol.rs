@@ -32,6 +32,9 @@ pub trait Protocol: Send + Sync {
     /// The standard deviation of a coordinate; 1 where samples are in [-1, 1], as networks for images take them.
     fn deviation(&self) -> f64;
 
+    /// Numbers that a sample has.
+    fn numbers(&self) -> usize;
+
     /// Whether samples are images; else they are points.
     fn has_images(&self) -> bool;
 

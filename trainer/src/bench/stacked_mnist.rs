@@ -71,6 +71,10 @@ impl Protocol for StackedMnist {
         1.
     }
 
+    fn numbers(&self) -> usize {
+        IMAGE.len()
+    }
+
     fn has_images(&self) -> bool {
         true
     }

@@ -417,3 +417,21 @@ fn classes_are_learned() -> Result<()> {
 }
 
 mod any_recipe;
+
+/// Of layers that make images larger the last is not of int8: a generator must have two.
+#[test]
+fn a_generator_that_has_nothing_for_int8_is_refused_before_it_learns() -> Result<()> {
+    let data = mnist()?;
+    let of = |depth: Option<usize>| {
+        let mut recipe = small("int8");
+        recipe.export.precision = runtime::Precision::Int8;
+        if let crate::recipe::Generator::Dcgan(generator) = &mut recipe.generator {
+            generator.depth = depth;
+        }
+        State::new(recipe, &data, &Device::Cpu)
+    };
+    of(None)?;
+    let error = of(Some(1)).expect_err("one layer").to_string();
+    assert!(error.contains("export.precision is int8") && error.contains("generator.depth of 2 or more"), "{error}");
+    Ok(())
+}

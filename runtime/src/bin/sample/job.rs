@@ -11,6 +11,8 @@ use std::path::Path;
 
 /// Most stops of a tour: their seeds are written out.
 const MAX_STOPS: u64 = 1 << 20;
+/// Bytes of a list of seeds that are shown.
+const SHOWN: usize = 60;
 
 /// What is to be drawn.
 pub struct Job<'a> {
@@ -137,7 +139,13 @@ impl<'a> Job<'a> {
     pub fn source(&self) -> String {
         match &self.args.seeds {
             None => format!("seed {}", self.args.seed),
-            Some(seeds) => format!("seeds {seeds}"),
+            Some(seeds) => match (seeds.to_string(), seeds.len()) {
+                (list, _) if list.len() <= SHOWN => format!("seeds {list}"),
+                (list, count) => {
+                    let whole = list[..SHOWN].rfind(',').map_or(0, |end| end + 1);
+                    format!("{count} seeds, {}...", &list[..whole])
+                }
+            },
         }
     }
 
