@@ -194,7 +194,7 @@ mod tests {
             let value = |text: &str| toml::Value::from(text);
             let overrides: Vec<_> = overrides.iter().map(|(key, text)| ((*key).to_owned(), value(text))).collect();
             let mut info = info();
-            info.recipe = Recipe::load("digits", &overrides)?.to_toml()?.into();
+            info.recipe = Recipe::load("digits", &overrides)?.to_toml()?;
             let arguments = ["evaluate", "gen.onnx"].iter().chain(arguments);
             Ok::<_, trainer::Error>(read_as(&info, &Args::parse_from(arguments)))
         };

@@ -166,7 +166,8 @@ pub fn nothing(run: &Run) -> Error {
 /// # Errors
 /// As [`checkpoint::load`].
 pub fn best(run: &Run, recipe: &Recipe, data: &Dataset, device: &Device) -> Result<Option<Loaded>> {
-    loop {
+    // What is listed may be gone, where the process that trains has found a better one meanwhile: that was there before.
+    for _ in 0..3 {
         let mut is_gone = false;
         for (images, path) in run.best()?.iter().rev() {
             match load(*images, path, recipe, data, device) {
@@ -175,11 +176,11 @@ pub fn best(run: &Run, recipe: &Recipe, data: &Dataset, device: &Device) -> Resu
                 other => return other.map(Some),
             }
         }
-        // The process that trains has found a better one meanwhile, which is there before the other goes.
-        if !is_gone || run.best()?.iter().all(|(_, path)| !path.exists()) {
-            return Ok(None);
+        if !is_gone {
+            break;
         }
     }
+    Ok(None)
 }
 
 /// What the evaluation of the best checkpoint has found, if there is one. A damaged one is told.
@@ -307,6 +308,13 @@ mod tests {
         let best = best(&run, &state.recipe, &data, &device())?.expect("a best").state;
         assert_eq!((best.clock.images, best.evaluated), (48, found));
         assert_eq!(best_evaluation(&run)?, found);
+        // One that is gone when it is read is passed over, if it is not the only one.
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("nowhere", run.best_path(50)).expect("links");
+            assert_eq!(super::best(&run, &state.recipe, &data, &device())?.expect("a best").state.clock.images, 48);
+            std::fs::remove_file(run.best_path(50)).expect("removes");
+        }
         // It is the newest that is whole, too.
         assert_eq!(last(&run, &state.recipe, &data, &device())?.state.clock.images, 48);
         Ok(())
