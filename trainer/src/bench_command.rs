@@ -62,7 +62,7 @@ pub enum Benchmark {
 
 const EXAMPLES: &str = "\
 Examples:
-  trainer bench ring                                   a table of ten seeds, ten minutes each on two cores
+  trainer bench ring                                   a table of ten seeds, seven minutes each on two cores
   trainer bench ring --method plain --seeds 3          what the first GANs do
   trainer bench stacked-mnist --seeds 1 --kimg 100     a first look
   trainer bench grid --method mine.toml --json         for programs";
