@@ -110,14 +110,18 @@ impl Model {
             let why = format!("{} is of int8, which is for processors: export it with --precision f16", path.display());
             return Err(Error::cuda(why));
         }
-        checked(&model.graph, &info).map_err(fail)?;
+        let checked = checked(&model.graph, &info).map_err(fail)?;
         let tensors = match outside(&model.graph).map_err(fail)? {
             Some(name) => Some(open(name)?),
             None => None,
         };
         let (runner, rewritten) = {
             let at = tensors.as_ref().map_or(path, Tensors::path);
-            let (graph, checked) = filled(model.graph, tensors.as_ref(), &info).map_err(|fault| fault.at(at))?;
+            let (graph, checked) = match &tensors {
+                Some(tensors) => filled(model.graph, tensors, &info),
+                None => whole(&model.graph, info.checksums.as_ref()).map(|()| (model.graph, checked)),
+            }
+            .map_err(|fault| fault.at(at))?;
             // SAFETY: both files stay in memory after the session has ended.
             unsafe { runner(graph, &checked, path, options, target) }?
         };
@@ -138,7 +142,7 @@ impl Model {
             if info.checksums.as_ref().is_some_and(|sums| sums.check_graph(&model.graph, info.classes).is_err()) {
                 return Err(fail("has the weights of another graph than the open one".into()));
             }
-            let (graph, checked) = filled(model.graph, Some(&tensors), &info).map_err(fail)?;
+            let (graph, checked) = filled(model.graph, &tensors, &info).map_err(fail)?;
             // SAFETY: both files stay mapped after the session has ended.
             unsafe { runner(graph, &checked, path, &self.options, self.runner.target()) }?
         };
@@ -234,9 +238,10 @@ fn foreign_or(fault: Fault, file: &[u8]) -> Fault {
 }
 
 /// Checks a graph as the file has it, before its weights are looked for.
-fn checked(graph: &Graph<'_>, info: &ModelInfo) -> std::result::Result<(), Fault> {
-    operators::check(graph, info)?;
-    info.checksums.as_ref().map_or(Ok(()), |sums| sums.check_graph(graph, info.classes))
+fn checked(graph: &Graph<'_>, info: &ModelInfo) -> std::result::Result<Checked, Fault> {
+    let checked = operators::check(graph, info)?;
+    info.checksums.as_ref().map_or(Ok(()), |sums| sums.check_graph(graph, info.classes))?;
+    Ok(checked)
 }
 
 /// The one file that the weights of a graph are in beside it.
@@ -254,43 +259,35 @@ fn outside<'a>(graph: &Graph<'a>) -> std::result::Result<Option<&'a str>, Fault>
     Ok(found)
 }
 
-/// `graph` with the weights of `tensors`, if there are some, and what is known of it with these: some, such as the scales of a
-/// Resize, say how much is computed.
+/// `graph` with the weights of `tensors`, and what is known of it with these: some, such as the scales of a Resize, say how much
+/// is computed.
 fn filled<'a>(
-    graph: Graph<'a>,
-    tensors: Option<&'a Tensors>,
+    mut graph: Graph<'a>,
+    tensors: &'a Tensors,
     info: &ModelInfo,
 ) -> std::result::Result<(Graph<'a>, Checked), Fault> {
-    let graph = with_tensors(graph, tensors, info.checksums.as_ref())?;
+    // Integers are part of the graph, whatever its weights are.
+    let mut weights: Vec<&mut Weight<'_>> = graph.weights.iter_mut().filter(|w| w.element.is_float()).collect();
+    if weights.len() < tensors.len() {
+        return Err(format!("has {} tensors, of which the graph has {}", tensors.len(), weights.len()).into());
+    }
+    for weight in &mut weights {
+        weight.data = Data::Bytes(tensors.get(weight)?.into());
+    }
+    whole(&graph, info.checksums.as_ref())?;
     let checked = operators::check(&graph, info)?;
     Ok((graph, checked))
 }
 
-/// `graph` with the weights of `tensors`, if there are some, which are those that were written.
-fn with_tensors<'a>(
-    mut graph: Graph<'a>,
-    tensors: Option<&'a Tensors>,
-    checksums: Option<&Checksums>,
-) -> std::result::Result<Graph<'a>, Fault> {
-    if let Some(tensors) = tensors {
-        // Integers are part of the graph, whatever its weights are.
-        let mut weights: Vec<&mut Weight<'_>> = graph.weights.iter_mut().filter(|w| w.element.is_float()).collect();
-        if weights.len() < tensors.len() {
-            return Err(format!("has {} tensors, of which the graph has {}", tensors.len(), weights.len()).into());
-        }
-        for weight in &mut weights {
-            weight.data = Data::Bytes(tensors.get(weight)?.into());
-        }
+/// Checks that the weights of a graph are those that were written, or at least numbers.
+fn whole(graph: &Graph<'_>, checksums: Option<&Checksums>) -> std::result::Result<(), Fault> {
+    if let Some(sums) = checksums {
+        return sums.check_weights(graph);
     }
-    match checksums {
-        Some(sums) => sums.check_weights(&graph)?,
-        None => {
-            if let Some(weight) = graph.weights.iter().find(|weight| !weight.is_finite()) {
-                return Err(Fault::damaged(format!("is damaged: not all numbers of the weight {weight} are finite")));
-            }
-        }
+    match graph.weights.iter().find(|weight| !weight.is_finite()) {
+        Some(weight) => Err(Fault::damaged(format!("is damaged: not all numbers of the weight {weight} are finite"))),
+        None => Ok(()),
     }
-    Ok(graph)
 }
 
 /// Whether the buffers of one generator fit the other.

@@ -38,7 +38,7 @@ fn weights_that_say_how_much_is_computed_are_checked_again() {
         let file = safetensors::serialize([("scales", scales), ("none", none)], None).expect("serialises");
         Tensors::of(Bytes::given(file.into()).expect("bytes"), Path::new("beside")).expect("a file")
     };
-    let check = |of: [f32; 4]| filled(resized(&[1.; 4]), Some(&tensors(of)), &plain(4, 4)).map(drop);
+    let check = |of: [f32; 4]| filled(resized(&[1.; 4]), &tensors(of), &plain(4, 4)).map(drop);
     assert!(check([1.; 4]).is_ok());
     for wrong in [[1., 1., 40., 40.], [2., 1., 1., 1.], [1., 1., 1., f32::MAX]] {
         let fault = check(wrong).expect_err("computes something else");

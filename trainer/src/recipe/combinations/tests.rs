@@ -52,6 +52,11 @@ fn a_wasserstein_critic_is_always_bounded() {
     {
         assert!(of(kind, weight, every).is_ok(), "{kind}, {weight}, {every}");
     }
+    // Batch normalisation has a scale that spectral normalisation does not bound.
+    let normalised = [("objective.loss", "'wasserstein'"), ("discriminator.spectral_norm", "true")];
+    assert!(load(&normalised).is_ok());
+    let said = load(&[&normalised[..], &[("discriminator.batch_norm", "true")]].concat()).expect_err("is unbounded");
+    assert!(said.to_string().contains("without a bound"), "{said}");
 }
 
 /// The penalty divides a loss: that of a critic whose loss is minus a distance.
