@@ -17,7 +17,7 @@ use trainer::recipe::Override;
 /// the option that changes it), learns for half an hour, and writes one file that `sample` and every other user of ONNX
 /// draws new pictures from. Grids of samples appear in the run's folder while it learns: look at them.
 ///
-/// Without options: learns handwritten digits (MNIST is inside the program) in about three minutes on two cores.
+/// Without options: learns handwritten digits (MNIST is inside the program) in one and a half to three minutes on two cores.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Args {
