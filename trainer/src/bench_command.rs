@@ -2,10 +2,13 @@
 
 use clap::{Parser, ValueEnum};
 use std::ops::Range;
-use std::time::Instant;
-use trainer::bench::{self, Method, OURS, Protocol, Report, Run, StackedMnist};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use trainer::bench::{self, Folder, Learning, Method, OURS, Protocol, Report, Run, StackedMnist};
 use trainer::recipe::Images;
 use trainer::report::{Bar, duration, print, say};
+use trainer::stop::{STOPPED, Stop};
 use trainer::{Error, Result};
 
 /// Measure how many modes of a known distribution a method of training finds
@@ -37,6 +40,10 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     pub kimg: Option<f64>,
 
+    /// Keep the figures of every seed and the state of the one at hand in this folder; the same command goes on from there
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
@@ -45,6 +52,9 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
+
+/// A process that is killed loses so much at most.
+const BETWEEN_STATES: Duration = Duration::from_secs(60);
 
 /// The last seed that can be the first of them: a recipe's seeds go to 2^63 - 1.
 const LAST_SEED: u64 = i64::MAX as u64 - 1000;
@@ -65,13 +75,14 @@ Examples:
   trainer bench ring                                   a table of ten seeds, seven minutes each on two cores
   trainer bench ring --method plain --seeds 3          what the first GANs do
   trainer bench stacked-mnist --seeds 1 --kimg 100     a first look
+  trainer bench stacked-mnist --run runs/stacked       five hours, which may be interrupted
   trainer bench grid --method mine.toml --json         for programs";
 
 /// Learns, measures and prints.
 ///
 /// # Errors
-/// No method, one that diverges, and what the system says.
-pub fn run(args: &Args) -> Result<()> {
+/// No method, one that diverges, a folder of something else, and what the system says.
+pub fn run(args: &Args) -> Result<ExitCode> {
     let protocol: Box<dyn Protocol> = match args.benchmark {
         Benchmark::Ring => Box::new(bench::ring()),
         Benchmark::Grid => Box::new(bench::grid()),
@@ -81,63 +92,129 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(kimg) = args.kimg {
         method = method.with_kimg(kimg)?;
     }
-    let (runs, failed) = until_one_fails(args.seed..args.seed + args.seeds, |seed| one(&*protocol, &method, seed));
+    let folder = args.run.as_deref().map(|path| Folder::open(path, &*protocol, &method)).transpose()?;
+    let bench = Bench { protocol: &*protocol, method: &method, folder: folder.as_ref(), stop: Stop::listen() };
+    let (runs, end) = until_one_ends(args.seed..args.seed + args.seeds, |seed| bench.seed(seed));
     if !runs.is_empty() {
-        let report = Report::new(&*protocol, &args.method, method, runs);
+        let report = Report::new(&*protocol, &args.method, method.clone(), runs);
         print!("{}", if args.json { report.to_json()? } else { report.table() });
     }
-    failed.map_or(Ok(()), Err)
+    match end {
+        End::Done => Ok(ExitCode::SUCCESS),
+        End::Stopped => {
+            match args.run {
+                Some(_) => say!("stopped; the same command goes on from here"),
+                None => say!("stopped; what the seed at hand has learned is lost, with --run DIR it would be kept"),
+            }
+            Ok(ExitCode::from(STOPPED))
+        }
+        End::Failed(error) => Err(error),
+    }
 }
 
-/// Runs `one` seed after another: what is known of those before one that diverges took hours, and is not lost.
-fn until_one_fails<T>(seeds: Range<u64>, mut one: impl FnMut(u64) -> Result<T>) -> (Vec<T>, Option<Error>) {
+/// How seeds have ended.
+#[derive(Debug)]
+enum End {
+    Done,
+    Stopped,
+    Failed(Error),
+}
+
+/// Runs `one` seed after another, until one is stopped or diverges: what is known of those before took hours, and is not lost.
+fn until_one_ends<T>(seeds: Range<u64>, mut one: impl FnMut(u64) -> Result<Option<T>>) -> (Vec<T>, End) {
     let mut runs = Vec::new();
     for seed in seeds {
         match one(seed) {
-            Ok(run) => runs.push(run),
-            Err(error) => return (runs, Some(error)),
+            Ok(Some(run)) => runs.push(run),
+            Ok(None) => return (runs, End::Stopped),
+            Err(error) => return (runs, End::Failed(error)),
         }
     }
-    (runs, None)
+    (runs, End::Done)
 }
 
-/// The run of one seed.
-fn one(protocol: &dyn Protocol, method: &Method, seed: u64) -> Result<Run> {
-    let (start, Images(all), name) = (Instant::now(), method.kimg, protocol.name());
-    let mut bar = Bar::new(0, all);
-    let learned = bench::learn(protocol, method, seed, &mut |images| {
-        bar.update(images, || {
-            let left = start.elapsed().as_secs_f64() * (all.saturating_sub(images) as f64 / images as f64);
-            format!(
-                "{name}, seed {seed}  {:.0}/{:.0} kimg  {} left",
-                Images(images).kimg(),
-                Images(all).kimg(),
-                duration(left)
-            )
-        });
-    });
-    bar.end();
-    let generator = learned.map_err(|error| match error {
-        Error::Diverged { images, what } => Error::Evaluation(format!(
-            "{name}, seed {seed}: training diverged after {images} samples: {what}; lower the method's learning rates"
-        )),
-        error => error,
-    })?;
-    let seconds = start.elapsed().as_secs_f64();
-    let (samples, floor) = (bench::measure(protocol, method, &generator, seed)?, bench::floor(protocol, seed)?);
-    let quality = if protocol.judges_quality() {
-        format!(", {:.2} % of high quality", 100. * samples.high_quality)
-    } else {
-        String::new()
-    };
-    say!(
-        "{name}, seed {seed}: {} of {} modes{quality}, KL {:.4}, {}",
-        samples.modes,
-        protocol.modes(),
-        samples.kl,
-        duration(seconds)
-    );
-    Ok(Run { seed, seconds, samples, floor })
+/// What is the same for all seeds.
+struct Bench<'a> {
+    protocol: &'a dyn Protocol,
+    method: &'a Method,
+    folder: Option<&'a Folder>,
+    stop: Stop,
+}
+
+impl Bench<'_> {
+    /// The run of one seed; `None` if it was stopped.
+    fn seed(&self, seed: u64) -> Result<Option<Run>> {
+        let (protocol, name) = (self.protocol, self.protocol.name());
+        let (run, when) = match self.folder.map(|folder| folder.done(seed)).transpose()?.flatten() {
+            Some(run) => (run, ", done before"),
+            None => match self.learn(seed)? {
+                Some(run) => (run, ""),
+                None => return Ok(None),
+            },
+        };
+        let Run { seconds, samples, .. } = run;
+        let quality = if protocol.judges_quality() {
+            format!(", {:.2} % of high quality", 100. * samples.high_quality)
+        } else {
+            String::new()
+        };
+        let (found, all) = (samples.modes, protocol.modes());
+        let (kl, time) = (samples.kl, duration(seconds));
+        say!("{name}, seed {seed}: {found} of {all} modes{quality}, KL {kl:.4}, {time}{when}");
+        Ok(Some(run))
+    }
+
+    /// The same of a seed that is not done, from its state if there is one.
+    fn learn(&self, seed: u64) -> Result<Option<Run>> {
+        let Self { protocol, method, folder, stop } = self;
+        let (start, Images(all), name) = (Instant::now(), method.kimg, protocol.name());
+        let mut learning = Learning::new(*protocol, method, seed)?;
+        let state = folder.map(|folder| folder.state_path(seed));
+        let before = match state.as_ref().filter(|path| path.exists()) {
+            Some(path) => learning.resume(path)?,
+            None => 0.,
+        };
+        let (begun, mut kept) = (learning.images(), Instant::now());
+        let seconds = || before + start.elapsed().as_secs_f64();
+        let mut bar = Bar::new(begun, all);
+        let mut learn = || -> Result<bool> {
+            while !learning.has_ended() {
+                let stopped = stop.asked();
+                if let Some(path) = state.as_ref().filter(|_| stopped || kept.elapsed() >= BETWEEN_STATES) {
+                    learning.save(path, seconds())?;
+                    kept = Instant::now();
+                }
+                if stopped {
+                    return Ok(false);
+                }
+                learning.step()?;
+                let images = learning.images();
+                bar.update(images, || {
+                    let (done, left) = ((images - begun) as f64, all.saturating_sub(images) as f64);
+                    let left = duration(start.elapsed().as_secs_f64() * left / done);
+                    let (now, all) = (Images(images).kimg(), Images(all).kimg());
+                    format!("{name}, seed {seed}  {now:.0}/{all:.0} kimg  {left} left")
+                });
+            }
+            Ok(true)
+        };
+        let learned = learn();
+        bar.end();
+        let ended = learned.map_err(|error| match error {
+            Error::Diverged { images, what } => Error::Evaluation(format!(
+                "{name}, seed {seed}: training diverged after {images} samples: {what}; lower the method's learning rates"
+            )),
+            error => error,
+        })?;
+        if !ended {
+            return Ok(None);
+        }
+        let seconds = seconds();
+        let samples = bench::measure(*protocol, method, &learning.generator()?, seed)?;
+        let run = Run { seed, seconds, samples, floor: bench::floor(*protocol, seed)? };
+        folder.map_or(Ok(()), |folder| folder.keep(&run))?;
+        Ok(Some(run))
+    }
 }
 
 #[cfg(test)]
@@ -169,19 +246,33 @@ mod tests {
 
     #[test]
     fn seeds_before_one_that_fails_are_kept() {
-        let one = |seed| if seed < 7 { Ok(seed) } else { Err(Error::Evaluation(format!("seed {seed} diverged"))) };
-        let (runs, failed) = until_one_fails(5..9, one);
-        assert_eq!(runs, [5, 6]);
-        assert!(failed.expect("one failed").to_string().contains("seed 7 diverged"));
-        let (runs, failed) = until_one_fails(5..7, one);
-        assert!(runs == [5, 6] && failed.is_none());
+        let one = |last: u64| move |seed| if seed < last { Ok(Some(seed)) } else { Ok(None) };
+        assert!(matches!(until_one_ends(5..9, one(9)), (runs, End::Done) if runs == [5, 6, 7, 8]));
+        assert!(matches!(until_one_ends(5..9, one(7)), (runs, End::Stopped) if runs == [5, 6]));
+        let fails = |seed| if seed < 7 { Ok(Some(seed)) } else { Err(Error::Evaluation(format!("seed {seed}"))) };
+        assert!(
+            matches!(until_one_ends(5..9, fails), (runs, End::Failed(e)) if runs == [5, 6] && e.to_string().contains("seed 7"))
+        );
     }
 
     #[test]
-    fn a_short_run_ends_with_its_figures() -> Result<()> {
-        let method = Method::load(OURS, &bench::ring())?.with_kimg(0.2)?;
-        let run = one(&bench::ring(), &method, 1)?;
+    fn a_short_run_ends_with_its_figures_and_one_that_was_stopped_with_the_same() -> Result<()> {
+        let ring = bench::ring();
+        let method = Method::load(OURS, &ring)?.with_kimg(0.2)?;
+        let whole = Bench { protocol: &ring, method: &method, folder: None, stop: Stop::default() };
+        let run = whole.seed(1)?.expect("nobody asked to stop");
         assert!(run.samples.modes <= 8. && run.floor.modes == 8. && run.seconds > 0., "{run:?}");
+
+        let path = tempfile::tempdir().expect("a folder");
+        let folder = Folder::open(path.path(), &ring, &method)?;
+        let stopped = Bench { folder: Some(&folder), ..whole };
+        stopped.stop.ask();
+        assert!(stopped.seed(1)?.is_none() && folder.state_path(1).exists() && folder.done(1)?.is_none());
+        let resumed = Bench { stop: Stop::default(), ..stopped };
+        let again = resumed.seed(1)?.expect("nobody asked to stop");
+        assert_eq!((again.samples, again.floor), (run.samples, run.floor));
+        // What is done is not done again.
+        assert!(!folder.state_path(1).exists() && resumed.seed(1)? == Some(again));
         Ok(())
     }
 }

@@ -49,8 +49,7 @@ fn run(args: &Args) -> Result<ExitCode> {
         }
         Some(Command::Bench(args)) => {
             use_threads(args.threads);
-            bench_command::run(args)?;
-            Ok(ExitCode::SUCCESS)
+            bench_command::run(args)
         }
         Some(Command::Evaluate(args)) => {
             use_threads(args.threads);

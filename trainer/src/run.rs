@@ -55,21 +55,7 @@ impl Run {
     /// # Errors
     /// Another process is at work in the folder; the folder cannot be written to.
     pub fn lock(&mut self) -> Result<()> {
-        let busy = "another trainer is at work in this folder; wait until it ends, stop it, or give another folder";
-        match File::open(&self.path).map(|folder| folder.try_lock().map(|()| folder)) {
-            Ok(Ok(folder)) => self.lock = Some(folder),
-            Ok(Err(TryLockError::WouldBlock)) => {
-                return Err(Error::Run { path: self.path.clone(), what: busy.into() });
-            }
-            // Not every system locks folders.
-            Ok(Err(TryLockError::Error(e))) | Err(e) => {
-                say!(
-                    "warning: {} cannot be locked ({e}): two trainers in it would harm each other",
-                    self.path.display()
-                );
-            }
-        }
-        files::sweep(&self.path)?;
+        self.lock = lock(&self.path)?;
         files::probe(&self.recipe_path())
     }
 
@@ -248,6 +234,26 @@ impl Run {
         found.sort();
         Ok(found)
     }
+}
+
+/// Keeps other processes from working in the folder at `path` as long as what is returned is held, and removes what one that
+/// was killed has left unfinished.
+///
+/// # Errors
+/// Another process is at work in the folder.
+pub(crate) fn lock(path: &Path) -> Result<Option<File>> {
+    let busy = "another trainer is at work in this folder; wait until it ends, stop it, or give another folder";
+    let lock = match File::open(path).map(|folder| folder.try_lock().map(|()| folder)) {
+        Ok(Ok(folder)) => Some(folder),
+        Ok(Err(TryLockError::WouldBlock)) => return Err(Error::Run { path: path.to_owned(), what: busy.into() }),
+        // Not every system locks folders.
+        Ok(Err(TryLockError::Error(e))) | Err(e) => {
+            say!("warning: {} cannot be locked ({e}): two trainers in it would harm each other", path.display());
+            None
+        }
+    };
+    files::sweep(path)?;
+    Ok(lock)
 }
 
 /// Adds lines to a file.

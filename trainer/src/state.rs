@@ -33,7 +33,8 @@ pub struct State {
     pub device: Device,
     /// How many images of each class are shown in an epoch, where images are made of classes; else none.
     pub class_counts: Vec<u64>,
-    game: Box<dyn Game>,
+    /// The rules, and what they keep.
+    pub(crate) game: Box<dyn Game>,
 }
 
 /// How far the samples of a state were from the data.
@@ -140,20 +141,9 @@ impl State {
         self.game.step(&mut self.players, &mut self.clock, next)
     }
 
-    /// Views of what the game keeps, beside the players, by its names.
-    pub fn of_game(&self) -> Vec<(String, Tensor)> {
-        self.game.tensors()
-    }
-
     /// What an evaluation of this very state has found, if there was one.
     pub fn evaluation(&self) -> Option<Evaluated> {
         self.evaluated.filter(|found| found.images == self.clock.images)
-    }
-
-    /// What is counted after `steps` steps: the clock, and every player's steps; `None` where that is more than can be
-    /// counted.
-    pub fn counts(&self, steps: u64) -> Option<(Clock, Vec<u64>)> {
-        self.game.counts(steps, self.recipe.training.images_a_step())
     }
 
     /// The figures of some steps; waits for the device.

@@ -1,52 +1,135 @@
 //! A run of a benchmark: the game that training plays, on the benchmark's own distribution.
 
 use super::{Measures, Method, Protocol, Tally};
+use crate::checkpoint::{playing, sealed};
 use crate::data::{Batch, Order};
-use crate::error::Result;
-use crate::game::{Clock, Game, Player};
+use crate::error::{Error, Result};
+use crate::game::{Adversarial, Clock, Game, Player};
 use crate::graph::Network;
 use crate::net::Init;
 use crate::optim::Learner;
 use crate::state::STATISTICS_LATENTS;
-use candle_core::DType;
+use candle_core::{DType, Device};
+use std::path::Path;
 
 /// Samples that are looked at together.
 const TOGETHER: usize = 500;
 
-/// Learns the distribution of `protocol` by `method`, and gives the generator to [`measure`]: its averaged weights, with batch
-/// normalisation frozen under them. `watch` is told how many real samples were shown, after each step. The same seed
-/// and number of threads give the same generator.
-///
-/// # Errors
-/// [`crate::Error::Diverged`]; penalties on a discriminator in which samples see each other.
-pub fn learn(protocol: &dyn Protocol, method: &Method, seed: u64, watch: &mut dyn FnMut(u64)) -> Result<Network> {
-    let [generator, discriminator] = protocol.networks(method.norms(), &mut Init::new(seed))?;
-    let o = &method.optimizer;
-    let settings = [
-        ("generator", generator, o.generator, o.generator_clip, method.ema_half_life_kimg),
-        ("discriminator", discriminator, o.discriminator, o.discriminator_clip, None),
-    ];
-    let players = settings.map(|(role, network, optimizer, clip, average_kimg)| {
-        let learner = Learner::new(&network, optimizer.moments(), average_kimg.is_some(), DType::F32)?;
-        Ok(Player { role, learner, optimizer, clip, average_kimg, pace: 1., bound: None })
-    });
-    let mut players = players.into_iter().collect::<Result<Vec<_>>>()?;
-    let (mut game, mut clock, mut taken) = (method.game(protocol, seed)?, Clock::default(), 0);
-    let unit = method.unit(protocol);
-    let mut order = Order::new(protocol.examples(), seed, "order");
-    while clock.images < method.kimg.0 {
-        game.step(&mut players, &mut clock, &mut || {
-            let real = (protocol.real(seed, "examples", &order.take(taken, method.batch))? / unit)?;
-            let z = protocol.latents(seed, "latents", taken, method.batch)?;
+/// Networks that learn the distribution of a protocol by a method. The same seed and number of threads give the same
+/// generator, on the way of however many processes.
+pub struct Learning<'a> {
+    protocol: &'a dyn Protocol,
+    method: &'a Method,
+    seed: u64,
+    players: Vec<Player>,
+    game: Adversarial,
+    clock: Clock,
+    order: Order,
+}
+
+impl<'a> Learning<'a> {
+    /// Before the first step.
+    ///
+    /// # Errors
+    /// Penalties on a discriminator in which samples see each other.
+    pub fn new(protocol: &'a dyn Protocol, method: &'a Method, seed: u64) -> Result<Self> {
+        let [generator, discriminator] = protocol.networks(method.norms(), &mut Init::new(seed))?;
+        let o = &method.optimizer;
+        let settings = [
+            ("generator", generator, o.generator, o.generator_clip, method.ema_half_life_kimg),
+            ("discriminator", discriminator, o.discriminator, o.discriminator_clip, None),
+        ];
+        let players = settings.map(|(role, network, optimizer, clip, average_kimg)| {
+            let learner = Learner::new(&network, optimizer.moments(), average_kimg.is_some(), DType::F32)?;
+            Ok(Player { role, learner, optimizer, clip, average_kimg, pace: 1., bound: None })
+        });
+        Ok(Self {
+            protocol,
+            method,
+            seed,
+            players: players.into_iter().collect::<Result<_>>()?,
+            game: method.game(protocol, seed)?,
+            clock: Clock::default(),
+            order: Order::new(protocol.examples(), seed, "order"),
+        })
+    }
+
+    /// Real samples that were shown.
+    pub fn images(&self) -> u64 {
+        self.clock.images
+    }
+
+    /// Whether as many were shown as the method asks for.
+    pub fn has_ended(&self) -> bool {
+        self.images() >= self.method.kimg.0
+    }
+
+    /// One step of both networks.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`].
+    pub fn step(&mut self) -> Result<()> {
+        let Self { protocol, method, seed, order, .. } = self;
+        let (unit, mut taken) = (method.unit(*protocol), self.clock.latents);
+        self.game.step(&mut self.players, &mut self.clock, &mut || {
+            let real = (protocol.real(*seed, "examples", &order.take(taken, method.batch))? / unit)?;
+            let z = protocol.latents(*seed, "latents", taken, method.batch)?;
             let batch = Batch { real, z, class: None, weight: None, first: taken };
             taken += method.batch as u64;
             Ok(batch)
         })?;
-        watch(clock.images);
+        Ok(())
     }
-    let average = players[0].learner.average();
-    let statistics = average.batch_statistics(&[&protocol.latents(seed, "statistics", 0, STATISTICS_LATENTS)?])?;
-    Ok(average.evaluated()?.frozen(&statistics)?)
+
+    /// The generator for [`measure`]: its averaged weights, with batch normalisation frozen under them.
+    ///
+    /// # Errors
+    /// None but those of the device.
+    pub fn generator(&self) -> Result<Network> {
+        let average = self.players[0].learner.average();
+        let latents = self.protocol.latents(self.seed, "statistics", 0, STATISTICS_LATENTS)?;
+        let statistics = average.batch_statistics(&[&latents])?;
+        Ok(average.evaluated()?.frozen(&statistics)?)
+    }
+
+    /// Writes how far it is to `path`, whole or not at all, with the seconds that it took until here.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] where a number of it is none, which is not written. What the system says.
+    pub fn save(&self, path: &Path, seconds: f64) -> Result<()> {
+        let counts = playing::counts(&self.players, self.clock).map(|(name, count)| (name, count.to_string()));
+        let of_run = self.described()?.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let metadata = of_run.chain([("seconds".to_owned(), seconds.to_string())]).chain(counts).collect();
+        sealed::write(path, playing::tensors(&self.players, &self.game)?, metadata, self.images())
+    }
+
+    /// Goes on from what [`Self::save`] wrote, and says how many seconds it took until there.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`]; what another protocol, method or seed wrote.
+    pub fn resume(&mut self, path: &Path) -> Result<f64> {
+        let bytes = sealed::read(path, &playing::tensors(&self.players, &self.game)?)?;
+        let file = sealed::Sealed::new(path, &bytes)?;
+        for (name, expected) in self.described()? {
+            if file.get(name)? != expected {
+                let what = format!("was written for another {name}; remove it, or give another folder");
+                return Err(Error::Run { path: path.to_owned(), what });
+            }
+        }
+        let seconds = file.get("seconds")?.parse().map_err(|e| file.damaged(format!("seconds: {e}")))?;
+        let images_a_step = (self.method.batch * self.method.critic_steps) as u64;
+        self.clock = playing::restore(&file, &mut self.players, &self.game, images_a_step, &Device::Cpu)?;
+        Ok(seconds)
+    }
+
+    /// What a checkpoint belongs to.
+    fn described(&self) -> Result<[(&'static str, String); 3]> {
+        Ok([
+            ("benchmark", self.protocol.name().to_owned()),
+            ("method", self.method.to_toml()?),
+            ("seed", self.seed.to_string()),
+        ])
+    }
 }
 
 /// The figures of the samples of a generator that has learned by `method`.
@@ -94,9 +177,17 @@ mod tests {
         Method { kimg: Images(images), ..Method::load(super::super::OURS, &ring()).expect("is built in") }
     }
 
+    fn learned(method: &Method, seed: u64) -> Result<Network> {
+        let ring = ring();
+        let mut learning = Learning::new(&ring, method, seed)?;
+        while !learning.has_ended() {
+            learning.step()?;
+        }
+        learning.generator()
+    }
+
     fn sampled(method: &Method, seed: u64) -> Result<Vec<Vec<f32>>> {
-        let generator = learn(&ring(), method, seed, &mut |_| ())?;
-        let samples = generator.forward(&[&ring().latents(seed, "samples", 0, 500)?])?;
+        let samples = learned(method, seed)?.forward(&[&ring().latents(seed, "samples", 0, 500)?])?;
         Ok((samples * method.unit(&ring()))?.to_vec2()?)
     }
 
@@ -105,6 +196,47 @@ mod tests {
         let method = short(640);
         assert_eq!(sampled(&method, 3)?, sampled(&method, 3)?);
         assert_ne!(sampled(&method, 3)?, sampled(&method, 4)?);
+        Ok(())
+    }
+
+    /// In the middle of a schedule, between two penalties, with steps of the generator of its own.
+    #[test]
+    fn what_was_interrupted_goes_on_to_the_same_generator() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("seed-3.safetensors");
+        let ring = ring();
+        for generator_steps in [1, 2] {
+            let method = Method { generator_steps, critic_steps: 2, ..short(64 * 2 * 13) };
+            let run = |mut learning: Learning, until: u64| -> Result<()> {
+                while learning.images() < until && !learning.has_ended() {
+                    learning.step()?;
+                }
+                learning.save(&path, 12.25)
+            };
+            run(Learning::new(&ring, &method, 3)?, u64::MAX)?;
+            let at_once = std::fs::read(&path).expect("reads");
+            run(Learning::new(&ring, &method, 3)?, 64 * 2 * 6)?;
+            assert_ne!(std::fs::read(&path).expect("reads"), at_once);
+            let mut resumed = Learning::new(&ring, &method, 3)?;
+            assert_eq!(resumed.resume(&path)?, 12.25);
+            assert_eq!(resumed.images(), 64 * 2 * 6);
+            run(resumed, u64::MAX)?;
+            assert!(std::fs::read(&path).expect("reads") == at_once, "{generator_steps} steps of the generator");
+
+            let other = Method { batch: 32, ..method.clone() };
+            for (mut other, words) in [
+                (Learning::new(&ring, &method, 4)?, "another seed"),
+                (Learning::new(&ring, &other, 3)?, "another method"),
+            ] {
+                let said = other.resume(&path).expect_err("must be refused").to_string();
+                assert!(said.contains(words) && said.contains("seed-3"), "{said}");
+            }
+            let mut damaged = at_once.clone();
+            *damaged.last_mut().expect("bytes") ^= 1;
+            std::fs::write(&path, damaged).expect("writes");
+            let said = Learning::new(&ring, &method, 3)?.resume(&path).expect_err("must be refused").to_string();
+            assert!(said.contains("does not have its hash"), "{said}");
+        }
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! What is counted of samples: which modes they fall on, how evenly, and how many are close enough to one.
 
 use crate::metrics::kl_divergence;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What is seen in one sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Tally {
 }
 
 /// The figures of a benchmark (Lin et al., "PacGAN", 2018, section 4).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measures {
     /// Modes with at least one sample of high quality.
     pub modes: f64,

@@ -1,9 +1,10 @@
 //! Benchmarks of mode coverage: how many modes of a known distribution a method finds, how evenly, how cleanly.
 //!
 //! A [`Protocol`] is a distribution with its networks, a file each; a [`Method`] is how networks learn, the same for all of
-//! them. [`learn()`] plays the game that training plays. What is measured is in [`Measures`], for several seeds in a
-//! [`Report`], beside the [`floor()`]: what real samples have.
+//! them. [`Learning`] plays the game that training plays. What is measured is in [`Measures`], for several seeds in a
+//! [`Report`], beside the [`floor()`]: what real samples have. A [`Folder`] keeps it all from one process to the next.
 
+mod folder;
 mod grid;
 mod learn;
 mod measures;
@@ -14,8 +15,9 @@ mod report;
 mod ring;
 mod stacked_mnist;
 
+pub use folder::Folder;
 pub use grid::grid;
-pub use learn::{floor, learn, measure};
+pub use learn::{Learning, floor, measure};
 pub use measures::{Estimate, Measures, Sighting, Tally};
 pub use method::{Method, OURS, PLAIN};
 pub use mixture::Mixture;

@@ -3,11 +3,11 @@
 use super::{Estimate, Measures, Method, Protocol};
 use crate::error::{Error, Result};
 use crate::report::duration;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
 /// The figures of one seed.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// The seed.
     pub seed: u64,

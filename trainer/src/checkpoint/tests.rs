@@ -1,11 +1,13 @@
 use super::*;
 use crate::data::Batches;
+use crate::files;
 use crate::net::dcgan::{Conditioning, Minibatch, Norm};
 use crate::objective::{Kind, Loss, Penalty};
 use crate::ops::testing::device;
 use crate::recipe::{Arithmetic, Discriminator, Generator, Images};
 use crate::state::tests::{batches, figure, mnist, small, step, with_loss};
 use crate::state::{Evaluated, State};
+use candle_core::Tensor;
 use std::sync::Arc;
 
 #[test]
@@ -72,7 +74,7 @@ fn what_a_game_keeps_begins_and_ends_with_its_penalty() -> Result<()> {
         let found = step(&mut state, &mut of_second)?;
         let found = &state.read(&[found])?[0];
         // Averages begin with the first batch that there is a penalty for, wherever the run is.
-        let averages: Vec<_> = state.of_game().into_iter().filter(|(name, _)| name == "logit_averages").collect();
+        let averages: Vec<_> = state.game.tensors().into_iter().filter(|(name, _)| name == "logit_averages").collect();
         assert_eq!(averages.len(), usize::from(!begins_with));
         for (_, averages) in averages {
             let expected = ["real_logit", "fake_logit"].map(|name| figure(found, name));
@@ -194,8 +196,8 @@ impl Saved {
     /// What a file with other metadata and tensors says, all its hashes right.
     fn forged(&self, change: impl FnOnce(&mut Metadata, &mut Vec<(String, Tensor)>)) -> Error {
         let state = self.load(&self.bytes, small("a")).expect("it is whole").state;
-        let mut tensors = tensors(&state).expect("tensors");
-        let mut metadata = metadata(&self.bytes).expect("metadata");
+        let mut tensors = playing::tensors(&state.players, &*state.game).expect("tensors");
+        let mut metadata = sealed::metadata(&self.bytes).expect("metadata");
         change(&mut metadata, &mut tensors);
         let contents = files::Contents::new(tensors.iter().map(|(name, t)| (name.clone(), t))).expect("tensors");
         metadata.retain(|key, _| !key.starts_with("sha256"));
@@ -257,9 +259,9 @@ fn counters_and_numbers_that_cannot_be_are_damage() -> Result<()> {
         assert!(said.contains("generator/") && said.contains("not finite"), "{said}");
     }
     let said = damage(saved.forged(|_, tensors| drop(tensors.pop())));
-    assert!(said.contains("tensors, the recipe has"), "{said}");
+    assert!(said.contains("tensors, the run has"), "{said}");
     let said = damage(saved.forged(|_, tensors| tensors[0].1 = tensors[0].1.flatten_all().expect("flat")));
-    assert!(said.contains("the recipe has"), "{said}");
+    assert!(said.contains("the run has"), "{said}");
     Ok(())
 }
 
@@ -277,7 +279,7 @@ fn every_damage_is_noticed() -> Result<()> {
         damage(&whole[..end], "cut");
     }
     damage(&[whole, &[0][..]].concat(), "longer");
-    damage(&[whole, &vec![0; HEADER as usize][..]].concat(), "longer than any");
+    damage(&[whole, &vec![0; sealed::HEADER as usize][..]].concat(), "longer than any");
     let flip = |at: usize, bit: u8| {
         let mut bytes = whole.clone();
         bytes[at] ^= 1 << bit;
@@ -299,7 +301,10 @@ fn a_state_that_is_no_number_is_not_written() -> Result<()> {
     let (folder, data) = (tempfile::tempdir().expect("a folder"), mnist()?);
     let path = folder.path().join("checkpoint");
     let state = State::new(small("nan"), &data, &device())?;
-    let (_, moment) = tensors(&state)?.into_iter().find(|(name, _)| name.ends_with(".moment2")).expect("a moment");
+    let (_, moment) = playing::tensors(&state.players, &*state.game)?
+        .into_iter()
+        .find(|(name, _)| name.ends_with(".moment2"))
+        .expect("a moment");
     moment.slice_set(&moment.affine(0., f64::INFINITY)?, 0, 0)?;
     let error = save(&state, &data, &path).expect_err("must not be written").to_string();
     assert!(error.contains("diverged") && error.contains("moment2") && error.contains("not finite"), "{error}");
