@@ -76,6 +76,23 @@ fn the_c_program_uses_every_function() {
 }
 
 #[test]
+fn the_readmes_program_draws_and_says_why_it_cannot() {
+    let Some(compiler) = compiler("CC", "cc") else { return };
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).expect("reads");
+    let program = readme.split("```c\n").nth(1).and_then(|after| after.split("```").next()).expect("a program");
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = folder.path().join("app.c");
+    std::fs::write(&source, program).expect("writes");
+    let program = compile(&compiler, "-std=c99", source.to_str().expect("a name"), Kind::Static, folder.path());
+    let mut command = Command::new(program);
+    command.current_dir(folder.path());
+    let output = command.output().expect("starts");
+    assert_eq!((output.status.code(), said(&output).contains("gen.onnx")), (Some(1), true), "{}", said(&output));
+    std::fs::copy(fixture(MODEL), folder.path().join("gen.onnx")).expect("copies");
+    assert_eq!(said(&succeed(&mut command)), "");
+}
+
+#[test]
 fn the_cpp_program_draws_in_many_threads_and_closes_under_who_waits() {
     let Some(compiler) = compiler("CXX", "c++") else { return };
     let expected: Vec<u8> = draw(&mut open(MODEL, &Options::default()), &Request::seed(7), 24);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use tests::process::Running;
 use tests::runs::{TICK, assert_same, checkpoints, export, log, resume, tiny};
-use tests::{folder, read, succeed};
+use tests::{folder, read, succeed, trainer};
 
 const STEPS: u64 = 400;
 
@@ -47,6 +47,35 @@ fn a_stopped_run_keeps_its_work_and_says_how_to_go_on() {
         assert_same(&run, &here.join("whole"));
         assert!(read(&file) == read(here.join("whole.safetensors")), "{signal}: another generator");
     }
+}
+
+/// The first seed is done when it is stopped in the second.
+#[test]
+fn a_stopped_benchmark_prints_what_is_done_and_goes_on() {
+    let folder = folder();
+    let here = folder.path();
+    let bench = |kept: &[&str]| {
+        let mut command = trainer(here);
+        command.args(["bench", "ring", "--kimg", "8", "--seeds", "2", "--json"]).args(kept);
+        command
+    };
+    let figures = |said: &str| {
+        let line = said.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("no figures: {said}"));
+        let report: serde_json::Value = serde_json::from_str(line).expect("is JSON");
+        report["runs"].as_array().expect("runs").iter().map(|run| run["samples"].to_string()).collect::<Vec<_>>()
+    };
+    let whole = figures(&succeed(&mut bench(&[])));
+    let mut running = Running::start(&mut bench(&["--run", "kept"]));
+    running.wait_until("the first seed", || here.join("kept/seed-0.json").exists());
+    running.signal("TERM");
+    let (status, said) = running.wait();
+    assert_eq!(status.code(), Some(130), "{status}\n{said}");
+    assert!(said.contains("the same command goes on from here"), "{said}");
+    assert_eq!(figures(&said), whole[..1]);
+    assert!(here.join("kept/seed-1.safetensors").exists());
+    let said = succeed(&mut bench(&["--run", "kept"]));
+    assert!(said.contains("seed 0") && said.contains("done before"), "{said}");
+    assert_eq!(figures(&said), whole);
 }
 
 /// Whether this test was started so, which the programs it starts inherit.

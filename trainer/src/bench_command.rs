@@ -92,8 +92,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if let Some(kimg) = args.kimg {
         method = method.with_kimg(kimg)?;
     }
+    let stop = Stop::listen();
     let folder = args.run.as_deref().map(|path| Folder::open(path, &*protocol, &method)).transpose()?;
-    let bench = Bench { protocol: &*protocol, method: &method, folder: folder.as_ref(), stop: Stop::listen() };
+    let bench = Bench { protocol: &*protocol, method: &method, folder: folder.as_ref(), stop };
     let (runs, end) = until_one_ends(args.seed..args.seed + args.seeds, |seed| bench.seed(seed));
     if !runs.is_empty() {
         let report = Report::new(&*protocol, &args.method, method.clone(), runs);
