@@ -83,6 +83,7 @@ struct Slot<T: Object> {
 
 /// What is looked at while the object may be in use.
 struct Beside<R> {
+    /// None from when the object is to be closed.
     remote: Option<R>,
     /// The text of the last error.
     error: Option<Box<str>>,
@@ -156,8 +157,10 @@ impl<T: Object, const N: usize> Table<T, N> {
     }
 
     /// The same also while others use the object: `let_go` has them come back, and is waited for.
-    pub(super) fn close_used(&self, id: u64, let_go: impl FnOnce(&T::Remote)) -> Result<(), Failure> {
-        self.reach(id, let_go)?;
+    pub(super) fn close_used(&self, id: u64, let_go: impl FnMut(&T::Remote)) -> Result<(), Failure> {
+        // From here on it counts as closed: who tries to use it while this waits is told so.
+        let remote = self.beside(id)?.remote.take();
+        remote.iter().for_each(let_go);
         let slot = self.slot(id)?;
         let guard = slot.object.lock().unwrap_or_else(PoisonError::into_inner);
         // Somebody else may have closed it meanwhile.
@@ -170,10 +173,7 @@ impl<T: Object, const N: usize> Table<T, N> {
 
     /// Lets `body` use an object's remote, whoever uses the object meanwhile. `body` must not wait for anything.
     pub(super) fn reach<R>(&self, id: u64, body: impl FnOnce(&T::Remote) -> R) -> Result<R, Failure> {
-        match &self.beside(id)?.remote {
-            Some(remote) => Ok(body(remote)),
-            None => Err(self.unknown(id)),
-        }
+        self.beside(id)?.remote.as_ref().map(body).ok_or_else(|| self.unknown(id))
     }
 
     /// Runs the body of a function that C calls with this handle, as [`guard`] does, and notes its error on the handle.
@@ -200,7 +200,7 @@ impl<T: Object, const N: usize> Table<T, N> {
         let slot = self.slot(id)?;
         let beside = slot.beside();
         // It may have been closed in between, and the place have another object by now.
-        match slot.id.load(Ordering::SeqCst) == id {
+        match slot.id.load(Ordering::SeqCst) == id && beside.remote.is_some() {
             true => Ok(beside),
             false => Err(self.unknown(id)),
         }
@@ -232,6 +232,8 @@ impl<T: Object, const N: usize> Table<T, N> {
             Ok(guard) => guard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {
+                // One that is being closed is in use by who closes it.
+                drop(self.beside(id)?);
                 let text =
                     format!("the {} is in use by another thread; give each thread a handle of its own", self.name);
                 return Err(Failure::new(KilnStatus::Busy, text));
