@@ -56,7 +56,7 @@ fn a_stopped_benchmark_prints_what_is_done_and_goes_on() {
     let here = folder.path();
     let bench = |kept: &[&str]| {
         let mut command = trainer(here);
-        command.args(["bench", "ring", "--kimg", "8", "--seeds", "2", "--json"]).args(kept);
+        command.args(["bench", "ring", "--kimg", "16", "--seeds", "2", "--json"]).args(kept);
         command
     };
     let figures = |said: &str| {

@@ -52,7 +52,10 @@ impl Folder {
         if !path.exists() {
             return Ok(None);
         }
-        let damaged = |what: String| Error::Damaged { path: path.clone(), what };
+        let damaged = |what: String| Error::Damaged {
+            path: path.clone(),
+            what: format!("{what}; remove it, and the seed is learned again"),
+        };
         let run: Run = serde_json::from_slice(&files::read(&path, LONGEST)?).map_err(|e| damaged(e.to_string()))?;
         if run.seed == seed { Ok(Some(run)) } else { Err(damaged(format!("its seed is {}", run.seed))) }
     }
@@ -110,7 +113,8 @@ mod tests {
         std::fs::copy(path.join("seed-3.json"), path.join("seed-4.json")).expect("copies");
         assert!(folder.done(4).expect_err("damaged").to_string().contains("its seed is 3"));
         std::fs::write(path.join("seed-4.json"), "{").expect("writes");
-        assert!(matches!(folder.done(4), Err(Error::Damaged { .. })));
+        let said = folder.done(4).expect_err("damaged").to_string();
+        assert!(said.contains("seed-4.json") && said.contains("remove it, and the seed is learned again"), "{said}");
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use std::path::Path;
 const TOGETHER: usize = 500;
 
 /// Networks that learn the distribution of a protocol by a method. The same seed and number of threads give the same
-/// generator, on the way of however many processes.
+/// generator, in one process or in several, one after the other.
 pub struct Learning<'a> {
     protocol: &'a dyn Protocol,
     method: &'a Method,
@@ -78,6 +78,8 @@ impl<'a> Learning<'a> {
             taken += method.batch as u64;
             Ok(batch)
         })?;
+        // Nothing is shown twice, nor left out, by one that goes on from the clock.
+        debug_assert_eq!(taken, self.clock.latents);
         Ok(())
     }
 
