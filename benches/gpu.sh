@@ -11,18 +11,18 @@
 # well. The exit code is 1 if a section failed; the others are run all the same.
 #
 # KILN_GPU_PYTHON    the Python that has PyTorch (default: python3)
-# KILN_GPU_SECTIONS  of "parity sample train tests" (default: all, in this order)
+# KILN_GPU_SECTIONS  of "parity steps whole tests sample train" (default: all, in this order)
 # KILN_GPU_TOTAL     seconds for all of them (default: 560); with less there are fewer rounds of everything, down to 260
 # KILN_GPU_DEVICE    cpu: try this script where there is no GPU, in tiny sizes; nothing is recorded
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=${KILN_GPU_PYTHON:-python3}
-sections=${KILN_GPU_SECTIONS:-parity sample train tests}
+sections=${KILN_GPU_SECTIONS:-parity steps whole tests sample train}
 device=${KILN_GPU_DEVICE:-cuda}
 TOTAL=${KILN_GPU_TOTAL:-560}
 # How sections share the time that is left; what one leaves over, the next ones have.
-declare -A SHARE=([parity]=35 [sample]=75 [train]=105 [tests]=45)
+declare -A SHARE=([parity]=35 [steps]=40 [whole]=160 [tests]=45 [sample]=75 [train]=105)
 # Seconds, at the end of its time, in which a section may finish what it has begun and print.
 MARGIN=10
 

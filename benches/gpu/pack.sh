@@ -64,7 +64,7 @@ if [ -z "${CUDA_HOME:-}" ]; then
   eval "$toolkit"
 fi
 export CUDA_COMPUTE_CAP=$arch
-cargo build --release -p benches --features "$features" --bin gpu --bin generators
+cargo build --release -p benches -p trainer -p kiln-gan-runtime --features "$features" --bin gpu --bin generators --bin trainer --bin sample
 # The trainer has each feature of this name as well.
 built=$(cargo test --release --no-run -p trainer --lib --features "$features" --message-format json)
 programs=${CARGO_TARGET_DIR:-$root/target}/release
@@ -78,15 +78,19 @@ step "the folder"
 rm -rf "$folder" && mkdir -p "$folder/bin" "$folder/models" "$folder/peers"
 cp "$cache/ort/libonnxruntime.so" "$cache/ort/libonnxruntime_providers_shared.so" "$folder/bin"
 cp "$cache/pruned.so" "$folder/bin/libonnxruntime_providers_cuda.so"
-strip -o "$folder/bin/gpu" "$programs/gpu"
+for program in gpu trainer sample; do
+  strip -o "$folder/bin/$program" "$programs/$program"
+done
 strip -o "$folder/bin/trainer-tests" "$trainer_tests"
 # The zoo. Larger generators are made where they are measured.
 "$programs/generators" --out "$cache/generators" >&2
 cp "$cache/generators"/digits-{f16,f32}.onnx "$folder/models"
 cp "$here/../gpu.sh" "$folder"
-for script in gpu gpu_report gpu_torch peer_torch torch_from_onnx samplers sampling worker common cold jitter; do
+for script in gpu gpu_report gpu_programs gpu_torch peer_torch torch_from_onnx samplers sampling worker common cold jitter; do
   cp "$here/../peers/$script.py" "$folder/peers"
 done
+cp "$here"/../{techniques,variants}.py "$folder/peers"
+cp -r "$root/runtime/tests/fixtures/adopt" "$folder"
 git describe --always --dirty --exclude='*' >"$folder/COMMIT"
 
 step "the archive"

@@ -1,6 +1,6 @@
 """What benches/gpu.sh measures on a GPU, section by section: Kiln's program `gpu` beside PyTorch, as Markdown.
 
-usage: gpu.py machine | parity | train | sample  --program bin/gpu --models DIR [--device cuda|cpu] [--quick] [--limit S]
+usage: gpu.py machine | parity | train | sample | steps | whole  --program bin/gpu --models DIR [--device cuda|cpu] [--quick] [--limit S]
        gpu.py record FILE
 
 Every section prints its tables; the exit code is 1 if something of Kiln's did not work. What a peer cannot do is told in
@@ -25,6 +25,7 @@ import tempfile
 import time
 
 import common
+import gpu_programs
 import worker
 from gpu_report import Clock, Result, is_ours, name_of
 from sampling import milliseconds, quantile
@@ -360,6 +361,7 @@ def record(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sections = {"machine": machine, "parity": parity, "train": train, "sample": sample}
+    sections |= {"steps": gpu_programs.steps, "whole": gpu_programs.whole}
     parser.add_argument("section", choices=[*sections, "record"])
     parser.add_argument("file", nargs="?", help="for record")
     parser.add_argument("--program", help="Kiln's program `gpu`")
