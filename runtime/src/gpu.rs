@@ -22,6 +22,9 @@ use std::thread::ThreadId;
 pub(crate) const ASYNCHRONOUS: (&CStr, &CStr) = (c"disable_synchronize_execution_providers", c"1");
 /// No node may run on the CPU: the session is then refused.
 const NO_CPU: (&str, &str) = ("session.disable_cpu_ep_fallback", "1");
+/// Padding stays an operator of its own: inside a convolution it may be another at the beginning than at the end, which the
+/// provider leaves to the CPU.
+const PADS_STAY: (&str, &str) = ("optimization.disable_specified_optimizers", "Pad_Fusion");
 
 /// Where the memory of a generator is: its inputs and its output.
 pub(crate) struct Ports<'a> {
@@ -72,6 +75,8 @@ impl Provide for Cuda {
         let text = |e: ort::Error<SessionBuilder>| e.to_string();
         builder
             .with_config_entry(NO_CPU.0, NO_CPU.1)
+            .map_err(text)?
+            .with_config_entry(PADS_STAY.0, PADS_STAY.1)
             .map_err(text)?
             .with_deterministic_compute(true)
             .map_err(text)?

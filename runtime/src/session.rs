@@ -330,6 +330,14 @@ unsafe fn runner(
         true => rewrite::rewritten(graph, checked, form),
         false => (graph, false),
     };
+    #[cfg(feature = "cuda")]
+    let (graph, rewritten) = match target {
+        Target::Cuda(_) => {
+            let (graph, more) = rewrite::rewritten(rewrite::even(graph), checked, Form::Uneven);
+            (graph, rewritten || more)
+        }
+        Target::Cpu { .. } => (graph, rewritten),
+    };
     let environment = environment()?;
     let runner = match target {
         Target::Cpu { why } => {

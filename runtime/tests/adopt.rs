@@ -66,7 +66,7 @@ fn refused(path: &Path, wishes: &Wishes) -> String {
 fn kiln_draws_what_the_tool_draws_that_exported_the_generator() {
     let inside = tempfile::tempdir().expect("a folder");
     let all = names();
-    assert_eq!(all.len(), 22);
+    assert_eq!(all.len(), 23);
     for name in all {
         let Expected { options, tolerance, samples } = expected(&name);
         let source = folder().join(format!("{name}.onnx"));

@@ -1,29 +1,40 @@
 //! The same generator, its transposed convolutions written as ordinary ones.
 //!
-//! A transposed convolution of kernel 4, stride 2 and padding 1, the one that every DCGAN is made of, is four convolutions
-//! of kernel 2, one for each parity of the output's row and column, whose results are interleaved. How that is best written
-//! depends on what computes it, see [`Form`]. What is not of this kind is left as it is.
+//! A transposed convolution of stride s is s x s convolutions of a kernel that is s times smaller, one for each remainder of the
+//! output's row and column, whose results are interleaved: of kernel 4, stride 2 and padding 1, which every DCGAN is made of,
+//! four of kernel 2. How that is best written depends on what computes it, see [`Form`]. What is not of this kind is left as
+//! it is.
 
+#[cfg(any(test, feature = "cuda"))]
+mod even;
+mod window;
 mod writer;
+
+#[cfg(any(test, feature = "cuda"))]
+pub(crate) use even::even;
 
 use crate::graph::{Graph, Node, Text, Weight};
 use crate::model::OUTPUT_IMAGE;
 use crate::operators::Checked;
 use std::collections::HashMap;
+use window::Window;
 use writer::Writer;
 
 /// How transposed convolutions are written.
+#[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "all but the first are for GPUs"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// Four convolutions, their results interleaved by copies of whole pixels and rows: ONNX Runtime's blocked convolutions
     /// (x86-64) come nearer to the processor's peak than its transposed ones. What it is worth, and where it loses, is
-    /// measured: `benches/RESULTS.md`.
+    /// measured: `benches/RESULTS.md`. Only of kernel 4, stride 2 and padding 1.
     Apart,
-    /// One convolution that makes all four, on an input padded by one on every side, so that an odd row and the even row
-    /// below it are of the same place; pixels are shuffled, and the border is cut off. For GPUs, where few large operations
+    /// One convolution that makes all of them, on an input padded so far that whatever meets the kernel has a place; pixels are
+    /// shuffled, and the border is cut off. For GPUs, where few large operations
     /// are the fastest, and where cuDNN computes transposed convolutions as it does gradients: the algorithm that it prefers
     /// for single precision adds up in another order each time.
     Together,
+    /// The same, of those alone that cuDNN has no other way for: with another padding above than below, or left than right.
+    Uneven,
 }
 
 /// Channels in one block of the blocked convolutions: layers with fewer or other numbers of them lose, apart.
@@ -56,7 +67,7 @@ pub(crate) fn rewritten<'a>(mut graph: Graph<'a>, checked: &Checked, form: Form)
             Some(layer) => {
                 match form {
                     Form::Apart => writer.apart(layer),
-                    Form::Together => writer.together(layer),
+                    Form::Together | Form::Uneven => writer.together(layer),
                 }
                 skip = layer.activation.is_some();
             }
@@ -66,7 +77,7 @@ pub(crate) fn rewritten<'a>(mut graph: Graph<'a>, checked: &Checked, form: Form)
         }
     }
     let mut replaced = layers.iter().flatten().flat_map(|layer| {
-        let bias = layer.bias.as_ref().filter(|_| form == Form::Together);
+        let bias = layer.bias.as_ref().filter(|_| form != Form::Apart);
         [Some(&layer.weight.name), bias.map(|bias| &bias.name)]
     });
     let replaced: Vec<&Text<'a>> = replaced.by_ref().flatten().collect();
@@ -74,32 +85,19 @@ pub(crate) fn rewritten<'a>(mut graph: Graph<'a>, checked: &Checked, form: Form)
     (graph, true)
 }
 
-/// Whether a transposed convolution has kernel 4, stride 2, padding 1, and nothing else that matters.
-fn doubles(node: &Node<'_>) -> bool {
-    let is = |name: &str, numbers: &[i64]| node.ints(name).is_some_and(|found| found == numbers);
-    let is_or_none = |name: &str, numbers: &[i64]| node.attribute(name).is_none() || is(name, numbers);
-    node.op == "ConvTranspose"
-        && is("strides", &[2; 2])
-        && is("pads", &[1; 4])
-        && is_or_none("kernel_shape", &[4; 2])
-        && is_or_none("dilations", &[1; 2])
-        && is_or_none("output_padding", &[0; 2])
-        && node.int("group").is_none_or(|groups| groups == 1)
-        && node.attribute("auto_pad").is_none()
-}
-
 /// A transposed convolution that is replaced, and the activation after it, which goes into the convolutions.
 struct Layer<'a> {
-    /// [inputs, outputs, 4, 4]
+    /// [inputs, outputs, height, width]
     weight: Weight<'a>,
     inputs: usize,
     outputs: usize,
     /// The weight's elements.
     kernel: Vec<f32>,
     bias: Option<Weight<'a>>,
+    window: Window,
     input: Text<'a>,
     /// Height and width of the input.
-    size: (usize, usize),
+    size: [usize; 2],
     activation: Option<Node<'a>>,
     output: Text<'a>,
 }
@@ -112,7 +110,7 @@ fn layer<'a>(
     form: Form,
 ) -> Option<Layer<'a>> {
     let node = &graph.nodes[at];
-    if !doubles(node) {
+    if node.op != "ConvTranspose" {
         return None;
     }
     let (input, output) = (node.inputs.first()?, node.outputs.first()?);
@@ -121,12 +119,17 @@ fn layer<'a>(
     // Numbers that a layer has for itself: those that others take, too, would have to stay.
     let own = |name: &Text<'_>| graph.weight(name).filter(|weight| uses(&weight.name) == 1);
     let weight = own(node.inputs.get(1)?)?;
-    let [inputs, outputs, 4, 4] = weight.shape[..] else { return None };
+    let [inputs, outputs, rows, columns] = weight.shape[..] else { return None };
+    let window = Window::of(node, [rows, columns]).filter(|window| match form {
+        Form::Apart => window.doubles(),
+        Form::Together => window.stride > 1,
+        Form::Uneven => window.is_uneven(),
+    })?;
     let bias = node.inputs.get(2).filter(|name| !name.is_empty());
     let bias = match (bias, form) {
         (None, _) => None,
         (Some(name), Form::Apart) => Some(graph.weight(name)?),
-        (Some(name), Form::Together) => Some(own(name)?),
+        (Some(name), Form::Together | Form::Uneven) => Some(own(name)?),
     };
     if form == Form::Apart && ![inputs, outputs].iter().all(|n| n.is_multiple_of(BLOCK)) {
         return None;
@@ -143,12 +146,16 @@ fn layer<'a>(
         outputs,
         kernel: weight.as_floats()?,
         bias: bias.cloned(),
+        window,
         input: input.clone(),
-        size: (height, width),
+        size: [height, width],
         activation: next.cloned(),
         output: next.map_or(output, |next| &next.outputs[0]).clone(),
     })
 }
+
+#[cfg(test)]
+mod window_tests;
 
 #[cfg(test)]
 mod tests {
@@ -172,7 +179,7 @@ mod tests {
         (model.graph, checked)
     }
 
-    fn run(graph: &Graph<'_>, half: bool, z: &[f32]) -> Vec<f32> {
+    pub(super) fn run(graph: &Graph<'_>, half: bool, z: &[f32]) -> Vec<f32> {
         let environment = environment().expect("an environment");
         let options = Session::builder(environment).expect("a builder");
         // SAFETY: the file's bytes outlive the session, which ends here.
@@ -254,7 +261,7 @@ mod tests {
             node.attributes.push(Attribute { name: name.to_owned().into(), value });
         };
         for (name, numbers) in
-            [("strides", [1, 1]), ("output_padding", [1, 1]), ("dilations", [2, 2]), ("kernel_shape", [3, 3])]
+            [("strides", [1, 1]), ("strides", [5, 5]), ("dilations", [2, 2]), ("kernel_shape", [3, 3])]
         {
             let bytes = fixture("dcgan-f32.onnx");
             let (mut graph, checked) = parts(&bytes);

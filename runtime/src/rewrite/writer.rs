@@ -1,10 +1,8 @@
 //! The forms, as they are written: convolutions and the interleaving of their results for a layer.
 
 use super::Layer;
+use super::window::Window;
 use crate::graph::{Graph, Node, OWN, Setting, Text, Weight};
-
-/// Taps of the kernel that meet an output row of even number, and of odd number, from top to bottom.
-const TAPS: [[usize; 2]; 2] = [[3, 1], [2, 0]];
 
 /// Writes layers into a graph.
 pub(super) struct Writer<'g, 'a> {
@@ -35,12 +33,13 @@ impl<'a> Writer<'_, 'a> {
     /// A layer in the form [`Form::Apart`](super::Form::Apart).
     pub(super) fn apart(&mut self, layer: &Layer<'a>) {
         let (inputs, outputs, kernel) = (layer.inputs, layer.outputs, &layer.kernel);
-        let (h, w) = layer.size;
+        let [h, w] = layer.size;
         let part = |what: &str| -> Text<'a> { format!("{OWN}{}/{what}", layer.weight.name).into() };
         let (row_shape, shape) = (part("row"), part("image"));
         self.sizes(&row_shape, &[-1, h as i64, (2 * w * outputs) as i64]);
         self.sizes(&shape, &[-1, 2 * h as i64, 2 * w as i64, outputs as i64]);
-        let phases = phases(kernel, inputs, outputs);
+        // With a padding of 1, output row 2 j - 1 is the first of a pair, which has remainder 0.
+        let phases = phases(kernel, inputs, outputs, &layer.window);
         let mut rows = Vec::new();
         for a in 0..2 {
             let mut pair = Vec::new();
@@ -48,7 +47,7 @@ impl<'a> Writer<'_, 'a> {
                 let at = |what: &str| part(&format!("{what}{a}{c}"));
                 let (weight, mut last) = (at("weight"), at("conv"));
                 let (element, sizes) = (layer.weight.element, [outputs, inputs, 2, 2]);
-                self.graph.weights.push(Weight::floats(weight.clone(), element, &sizes, &phases[2 * a + c]));
+                self.graph.weights.push(Weight::floats(weight.clone(), element, &sizes, &phases[2 * (1 - a) + 1 - c]));
                 let arguments: Vec<_> =
                     [&layer.input, &weight].into_iter().chain(layer.bias.as_ref().map(|bias| &bias.name)).collect();
                 let pads = [1 - a, 1 - c, a, c].map(|n| n as i64);
@@ -78,18 +77,20 @@ impl<'a> Writer<'_, 'a> {
         let (inputs, outputs, kernel) = (layer.inputs, layer.outputs, &layer.kernel);
         let element = layer.weight.element;
         let part = |what: &str| -> Text<'a> { format!("{OWN}{}/{what}", layer.weight.name).into() };
-        let (weight, four, conv) = (part("weight"), part("bias"), part("conv"));
-        // Place (j, k) of the padded input gives the odd row 2 j - 1 and the even row 2 j: the odd ones come first.
-        let mut phases = phases(kernel, inputs, outputs);
-        phases.reverse();
-        let sizes = [4 * outputs, inputs, 2, 2];
-        self.graph.weights.push(Weight::floats(weight.clone(), element, &sizes, &phases.concat()));
+        let (weight, many, conv) = (part("weight"), part("bias"), part("conv"));
+        let (stride, taps) = (layer.window.stride, layer.window.taps());
+        let all = stride * stride * outputs;
+        let phases = phases(kernel, inputs, outputs, &layer.window).concat();
+        let sizes = [all, inputs, taps[0], taps[1]];
+        self.graph.weights.push(Weight::floats(weight.clone(), element, &sizes, &phases));
         let mut arguments = vec![&layer.input, &weight];
         if let Some(bias) = layer.bias.as_ref().and_then(Weight::as_floats) {
-            self.graph.weights.push(Weight::floats(four.clone(), element, &[4 * outputs], &bias.repeat(4)));
-            arguments.push(&four);
+            self.graph.weights.push(Weight::floats(many.clone(), element, &[all], &bias.repeat(stride * stride)));
+            arguments.push(&many);
         }
-        self.node("Conv", &arguments, &conv, &[("pads", &[1; 4]), ("kernel_shape", &[2, 2])]);
+        let [rows, columns] = taps.map(|n| n as i64);
+        let pads = [rows - 1, columns - 1, rows - 1, columns - 1];
+        self.node("Conv", &arguments, &conv, &[("pads", &pads), ("kernel_shape", &[rows, columns])]);
         let mut last = conv;
         if let Some(activation) = &layer.activation {
             let active = part("active");
@@ -97,30 +98,51 @@ impl<'a> Writer<'_, 'a> {
             last = active;
         }
         let shuffled = part("shuffled");
-        self.counted("DepthToSpace", vec![last], &shuffled, "blocksize", 2);
-        let [begin, end, axes] = [("begin", [1, 1]), ("end", [-1, -1]), ("axes", [2, 3])].map(|(what, numbers)| {
+        if stride > 1 {
+            self.counted("DepthToSpace", vec![last], &shuffled, "blocksize", stride as i64);
+            last = shuffled;
+        }
+        let first = layer.window.before;
+        let sizes = layer.window.output(layer.size);
+        let ends = [first[0] + sizes[0], first[1] + sizes[1]];
+        let [begin, end, axes] = [("begin", first), ("end", ends), ("axes", [2, 3])].map(|(what, numbers)| {
             let name = part(what);
             self.sizes(&name, &numbers);
             name
         });
-        self.node("Slice", &[&shuffled, &begin, &end, &axes], &layer.output, &[]);
+        self.node("Slice", &[&last, &begin, &end, &axes], &layer.output, &[]);
     }
 }
 
-/// The convolutions [outputs, inputs, 2, 2] that give the rows of parity a and the columns of parity c of a transposed one
-/// [inputs, outputs, 4, 4]: number 2 a + c.
-fn phases(kernel: &[f32], inputs: usize, outputs: usize) -> [Vec<f32>; 4] {
-    let mut phases = [(); 4].map(|()| vec![0f32; inputs * outputs * 4]);
+/// The convolutions [outputs, inputs, taps, taps] that a transposed one [inputs, outputs, height, width] is made of: number
+/// `stride * r + c` gives the rows p for which p + padding leaves the remainder r, and the columns of remainder c.
+///
+/// Row p of the output gets input row i by tap p + padding - stride i. With p + padding = stride q + r that is the tap
+/// r + stride m of row q - m: there are as many m as the kernel is strides long, and convolutions go through rows upwards.
+fn phases(kernel: &[f32], inputs: usize, outputs: usize, window: &Window) -> Vec<Vec<f32>> {
+    let (stride, [rows, columns], [height, width]) = (window.stride, window.taps(), window.kernel);
+    // For each convolution, places in its kernel, and the taps that come there; the other places stay 0.
+    let moves = |number: usize| -> Vec<(usize, usize)> {
+        let (r, c) = (number / stride, number % stride);
+        let places = (0..rows).flat_map(|n| (0..columns).map(move |m| (n, m)));
+        places
+            .map(|(n, m)| (n * columns + m, r + stride * (rows - 1 - n), c + stride * (columns - 1 - m)))
+            .filter(|&(_, row, column)| row < height && column < width)
+            .map(|(place, row, column)| (place, row * width + column))
+            .collect()
+    };
+    let moves: Vec<_> = (0..stride * stride).map(moves).collect();
+    let (size, taps) = (rows * columns, height * width);
+    let mut phases = vec![vec![0f32; inputs * outputs * size]; moves.len()];
     // Inputs by fours: then a line of the cache is written whole.
     for first in (0..inputs).step_by(4) {
         for o in 0..outputs {
             for i in first..inputs.min(first + 4) {
-                let taps = &kernel[(i * outputs + o) * 16..][..16];
-                for (number, phase) in phases.iter_mut().enumerate() {
-                    let (rows, columns) = (TAPS[number / 2], TAPS[number % 2]);
-                    let place = &mut phase[(o * inputs + i) * 4..][..4];
-                    for (j, value) in place.iter_mut().enumerate() {
-                        *value = taps[4 * rows[j / 2] + columns[j % 2]];
+                let taps = &kernel[(i * outputs + o) * taps..][..taps];
+                for (phase, moves) in phases.iter_mut().zip(&moves) {
+                    let place = &mut phase[(o * inputs + i) * size..][..size];
+                    for &(to, from) in moves {
+                        place[to] = taps[from];
                     }
                 }
             }
@@ -134,13 +156,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn phases_are_the_taps_of_their_parity() {
+    fn phases_are_the_taps_of_their_remainder() {
         let (inputs, outputs) = (6, 3);
         let kernel: Vec<f32> = (0..inputs * outputs * 16).map(|i| i as f32).collect();
-        let phases = phases(&kernel, inputs, outputs);
+        let node = Node::new("ConvTranspose", vec![], "y".into());
+        let node = node.with("strides", Setting::Ints(vec![2; 2])).with("pads", Setting::Ints(vec![1; 4]));
+        let window = Window::of(&node, [4; 2]).expect("a window");
+        let phases = phases(&kernel, inputs, outputs, &window);
+        assert_eq!(phases.len(), 4);
         // Output row 2 j + a meets input row i = j + a - 1 + n in tap 2 j + a + 1 - 2 i; the same for columns.
         let tap = |parity: usize, n: usize| 3 - parity - 2 * n;
-        for (number, phase) in phases.iter().enumerate() {
+        for (number, phase) in phases.iter().rev().enumerate() {
             for (at, &value) in phase.iter().enumerate() {
                 let (o, i, n, m) = (at / 4 / inputs, at / 4 % inputs, at / 2 % 2, at % 2);
                 let expected = kernel[(i * outputs + o) * 16 + 4 * tap(number / 2, n) + tap(number % 2, m)];

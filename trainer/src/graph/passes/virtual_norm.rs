@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::net::{Init, Layers, Window};
     use crate::ops::Activation;
-    use crate::ops::testing::{assert_close, values};
+    use crate::ops::testing::{assert_close, device, values};
     use candle_core::{D, DType};
 
     const EPS: f64 = 1e-3;
@@ -121,7 +121,7 @@ mod tests {
         let x = layers.batch_norm("norm1", x, 0.5, NORM)?;
         let x = layers.convolution("mix", x, (2, &Window::square(1, 1, 0)), 1., false, Activation::None)?;
         let x = layers.batch_norm("norm2", x, 0.5, NORM)?;
-        layers.graph.finish(&[x])?.map(|_, t| t.to_dtype(DType::F64))
+        layers.graph.finish(&[x])?.map(|_, t| t.to_dtype(DType::F64)?.to_device(&device()))
     }
 
     /// As the paper has it: E x and E x^2 of the references and of each sample, of which a batch of n + 1 is made.
