@@ -3,7 +3,7 @@
 
 use crate::graph::{Graph, Node, OWN, Setting, Text, Weight};
 
-/// How many times a kernel may become as long as it was.
+/// Padding of more than so many kernels is left as it is.
 const MOST: usize = 4;
 
 /// `graph` with all convolutions padded alike at both ends, where that can be.
@@ -38,13 +38,13 @@ fn evened<'a>(graph: &Graph<'a>, node: &Node<'a>) -> Option<(Node<'a>, Weight<'a
         return None;
     }
     let sides = [pads[0].max(pads[2]), pads[1].max(pads[3])];
+    // A file may say anything.
+    if sides[0] > (MOST * height) as i64 || sides[1] > (MOST * width) as i64 {
+        return None;
+    }
     let more = |at: usize| usize::try_from(sides[at % 2] - pads[at]).ok();
     let (above, left) = (more(0)?, more(1)?);
     let (rows, columns) = (height + above + more(2)?, width + left + more(3)?);
-    // A file may say anything.
-    if rows > MOST * height || columns > MOST * width {
-        return None;
-    }
     let from = weight.as_floats()?;
     let mut kernel = vec![0f32; outputs * inputs * rows * columns];
     for (number, row) in from.chunks_exact(width).enumerate() {

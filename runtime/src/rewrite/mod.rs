@@ -1,4 +1,4 @@
-//! The same generator, its transposed convolutions written as ordinary ones.
+//! The same generator, its transposed convolutions written as ordinary ones, and uneven padding as even.
 //!
 //! A transposed convolution of stride s is s x s convolutions of a kernel that is s times smaller, one for each remainder of the
 //! output's row and column, whose results are interleaved: of kernel 4, stride 2 and padding 1, which every DCGAN is made of,
@@ -29,8 +29,7 @@ pub(crate) enum Form {
     /// measured: `benches/RESULTS.md`. Only of kernel 4, stride 2 and padding 1.
     Apart,
     /// One convolution that makes all of them, on an input padded so far that whatever meets the kernel has a place; pixels are
-    /// shuffled, and the border is cut off. For GPUs, where few large operations
-    /// are the fastest, and where cuDNN computes transposed convolutions as it does gradients: the algorithm that it prefers
+    /// shuffled, and the border is cut off. For GPUs, where few large operations are the fastest, and where cuDNN computes transposed convolutions as it does gradients: the algorithm that it prefers
     /// for single precision adds up in another order each time.
     Together,
     /// The same, of those alone that cuDNN has no other way for: with another padding above than below, or left than right.

@@ -38,6 +38,9 @@ impl Window {
             && node.int("group").is_none_or(|groups| groups == 1)
             && node.attribute("auto_pad").is_none()
             && pads.iter().chain(&added).all(|&n| n >= 0);
+        if !is_plain {
+            return None;
+        }
         let window = Self {
             kernel,
             stride: usize::try_from(stride).ok()?,
@@ -46,7 +49,7 @@ impl Window {
             uneven: pads[..2] != pads[2..],
         };
         let reaches = (0..2).all(|axis| sizes[axis] - window.after[axis] <= stride * window.taps()[axis] as i64);
-        (is_plain && reaches).then_some(window)
+        reaches.then_some(window)
     }
 
     /// Whether it is of kernel 4, stride 2 and padding 1.
