@@ -59,11 +59,13 @@ STEPS = 4
 # compared learns by plain steps, but for these.
 OPTIMISERS = ["AdamW, RMSprop", "Adagrad, SGD", "Adam"]
 PLAIN = {f"optimizer.{network}": '{kind="sgd",lr=0.01}' for network in ("generator", "discriminator")}
-# Largest relative differences of the first step's figures and of the last one's. The root of a discrepancy of nearly the same
-# features has the digits that are left of their difference.
+# Largest relative differences of the first step's figures and of the last one's: a value that is next to 0 may be on the other
+# side of an activation's bend. Batch normalisation divides small deviations by small ones; the root of a discrepancy of nearly
+# the same features has the digits that are left of their difference.
 ALLOWED = {
-    "": (1e-4, 1e-3),
+    "": (5e-4, 5e-3),
     **dict.fromkeys(OPTIMISERS, (1e-3, 2e-2)),
+    "batch norm in the discriminator": (5e-3, 0.1),
     **dict.fromkeys(["MMD, Gaussian", "scaled MMD"], (1e-2, 1e-2)),
     "in tf32": (1e-2, 0.05),
     "in bf16": (5e-2, 0.2),
@@ -132,9 +134,9 @@ def difference(ours, theirs):
 
 def steps(args, clock):
     cases = {**{name: settings(name, 1) for name in TECHNIQUES}, **MORE, **COARSE, "Adam": []}
-    for name, all in cases.items():
+    for name, wanted in cases.items():
         if name not in OPTIMISERS:
-            others = [setting for setting in all if not setting.startswith("optimizer.") or "_clip" in setting]
+            others = [setting for setting in wanted if not setting.startswith("optimizer.") or "_clip" in setting]
             cases[name] = [*others, *(f"{key}={value}" for key, value in PLAIN.items())]
     if args.quick:
         cases = {name: cases[name] for name in random.Random(0).sample(sorted(cases), 6)}
