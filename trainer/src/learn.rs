@@ -46,8 +46,10 @@ fn with_run(mut run: Run, args: &Args) -> Result<ExitCode> {
             "--minutes: the folder given with --run holds a run, which has its length; --kimg or --steps make it longer",
         )
     }
-    turn::settle(&mut run)?;
-    let mut recipe = run.recipe(&args.overrides()).map_err(|error| keep::explain(&run, error))?;
+    if !args.print_recipe {
+        turn::settle(&mut run)?;
+    }
+    let mut recipe = turn::recipe(&run, &args.overrides()).map_err(|error| keep::explain(&run, error))?;
     recipe.data = recipe.data.absolute().map_err(|what| Error::Recipe { origin: recipe.name.clone(), what })?;
     set_steps(&mut recipe, args);
     if args.print_recipe {

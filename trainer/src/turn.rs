@@ -8,7 +8,7 @@ use crate::checkpoint;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::recipe::Recipe;
+use crate::recipe::{Override, Recipe};
 use crate::report::say;
 use crate::run::Run;
 use crate::state::State;
@@ -89,12 +89,28 @@ pub fn settle(run: &mut Run) -> Result<()> {
     Ok(())
 }
 
+/// The recipe of a run, with `overrides`; the one that it turned to, where that was interrupted. Nothing is changed.
+///
+/// # Errors
+/// A damaged recipe or plan.
+pub fn recipe(run: &Run, overrides: &[Override]) -> Result<Recipe> {
+    let path = run.path().join(PLAN);
+    match path.exists() {
+        true => Recipe::parse(&read(&path)?.recipe, &path.display().to_string(), overrides),
+        false => run.recipe(overrides),
+    }
+}
+
+fn read(path: &Path) -> Result<Plan> {
+    serde_json::from_slice(&files::read(path, LONGEST)?).map_err(|e| {
+        let what = format!("{e}; without this file the run goes on from its newest checkpoint");
+        Error::Damaged { path: path.to_owned(), what }
+    })
+}
+
 fn finish(run: &Run) -> Result<()> {
     let (path, state) = (run.path().join(PLAN), run.path().join(STATE));
-    let plan: Plan = serde_json::from_slice(&files::read(&path, LONGEST)?).map_err(|e| {
-        let what = format!("{e}; without this file the run goes on from its newest checkpoint");
-        Error::Damaged { path: path.clone(), what }
-    })?;
+    let plan = read(&path)?;
     // The state gets its name last: where it has it, the rest is done.
     if state.exists() {
         let (log, aside) = (run.stats_path(), log_aside(run, plan.aside));
@@ -250,7 +266,10 @@ mod tests {
                 files.extend(order[..done].iter().map(|name| ((*name).to_owned(), end[*name].clone())));
                 put(folder.path(), &files);
                 run.unlock();
+                assert_eq!(recipe(&run, &[])?.to_toml()?.as_bytes(), end["recipe.toml"], "{done}");
+                assert_eq!(files_of(folder.path()), files, "looking changes nothing");
                 settle(&mut run)?;
+                assert_eq!(recipe(&run, &[])?.to_toml()?.as_bytes(), end["recipe.toml"]);
                 assert_eq!(files_of(folder.path()), end, "{done} of them, from {from:?}");
             }
             // Some of what goes has gone.
