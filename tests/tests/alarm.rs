@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use tests::runs::{COLLAPSE, TICK, checkpoints, log, resume, tiny};
-use tests::{fail, folder, read, succeed, trainer};
+use tests::{fail, folder, python, read, succeed, trainer};
 
 #[test]
 fn a_collapse_is_told_once_and_stands_in_the_log() {
@@ -62,6 +62,8 @@ fn a_run_that_is_to_heal_ends_well() {
     assert!(last["images"].as_u64() == Some(1200) && last["diversity"].as_f64() > Some(5.), "{last}");
     // It is a run like others: it can be made longer.
     succeed(resume(here, "run").args(["--steps", "310"]));
+    // TensorBoard shows the way that was taken, and nothing of the one that was given up.
+    println!("{}", python(here, "check_tensorboard.py", &["run"]));
 }
 
 #[test]
@@ -96,6 +98,7 @@ fn a_run_turns_back_to_a_checkpoint_from_before_the_trouble() {
     };
     let (told, back) = (number("alarm at "), number("rolled back to "));
     assert!(back > 0 && back + TICK <= told && told <= back + 4 * TICK, "told at {told}, back to {back}");
+    println!("{}", python(here, "check_tensorboard.py", &["run"]));
     let changes = String::from_utf8(read(here.join("run/changes.jsonl"))).expect("text");
     assert!(changes.starts_with(&format!("{{\"images\":{back},")), "{changes}");
 }

@@ -107,12 +107,12 @@ fn open(path: &Path, images: u64) -> Result<File> {
     OpenOptions::new().create(true).append(true).open(path).map_err(Error::io("open", path))
 }
 
-/// Images at the last full tick up to `images`, in the log at `path`; `images` where there is none.
+/// Images at the last full tick up to `images`, in the log at `path`; 0 where it has none, `images` where there is no log.
 ///
 /// # Errors
 /// As [`read`].
 pub fn last(path: &Path, images: u64) -> Result<u64> {
-    let mut last = images;
+    let mut last = if path.exists() { 0 } else { images };
     read(path, images, &mut |line| {
         last = serde_json::from_slice::<Line>(line).map_or(last, |line| line.images);
     })?;
@@ -203,6 +203,8 @@ mod tests {
         assert_eq!(images(&path), [10, 20, 31]);
         assert_eq!((last(&path, 30)?, last(&path, 40)?), (20, 31));
         assert_eq!(last(&folder.path().join("nothing"), 30)?, 30);
+        std::fs::write(&path, "").expect("writes");
+        assert_eq!(last(&path, 30)?, 0, "a run that begins anew has an empty one");
         assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 1, "nothing was damaged");
         Ok(())
     }
