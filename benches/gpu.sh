@@ -12,7 +12,8 @@
 #
 # KILN_GPU_PYTHON    the Python that has PyTorch (default: python3)
 # KILN_GPU_SECTIONS  of "parity steps whole tests sample train" (default: all, in this order)
-# KILN_GPU_TOTAL     seconds for all of them (default: 560); with less there are fewer rounds of everything, down to 260
+# KILN_GPU_TOTAL     seconds for all of them (default: 560); with less there are fewer rounds of sampling and training, and a
+#                    section that has too little is left out: the first four take 230, the last two 100 at least
 # KILN_GPU_DEVICE    cpu: try this script where there is no GPU, in tiny sizes; nothing is recorded
 set -euo pipefail
 
@@ -73,7 +74,8 @@ tests() {
   echo
   local code=0 said=$scratch/tests.txt
   KILN_TEST_DEVICE=$device timeout --kill-after=10 "$1" "$folder/bin/trainer-tests" \
-    --skip reads_alike_from_a_folder ops:: optim:: graph:: net:: state:: checkpoint:: data:: device:: game:: objective:: >"$said" 2>&1 || code=$?
+    --skip reads_alike_from_a_folder ops:: optim:: graph:: net:: state:: checkpoint:: data:: device:: game:: objective:: \
+    >"$said" 2>&1 || code=$?
   cat "$said" >&2
   grep -E '^test .* FAILED$|^test result:' "$said" | sed 's/^/- /' || true
   [ "$code" -eq 0 ] || echo "- exit code $code"

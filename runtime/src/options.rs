@@ -98,7 +98,7 @@ pub struct Options {
     /// ([`Generator::warm_up`](crate::Generator::warm_up)) and a warm-up there are not ended.
     pub time_limit: Option<Duration>,
     /// Whether transposed convolutions are written as ordinary ones, where they can be; `None` for what is best where it
-    /// runs. To measure what the other way is like: whether that draws the same bits each time is then for the caller to
+    /// runs. Those that a GPU has not are in any case. To measure what the other way is like: whether that draws the same bits each time is then for the caller to
     /// see.
     #[doc(hidden)]
     pub rewrite: Option<bool>,

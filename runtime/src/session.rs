@@ -320,23 +320,17 @@ unsafe fn runner(
     // Whether some of it is to be computed in full single precision.
     #[cfg(feature = "cuda")]
     let exact = graph.weights.iter().any(|weight| weight.element == ElementType::F32);
-    let (graph, form, is_best) = match target {
-        Target::Cpu { .. } => (graph::widened(graph), Form::Apart, options.prepacks() && rewrite::pays_here()),
+    let (graph, rewritten) = match target {
+        Target::Cpu { .. } => {
+            let graph = graph::widened(graph);
+            match options.rewrite.unwrap_or(options.prepacks() && rewrite::pays_here()) {
+                true => rewrite::rewritten(graph, checked, Form::Apart),
+                false => (graph, false),
+            }
+        }
         // In half precision transposed convolutions give the same bits each time as they are.
         #[cfg(feature = "cuda")]
-        Target::Cuda(_) => (graph, Form::Together, exact),
-    };
-    let (graph, rewritten) = match options.rewrite.unwrap_or(is_best) {
-        true => rewrite::rewritten(graph, checked, form),
-        false => (graph, false),
-    };
-    #[cfg(feature = "cuda")]
-    let (graph, rewritten) = match target {
-        Target::Cuda(_) => {
-            let (graph, more) = rewrite::rewritten(rewrite::even(graph), checked, Form::Uneven);
-            (graph, rewritten || more)
-        }
-        Target::Cpu { .. } => (graph, rewritten),
+        Target::Cuda(_) => rewrite::for_gpu(graph, checked, options.rewrite.unwrap_or(exact)),
     };
     let environment = environment()?;
     let runner = match target {

@@ -87,6 +87,25 @@ fn single_precision_does_without_transposed_convolutions_unless_told_otherwise()
     }
 }
 
+/// Of Keras: another padding at the beginning than at the end.
+#[test]
+fn windows_that_a_gpu_has_not_are_rewritten_whatever_is_asked_for() {
+    let adopted =
+        crate::adopt::adopt(&fixture("adopt/by-hand-opset-17.onnx"), &Default::default()).expect("is adopted");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("gen.onnx");
+    std::fs::write(&path, &adopted.bytes).expect("writes");
+    let stand_in = StandIn::new();
+    let options = Options { rewrite: Some(false), ..Options::default() };
+    let model = Model::open(&path, &options, Target::Cuda(stand_in.backend())).expect("opens");
+    let mut generator = Generator::tested(model, &path).expect("draws the same");
+    assert!(generator.is_rewritten());
+    let mut plain = Generator::open(&path, &Options { provider: Provider::Cpu, ..options }).expect("opens");
+    assert!(!plain.is_rewritten());
+    let (images, others) = (draw(&mut generator, 3, 5).expect("draws"), draw(&mut plain, 3, 5).expect("draws"));
+    assert!(images.iter().zip(&others).all(|(a, b)| (a - b).abs() <= 1e-5));
+}
+
 #[test]
 fn a_provider_that_draws_other_bits_each_time_is_not_used() {
     let stand_in = StandIn::new();

@@ -10,9 +10,6 @@ mod even;
 mod window;
 mod writer;
 
-#[cfg(any(test, feature = "cuda"))]
-pub(crate) use even::even;
-
 use crate::graph::{Graph, Node, Text, Weight};
 use crate::model::OUTPUT_IMAGE;
 use crate::operators::Checked;
@@ -82,6 +79,16 @@ pub(crate) fn rewritten<'a>(mut graph: Graph<'a>, checked: &Checked, form: Form)
     let replaced: Vec<&Text<'a>> = replaced.by_ref().flatten().collect();
     graph.weights.retain(|weight| !replaced.contains(&&weight.name));
     (graph, true)
+}
+
+/// `graph` as ONNX Runtime's CUDA provider can compute all of it, and whether transposed convolutions were replaced: those of
+/// uneven windows, or all that can be.
+#[cfg(any(test, feature = "cuda"))]
+pub(crate) fn for_gpu<'a>(graph: Graph<'a>, checked: &Checked, all: bool) -> (Graph<'a>, bool) {
+    let (graph, some) = if all { rewritten(graph, checked, Form::Together) } else { (graph, false) };
+    // Together leaves those of stride 1.
+    let (graph, more) = rewritten(even::even(graph), checked, Form::Uneven);
+    (graph, some || more)
 }
 
 /// A transposed convolution that is replaced, and the activation after it, which goes into the convolutions.

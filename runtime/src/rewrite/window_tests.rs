@@ -1,7 +1,8 @@
 //! Windows of every kind, written otherwise, against the same as they are.
 
+use super::even::even;
 use super::tests::run;
-use super::{Form, even, rewritten};
+use super::{Form, for_gpu, rewritten};
 use crate::graph::{ElementType, Graph, Node, Port, Setting, Weight};
 use crate::model::{ImageShape, ModelInfo, Precision};
 use crate::operators::{Checked, check};
@@ -149,5 +150,23 @@ fn convolutions_are_padded_alike_at_both_ends() {
         let kept = other.nodes.iter().any(|node| node.op == "Conv" && node.ints("pads") == Some(&pads[..]));
         assert!(kept, "{pads:?}");
         assert_eq!(other.weights.len(), graph.weights.len());
+    }
+}
+
+/// Whatever is asked for, no window is left that a GPU has not.
+#[test]
+fn nothing_uneven_is_left_for_a_gpu() {
+    let windows =
+        [("Conv", [3, 3], 2, [2, 2]), ("ConvTranspose", [5, 5], 2, [8, 10]), ("ConvTranspose", [4, 4], 1, [4, 5])];
+    for (op, kernel, stride, image) in windows {
+        let pads: [i64; 4] = if op == "Conv" { [0, 0, 1, 1] } else { [1, 1, 2, 2] };
+        let (graph, checked) = generator(op, kernel, &[("strides", &[stride; 2]), ("pads", &pads)], image);
+        for all in [false, true] {
+            let (other, is_rewritten) = for_gpu(graph.clone(), &checked, all);
+            assert_eq!(is_rewritten, op == "ConvTranspose");
+            let uneven = |node: &Node<'_>| node.ints("pads").is_some_and(|pads| pads[..2] != pads[2..]);
+            assert!(!other.nodes.iter().any(uneven), "{op} {kernel:?}, {all}");
+            assert!(far(&graph, &other) < 1e-6, "{op} {kernel:?}, {all}");
+        }
     }
 }
