@@ -3,8 +3,7 @@
 
 use crate::buffer::Raw;
 use crate::text::one_line;
-use ort::session::Session;
-use ort::{AsPointer, sys};
+use ort::sys;
 use std::ffi::{CStr, c_int};
 use std::ptr::{NonNull, null, null_mut};
 
@@ -20,6 +19,48 @@ pub(crate) enum Place {
     Host,
     #[cfg(feature = "cuda")]
     Cuda,
+}
+
+/// What runs a graph. ort's own type cannot be made of a session that was built piece by piece.
+pub(crate) struct Session(NonNull<sys::OrtSession>);
+
+// SAFETY: the pointer belongs to this value alone, and ONNX Runtime's objects are bound to no thread.
+unsafe impl Send for Session {}
+// SAFETY: a session may run in several threads at once.
+unsafe impl Sync for Session {}
+
+impl Session {
+    /// Takes over what ONNX Runtime has made.
+    pub(crate) fn new(session: *mut sys::OrtSession) -> Result<Self, String> {
+        NonNull::new(session).map(Self).ok_or_else(|| "no session".into())
+    }
+
+    /// The output of this name for these inputs, in memory of its own.
+    #[cfg(test)]
+    pub(crate) fn run(
+        &self,
+        inputs: &[(&CStr, ort::value::DynValue)],
+        output: &CStr,
+    ) -> Result<ort::value::DynValue, String> {
+        use ort::AsPointer;
+        let names: Vec<_> = inputs.iter().map(|(name, _)| name.as_ptr()).collect();
+        let values: Vec<_> = inputs.iter().map(|(_, value)| value.ptr()).collect();
+        let mut made = null_mut();
+        // SAFETY: names and values are alive, and as many as is said.
+        check(unsafe {
+            let (names, values) = (names.as_ptr(), values.as_ptr());
+            (ort::api().Run)(self.0.as_ptr(), null(), names, values, inputs.len(), &output.as_ptr(), 1, &mut made)
+        })?;
+        // SAFETY: the value was made by ONNX Runtime, with its own allocator.
+        Ok(unsafe { ort::value::Value::from_ptr(NonNull::new(made).ok_or("no value")?, Some(&Default::default())) })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // SAFETY: the session was made by ONNX Runtime and is released once.
+        unsafe { (ort::api().ReleaseSession)(self.0.as_ptr()) }
+    }
 }
 
 /// An input or output: its name, its memory, and the shape of one sample in it.
@@ -131,7 +172,7 @@ impl Binding {
     ) -> Result<Self, String> {
         let mut binding = null_mut();
         // SAFETY: the session is alive; the out pointer is valid.
-        check(unsafe { (ort::api().CreateIoBinding)(session.ptr().cast_mut(), &mut binding) })?;
+        check(unsafe { (ort::api().CreateIoBinding)(session.0.as_ptr(), &mut binding) })?;
         let binding = NonNull::new(binding).ok_or("no binding")?;
         let mut bound = Self { binding, _values: heapless::Vec::new() };
         for input in inputs {
@@ -156,7 +197,7 @@ impl Binding {
         let options = options.map_or(null(), |options| options.0.as_ptr().cast_const());
         // SAFETY: `new` was promised that session and buffers are alive and the buffers unused meanwhile; a session may run
         // in several threads at once; null run options are the default ones.
-        check(unsafe { (ort::api().RunWithBinding)(session.ptr().cast_mut(), options, self.binding.as_ptr()) })
+        check(unsafe { (ort::api().RunWithBinding)(session.0.as_ptr(), options, self.binding.as_ptr()) })
     }
 
     /// What [`Self::run`] runs with.
@@ -166,7 +207,7 @@ impl Binding {
         session: &Session,
         options: &RunOptions,
     ) -> (*mut sys::OrtSession, *const sys::OrtRunOptions, *const sys::OrtIoBinding) {
-        (session.ptr().cast_mut(), options.0.as_ptr(), self.binding.as_ptr())
+        (session.0.as_ptr(), options.0.as_ptr(), self.binding.as_ptr())
     }
 }
 

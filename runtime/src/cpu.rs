@@ -6,16 +6,30 @@
 //! threads; ONNX Runtime divides layers, and waits after each. Both give the same bytes; which one is quicker is known by
 //! measuring.
 
+use crate::binding::Session;
+use crate::doubling::Operators;
 use crate::engine::OfProcess;
 use crate::graph::Wide;
-use ort::session::Session;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
+
+/// A session, and what it computes by this crate.
+pub(crate) struct Computing {
+    // Dropped before its operators.
+    session: Session,
+    _operators: Option<Operators>,
+}
+
+impl Computing {
+    pub(crate) fn new(session: Session, operators: Option<Operators>) -> Self {
+        Self { session, _operators: operators }
+    }
+}
 
 /// What computes on the CPU.
 pub(crate) struct Cpu {
     // Dropped before the memory that they have weights in.
-    session: Session,
+    single: Computing,
     joint: Option<Joint>,
     _wide: Option<Wide>,
     /// Whether samples are computed one by one: in a batch they would have other bits.
@@ -26,7 +40,7 @@ pub(crate) struct Cpu {
 
 /// A session with threads, and the batch sizes that are for it.
 pub(crate) struct Joint {
-    session: OfProcess<Session>,
+    computing: OfProcess<Computing>,
     /// By batch size, less 1.
     ways: Box<[AtomicU8]>,
 }
@@ -52,8 +66,8 @@ impl Way {
 impl Cpu {
     /// `joint` is of the same graph, for batches of up to `max_batch` images.
     pub(crate) fn new(
-        session: Session,
-        joint: Option<Session>,
+        single: Computing,
+        joint: Option<Computing>,
         max_batch: usize,
         wide: Option<Wide>,
         alone: bool,
@@ -62,13 +76,13 @@ impl Cpu {
         // What has one image cannot be divided.
         let way = |i: usize| AtomicU8::new(if i == 0 { Way::Joint } else { Way::Divided } as u8);
         let joint =
-            joint.map(|session| Joint { session: OfProcess::new(session), ways: (0..max_batch).map(way).collect() });
-        Self { session, joint, _wide: wide, alone, why }
+            joint.map(|joint| Joint { computing: OfProcess::new(joint), ways: (0..max_batch).map(way).collect() });
+        Self { single, joint, _wide: wide, alone, why }
     }
 
     /// The session without threads.
     pub(crate) fn session(&self) -> &Session {
-        &self.session
+        &self.single.session
     }
 
     /// The one with threads, if there is one.
@@ -79,7 +93,7 @@ impl Cpu {
 
 impl Joint {
     pub(crate) fn session(&self) -> &Session {
-        &self.session
+        &self.computing.session
     }
 
     /// How batches of this size are computed.

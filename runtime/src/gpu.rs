@@ -5,14 +5,13 @@
 //! the device's memory. The work of a batch size is recorded from the stream rather than by ONNX Runtime, which would do it
 //! anew for every thread, keep it as long as the session lives, and go through all of its own preparations at every replay.
 
-use crate::binding::{Binding, Bindings, MAX_INPUTS, Place, Port, RunOptions};
+use crate::binding::{Binding, Bindings, MAX_INPUTS, Place, Port, RunOptions, Session};
 use crate::buffer::Raw;
 use crate::cuda::MAX_GRAPHS;
 use crate::device::{Cudart, DeviceMemory, Recording, Stream};
 use crate::engine::environment;
 use crate::graph::{Graph, build};
 use ort::ep::{self, cuda::ConvAlgorithmSearch};
-use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 use std::ffi::CStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -108,7 +107,7 @@ impl Backend {
 /// ONNX Runtime's, which does not tell the reason.
 pub(crate) fn registers() -> Result<(), String> {
     let environment = environment().map_err(|e| e.to_string())?;
-    let builder = Session::builder(environment).map_err(|e| e.to_string())?;
+    let builder = SessionBuilder::new(environment).map_err(|e| e.to_string())?;
     let provider = ep::CUDA::default().build().error_on_failure();
     builder.with_execution_providers([provider]).map(drop).map_err(|e| e.to_string())
 }

@@ -71,6 +71,7 @@ mod crew;
 mod cuda;
 #[cfg(feature = "cuda")]
 mod device;
+mod doubling;
 mod engine;
 mod error;
 mod generator;

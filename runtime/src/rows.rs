@@ -114,7 +114,7 @@ mod tests {
     use crate::graph::{Port, build};
     use crate::model::{INPUT_LATENT, OUTPUT_IMAGE, plain};
     use crate::operators::check;
-    use ort::session::Session;
+    use ort::session::builder::SessionBuilder;
     use ort::value::Tensor;
     use proptest::prelude::*;
 
@@ -154,16 +154,16 @@ mod tests {
 
     /// The bits of the images of batches of these sizes, from the first latent on.
     fn drawn(graph: &Graph<'_>, inner: usize, threads: usize, arranged: bool, batches: &[usize]) -> Vec<Vec<u32>> {
-        let builder = Session::builder(environment().expect("a library")).expect("a builder");
+        let builder = SessionBuilder::new(environment().expect("a library")).expect("a builder");
         let builder =
             builder.with_intra_threads(threads).expect("threads").with_prepacking(arranged).expect("an option");
         // SAFETY: all weights are the graph's own, and copied.
-        let mut session = unsafe { build::session(graph, &builder) }.expect("loads");
+        let session = unsafe { build::session(graph, &builder) }.expect("loads");
         let run = |&n: &usize| {
             let z: Vec<f32> = (0..n * inner).map(|i| (i as f32 * 0.7).sin() * 2.).collect();
-            let outputs =
-                session.run(ort::inputs!["z" => Tensor::from_array(([n, inner], z)).expect("fits")]).expect("runs");
-            outputs[OUTPUT_IMAGE].try_extract_tensor::<f32>().expect("numbers").1.iter().map(|x| x.to_bits()).collect()
+            let z = Tensor::from_array(([n, inner], z)).expect("fits").into_dyn();
+            let image = session.run(&[(c"z", z)], c"image").expect("runs");
+            image.try_extract_tensor::<f32>().expect("numbers").1.iter().map(|x| x.to_bits()).collect()
         };
         batches.iter().map(run).collect()
     }

@@ -1,7 +1,9 @@
 //! A model file loaded into ONNX Runtime: its graph, its weights in mapped memory, its description.
 
+use crate::binding::Session;
 use crate::checksums::Checksums;
-use crate::cpu::{Cpu, Joint};
+use crate::cpu::{Computing, Cpu, Joint};
+use crate::doubling::{self, Operators};
 use crate::engine::{OfProcess, environment};
 #[cfg(feature = "cuda")]
 use crate::error::Error;
@@ -12,14 +14,13 @@ use crate::graph::{self, Data, Graph, Weight, Wide};
 use crate::model::{FORMAT, ModelInfo, check_keys};
 use crate::operators::{self, Alike, Checked};
 use crate::options::Options;
-use crate::rewrite::{self, Form};
+use crate::rewrite;
 use crate::rows;
 use crate::text::{one_line, shown};
 use crate::weights::{Bytes, Tensors, beside, map};
 #[cfg(feature = "cuda")]
 use crate::{graph::ElementType, model::Precision};
 use ort::environment::Environment;
-use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -320,13 +321,14 @@ unsafe fn runner(
     // Whether some of it is to be computed in full single precision.
     #[cfg(feature = "cuda")]
     let exact = graph.weights.iter().any(|weight| weight.element == ElementType::F32);
+    let mut doublings = Vec::new();
     let (graph, rewritten) = match target {
         Target::Cpu { .. } => {
-            let graph = graph::widened(graph);
-            match options.rewrite.unwrap_or(options.prepacks() && rewrite::pays_here()) {
-                true => rewrite::rewritten(graph, checked, Form::Apart),
-                false => (graph, false),
+            let mut graph = graph::widened(graph);
+            if options.rewrite.unwrap_or(options.prepacks() && doubling::pays_here()) {
+                (graph, doublings) = rewrite::doubled(graph, checked);
             }
+            (graph, !doublings.is_empty())
         }
         // In half precision transposed convolutions give the same bits each time as they are.
         #[cfg(feature = "cuda")]
@@ -347,9 +349,14 @@ unsafe fn runner(
             let wide = (!prepacks).then(|| Wide::of(&graph)).flatten();
             let graph = wide.iter().fold(graph, |graph, wide| wide.put(graph));
             let session = |threads: usize, kind: ErrorKind| {
-                let session = builder(environment, options, threads, !alike)
+                let session = builder(environment, options, threads, !alike).and_then(|builder| {
+                    let operators = (!doublings.is_empty())
+                        .then(|| Operators::register(&doublings, threads, &builder))
+                        .transpose()?;
                     // SAFETY: the caller's promise; what is widened is dropped after the session.
-                    .and_then(|builder| unsafe { graph::build::session(&graph, &builder) });
+                    let session = unsafe { graph::build::session(&graph, &builder) }?;
+                    Ok(Computing::new(session, operators))
+                });
                 session.map_err(|e| refused(&e, kind).at(path))
             };
             let single = session(1, ErrorKind::Unsupported)?;
@@ -388,7 +395,7 @@ fn builder(
     prepack: bool,
 ) -> std::result::Result<SessionBuilder, String> {
     let text = |e: ort::Error<SessionBuilder>| e.to_string();
-    Session::builder(environment)
+    SessionBuilder::new(environment)
         .map_err(|e| e.to_string())?
         .with_optimization_level(GraphOptimizationLevel::All)
         .map_err(text)?

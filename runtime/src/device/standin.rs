@@ -1,10 +1,9 @@
 //! A library that stands in for CUDA's in tests: no GPU is needed.
 
 use super::{Cudart, Stream};
-use crate::binding::{Binding, Place, RunOptions, check};
+use crate::binding::{Binding, Place, RunOptions, Session, check};
 use crate::gpu::{Backend, Provide};
 use libloading::Library;
-use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 use ort::sys::{OrtIoBinding, OrtRunOptions, OrtSession, OrtStatusPtr};
 use std::ffi::{CString, c_char, c_int};

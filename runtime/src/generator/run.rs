@@ -1,7 +1,7 @@
 //! One call: inputs and image of a batch, bound to sessions and run: together, in parts, or image by image.
 
 use super::Generator;
-use crate::binding::{Binding, Bindings, MAX_INPUTS, Place, Port, RunOptions};
+use crate::binding::{Binding, Bindings, MAX_INPUTS, Place, Port, RunOptions, Session};
 use crate::buffer::Buffer;
 use crate::control::Control;
 use crate::cpu::Way;
@@ -12,7 +12,6 @@ use crate::gpu::Ports;
 use crate::model::{CLASS, IMAGE, IMAGE_IN, LATENT, ModelInfo};
 use crate::request::Inputs;
 use crate::session::Runner;
-use ort::session::Session;
 use std::ops::Range;
 use std::sync::Arc;
 

@@ -2,22 +2,26 @@
 //! is written as protobuf, and nothing is read again.
 
 use super::weight::widen;
-use super::{Data, ElementType, Graph, Port, Setting, Text, Weight};
-use crate::binding::{Place, Value, check};
+use super::{Data, ElementType, Graph, OWN, Port, Setting, Text, Weight};
+use crate::binding::{Place, Session, Value, check};
 use crate::buffer::Raw;
+use crate::engine::environment;
 use ort::editor::{self, Node, ONNX_DOMAIN, Opset};
 use ort::operator::Attribute;
-use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 use ort::value::{Outlet, Shape, SymbolicDimensions, TensorElementType, ValueType};
 use ort::{AsPointer, sys};
 use std::ffi::CString;
-use std::ptr::{NonNull, null_mut};
+use std::ptr::{NonNull, null, null_mut};
+
+/// The set of operators of our own: those whose names begin with [`OWN`].
+pub(crate) const OURS: &str = "kiln";
 
 /// Elements of fewer bytes are copied, which ONNX Runtime requires.
 const LEAST_SHARED: usize = 128;
 
-/// A session of `graph`. Weights that lie in files are used there if they are aligned.
+/// A session of `graph`, whose operators of our own are known to `options`. Weights that lie in files are used there if they
+/// are aligned.
 ///
 /// # Errors
 /// What ONNX Runtime says.
@@ -43,13 +47,52 @@ pub(crate) unsafe fn session(graph: &Graph<'_>, options: &SessionBuilder) -> Res
         let attributes = attributes.collect::<Result<Vec<_>, _>>().map_err(text)?;
         let name = i.to_string();
         let names = |all: &[Text<'_>]| all.iter().map(|name| name.clone().into_owned()).collect::<Vec<String>>();
-        let node = Node::new(&node.op, ONNX_DOMAIN, name, names(&node.inputs), names(&node.outputs), attributes);
+        let (domain, op) = match node.op.strip_prefix(OWN) {
+            Some(op) => (OURS, op),
+            None => (ONNX_DOMAIN, &*node.op),
+        };
+        let node = Node::new(op, domain, name, names(&node.inputs), names(&node.outputs), attributes);
         made.add_node(node.map_err(text)?).map_err(text)?;
     }
     let opset = u32::try_from(graph.opset).map_err(|e| e.to_string())?;
     let mut model = editor::Model::new([Opset::new(ONNX_DOMAIN, opset).map_err(text)?]).map_err(text)?;
     model.set_graph(made).map_err(text)?;
-    model.into_session(options).map_err(text)
+    let api = editor::editor_api().map_err(text)?;
+    let environment = environment().map_err(|e| e.to_string())?.ptr();
+    let mut session = null_mut();
+    if !graph.nodes.iter().any(|node| node.op.starts_with(OWN)) {
+        // SAFETY: all are alive.
+        check(unsafe { (api.CreateSessionFromModel)(environment, model.ptr(), options.ptr(), &mut session) })?;
+        return Session::new(session);
+    }
+    // Of the ways to a session, the one above does not look for operators of others (ONNX Runtime, model_editor_c_api.cc); those
+    // that begin with a file do.
+    let file = empty(opset);
+    // SAFETY: all are alive, and of the file nothing is kept.
+    unsafe {
+        let (bytes, len) = (file.as_ptr().cast(), file.len());
+        check((api.CreateModelEditorSessionFromArray)(environment, bytes, len, options.ptr(), &mut session))?;
+        let made = Session::new(session)?;
+        check((api.ApplyModelToModelEditorSession)(session, model.ptr().cast_mut()))?;
+        check((api.FinalizeModelEditorSession)(session, options.ptr(), null()))?;
+        Ok(made)
+    }
+}
+
+/// A model file of these operators and our own, with nothing in it.
+fn empty(opset: u32) -> Vec<u8> {
+    let version = |domain: &[u8], version: u32| {
+        let mut entry = vec![1 << 3 | 2, domain.len() as u8];
+        entry.extend(domain);
+        entry.extend([2 << 3, version as u8]);
+        let mut field = vec![8 << 3 | 2, entry.len() as u8];
+        field.extend(entry);
+        field
+    };
+    let mut bytes = vec![1 << 3, 8, 7 << 3 | 2, 3, 2 << 3 | 2, 1, b'g'];
+    bytes.extend(version(b"", opset));
+    bytes.extend(version(OURS.as_bytes(), 1));
+    bytes
 }
 
 fn outlet(port: &Port<'_>) -> Result<Outlet, String> {

@@ -6,7 +6,7 @@ use super::*;
 use crate::engine::environment;
 use crate::graph::{Data, Port, Setting, Text, build};
 use crate::model::{INPUT_LATENT, plain};
-use ort::session::Session;
+use ort::session::builder::SessionBuilder;
 use ort::value::Tensor;
 use proptest::prelude::*;
 use std::collections::HashMap as Map;
@@ -81,15 +81,15 @@ fn agrees(sample: &[usize], node: Node<'_>, weights: Vec<Weight<'_>>) -> Result<
     let (len, out): (usize, usize) = (sample.iter().product(), made.sizes.iter().product());
     let mut whole = Vec::new();
     for threads in [1, 2, 3] {
-        let options = Session::builder(environment().expect("a library")).expect("a builder");
+        let options = SessionBuilder::new(environment().expect("a library")).expect("a builder");
         let options = options.with_intra_threads(threads).expect("threads");
         // SAFETY: all weights are the graph's own, and copied.
-        let mut session = unsafe { build::session(&graph, &options) }.map_err(|e| format!("ONNX Runtime: {e}"))?;
+        let session = unsafe { build::session(&graph, &options) }.map_err(|e| format!("ONNX Runtime: {e}"))?;
         for n in [7, 1, 2, 3] {
             let z: Vec<f32> = (0..n * len).map(|i| (i as f32 * 0.7).sin()).collect();
-            let z = Tensor::from_array(([n, len], z)).expect("a tensor");
-            let outputs = session.run(ort::inputs!["z" => z]).expect("runs");
-            let (shape, image) = outputs[OUTPUT_IMAGE].try_extract_tensor::<f32>().expect("an image");
+            let z = Tensor::from_array(([n, len], z)).expect("a tensor").into_dyn();
+            let image = session.run(&[(c"z", z)], c"image").expect("runs");
+            let (shape, image) = image.try_extract_tensor::<f32>().expect("an image");
             assert_eq!(shape[..], [n as i64, 1, 1, out as i64]);
             whole = if whole.is_empty() { image.to_vec() } else { whole };
             let far = image.iter().zip(&whole).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);

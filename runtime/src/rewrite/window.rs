@@ -57,6 +57,7 @@ impl Window {
         *self == Self { kernel: [4; 2], stride: 2, before: [1; 2], after: [1; 2], uneven: false }
     }
 
+    #[cfg(any(test, feature = "cuda"))]
     pub(super) fn is_uneven(&self) -> bool {
         self.uneven
     }
@@ -67,6 +68,7 @@ impl Window {
     }
 
     /// The sizes of the output of an input of these.
+    #[cfg(any(test, feature = "cuda"))]
     pub(super) fn output(&self, size: [usize; 2]) -> [i64; 2] {
         let whole = |axis: usize| (self.stride * (size[axis] - 1) + self.kernel[axis]) as i64;
         [0, 1].map(|axis| whole(axis) - self.before[axis] - self.after[axis])

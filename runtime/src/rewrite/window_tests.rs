@@ -2,7 +2,7 @@
 
 use super::even::even;
 use super::tests::run;
-use super::{Form, for_gpu, rewritten};
+use super::{Which, for_gpu, together};
 use crate::graph::{ElementType, Graph, Node, Port, Setting, Weight};
 use crate::model::{ImageShape, ModelInfo, Precision};
 use crate::operators::{Checked, check};
@@ -92,13 +92,13 @@ fn transposed_convolutions_of_all_windows_are_ordinary_ones() {
         let settings: [(&str, &[i64]); 3] = [("strides", &[stride; 2]), ("pads", &pads), ("output_padding", &more)];
         let (graph, checked) = generator("ConvTranspose", kernel, &settings, [size(0), size(1)]);
         let is_uneven = pads[..2] != pads[2..];
-        for (form, replaces) in [(Form::Together, stride > 1), (Form::Uneven, is_uneven)] {
-            let (other, is_other) = rewritten(graph.clone(), &checked, form);
-            assert_eq!(is_other, replaces, "{case:?}, {form:?}");
+        for (which, replaces) in [(Which::Strided, stride > 1), (Which::Uneven, is_uneven)] {
+            let (other, is_other) = together(graph.clone(), &checked, which);
+            assert_eq!(is_other, replaces, "{case:?}, {which:?}");
             let left = other.nodes.iter().any(|node| node.op == "ConvTranspose");
-            assert_eq!(left, !replaces, "{case:?}, {form:?}");
+            assert_eq!(left, !replaces, "{case:?}, {which:?}");
             let far = far(&graph, &other);
-            assert!(far < 1e-6, "{case:?}, {form:?}: {far}");
+            assert!(far < 1e-6, "{case:?}, {which:?}: {far}");
         }
     }
 }
@@ -114,7 +114,7 @@ fn windows_that_no_convolution_makes_are_left_alone() {
     ] {
         let settings = settings.each_ref().map(|(name, numbers)| (*name, &numbers[..]));
         let (graph, checked) = generator("ConvTranspose", kernel, &settings, image);
-        assert!(!rewritten(graph, &checked, Form::Together).1, "{settings:?}");
+        assert!(!together(graph, &checked, Which::Strided).1, "{settings:?}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The forms, as they are written: convolutions and the interleaving of their results for a layer.
+//! Layers as ordinary convolutions, and the interleaving of their results.
 
 use super::Layer;
 use super::window::Window;
@@ -30,49 +30,7 @@ impl<'a> Writer<'_, 'a> {
         self.graph.weights.push(Weight::sizes(name.clone(), sizes));
     }
 
-    /// A layer in the form [`Form::Apart`](super::Form::Apart).
-    pub(super) fn apart(&mut self, layer: &Layer<'a>) {
-        let (inputs, outputs, kernel) = (layer.inputs, layer.outputs, &layer.kernel);
-        let [h, w] = layer.size;
-        let part = |what: &str| -> Text<'a> { format!("{OWN}{}/{what}", layer.weight.name).into() };
-        let (row_shape, shape) = (part("row"), part("image"));
-        self.sizes(&row_shape, &[-1, h as i64, (2 * w * outputs) as i64]);
-        self.sizes(&shape, &[-1, 2 * h as i64, 2 * w as i64, outputs as i64]);
-        // With a padding of 1, output row 2 j - 1 is the first of a pair, which has remainder 0.
-        let phases = phases(kernel, inputs, outputs, &layer.window);
-        let mut rows = Vec::new();
-        for a in 0..2 {
-            let mut pair = Vec::new();
-            for c in 0..2 {
-                let at = |what: &str| part(&format!("{what}{a}{c}"));
-                let (weight, mut last) = (at("weight"), at("conv"));
-                let (element, sizes) = (layer.weight.element, [outputs, inputs, 2, 2]);
-                self.graph.weights.push(Weight::floats(weight.clone(), element, &sizes, &phases[2 * (1 - a) + 1 - c]));
-                let arguments: Vec<_> =
-                    [&layer.input, &weight].into_iter().chain(layer.bias.as_ref().map(|bias| &bias.name)).collect();
-                let pads = [1 - a, 1 - c, a, c].map(|n| n as i64);
-                self.node("Conv", &arguments, &last, &[("pads", &pads), ("kernel_shape", &[2, 2])]);
-                if let Some(activation) = &layer.activation {
-                    let active = at("active");
-                    self.activation(activation, last, &active);
-                    last = active;
-                }
-                let pixels = at("pixels");
-                self.node("Transpose", &[&last], &pixels, &[("perm", &[0, 2, 3, 1])]);
-                pair.push(pixels);
-            }
-            let (pixels, row) = (part(&format!("pixels{a}")), part(&format!("row{a}")));
-            self.counted("Concat", pair, &pixels, "axis", 3);
-            self.node("Reshape", &[&pixels, &row_shape], &row, &[]);
-            rows.push(row);
-        }
-        let (both, image) = (part("rows"), part("channels-last"));
-        self.counted("Concat", rows, &both, "axis", 2);
-        self.node("Reshape", &[&both, &shape], &image, &[]);
-        self.node("Transpose", &[&image], &layer.output, &[("perm", &[0, 3, 1, 2])]);
-    }
-
-    /// A layer in the form [`Form::Together`](super::Form::Together).
+    /// A layer as one convolution.
     pub(super) fn together(&mut self, layer: &Layer<'a>) {
         let (inputs, outputs, kernel) = (layer.inputs, layer.outputs, &layer.kernel);
         let element = layer.weight.element;

@@ -50,7 +50,7 @@ fn weights_that_say_how_much_is_computed_are_checked_again() {
 #[test]
 fn an_empty_weight_of_half_precision_is_given_to_onnx_runtime() {
     let graph = graph::widened(resized(&[1.; 4]));
-    let options = Session::builder(environment().expect("a library")).expect("a builder");
+    let options = SessionBuilder::new(environment().expect("a library")).expect("a builder");
     // SAFETY: all weights are the graph's own, and copied.
     unsafe { graph::build::session(&graph, &options) }.expect("is taken");
 }
