@@ -7,9 +7,9 @@
 //! measuring.
 
 use crate::binding::Session;
-use crate::doubling::Operators;
 use crate::engine::OfProcess;
 use crate::graph::Wide;
+use crate::kernels::Operators;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 

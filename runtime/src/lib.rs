@@ -71,13 +71,13 @@ mod crew;
 mod cuda;
 #[cfg(feature = "cuda")]
 mod device;
-mod doubling;
 mod engine;
 mod error;
 mod generator;
 #[cfg(feature = "cuda")]
 mod gpu;
 mod graph;
+mod kernels;
 mod latent;
 mod layout;
 mod lending;

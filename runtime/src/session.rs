@@ -3,7 +3,6 @@
 use crate::binding::Session;
 use crate::checksums::Checksums;
 use crate::cpu::{Computing, Cpu, Joint};
-use crate::doubling::{self, Operators};
 use crate::engine::{OfProcess, environment};
 #[cfg(feature = "cuda")]
 use crate::error::Error;
@@ -11,6 +10,7 @@ use crate::error::{ErrorKind, Fault, Result};
 #[cfg(feature = "cuda")]
 use crate::gpu::{Backend, Gpu};
 use crate::graph::{self, Data, Graph, Weight, Wide};
+use crate::kernels::{self, NoMemory, Operators};
 use crate::model::{FORMAT, ModelInfo, check_keys};
 use crate::operators::{self, Alike, Checked};
 use crate::options::Options;
@@ -321,14 +321,17 @@ unsafe fn runner(
     // Whether some of it is to be computed in full single precision.
     #[cfg(feature = "cuda")]
     let exact = graph.weights.iter().any(|weight| weight.element == ElementType::F32);
-    let mut doublings = Vec::new();
+    let mut kernels = Vec::new();
     let (graph, rewritten) = match target {
         Target::Cpu { .. } => {
             let mut graph = graph::widened(graph);
-            if options.rewrite.unwrap_or(options.prepacks() && doubling::pays_here()) {
-                (graph, doublings) = rewrite::doubled(graph, checked);
+            if options.rewrite.unwrap_or(options.prepacks() && kernels::pays_here()) {
+                (graph, kernels) = rewrite::ours(graph, checked).map_err(|NoMemory| {
+                    let what = "has weights that there is no memory for, in the form that they are used in";
+                    Fault::new(ErrorKind::Resources, what).at(path)
+                })?;
             }
-            (graph, !doublings.is_empty())
+            (graph, !kernels.is_empty())
         }
         // In half precision transposed convolutions give the same bits each time as they are.
         #[cfg(feature = "cuda")]
@@ -350,9 +353,8 @@ unsafe fn runner(
             let graph = wide.iter().fold(graph, |graph, wide| wide.put(graph));
             let session = |threads: usize, kind: ErrorKind| {
                 let session = builder(environment, options, threads, !alike).and_then(|builder| {
-                    let operators = (!doublings.is_empty())
-                        .then(|| Operators::register(&doublings, threads, &builder))
-                        .transpose()?;
+                    let operators =
+                        (!kernels.is_empty()).then(|| Operators::register(&kernels, threads, &builder)).transpose()?;
                     // SAFETY: the caller's promise; what is widened is dropped after the session.
                     let session = unsafe { graph::build::session(&graph, &builder) }?;
                     Ok(Computing::new(session, operators))

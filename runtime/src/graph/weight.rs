@@ -128,6 +128,14 @@ impl<'a> Weight<'a> {
         Some(bytes.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect())
     }
 
+    /// Its numbers as the file has them, if that is in half precision.
+    pub(crate) fn as_halves(&self) -> Option<Vec<f16>> {
+        match &self.data {
+            Data::Halves(bytes) => Some(bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b)).collect()),
+            _ => None,
+        }
+    }
+
     /// Its numbers, in single precision.
     pub(crate) fn as_floats(&self) -> Option<Vec<f32>> {
         let halves = match (&self.data, self.element) {

@@ -1,7 +1,7 @@
 //! Layers as custom operators of ONNX Runtime's, by its C interface: calls that run at once share a layer, and nothing is
 //! allocated on Rust's heap.
 
-use super::Doubling;
+use super::{Kernel, Line, PANEL, Part, Task};
 use crate::binding::check;
 use crate::graph::build::OURS;
 use ort::session::builder::SessionBuilder;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// The operator of layer number `layer`.
 pub(crate) fn name(layer: usize) -> String {
-    format!("Double{layer}")
+    format!("Layer{layer}")
 }
 
 /// The operators of one session, which must end before them.
@@ -40,8 +40,12 @@ impl Operators {
     ///
     /// # Errors
     /// What ONNX Runtime says.
-    pub(crate) fn register(layers: &[Arc<Doubling>], threads: usize, builder: &SessionBuilder) -> Result<Self, String> {
-        let operator = |(number, layer): (usize, &Arc<Doubling>)| {
+    pub(crate) fn register(
+        layers: &[Arc<dyn Kernel>],
+        threads: usize,
+        builder: &SessionBuilder,
+    ) -> Result<Self, String> {
+        let operator = |(number, layer): (usize, &Arc<dyn Kernel>)| {
             let name = CString::new(name(number)).map_err(|e| e.to_string())?;
             Ok(Operator { table: TABLE, name, layer: layer.clone(), threads })
         };
@@ -67,7 +71,7 @@ struct Operator {
     // At the beginning: ONNX Runtime gives its address back.
     table: sys::OrtCustomOp,
     name: CString,
-    layer: Arc<Doubling>,
+    layer: Arc<dyn Kernel>,
     threads: usize,
 }
 
@@ -206,9 +210,10 @@ unsafe extern "system" fn compute(kernel: *mut c_void, context: *mut sys::OrtKer
         ok!(output(0, &layer.output_shape(batch).map(|n| n as i64), &mut y));
         ok!(output(1, &[(layer.scratch(batch, *threads) + ROOM) as i64], &mut scratch));
         let scratch = scratch.cast::<f32>();
-        let scratch = scratch.add(scratch.align_offset(align_of::<super::Line>()).min(ROOM));
+        let scratch = scratch.add(scratch.align_offset(align_of::<Line>()).min(ROOM));
         let mut status = sys::OrtStatusPtr(null_mut());
-        layer.run(batch, *threads, x.cast::<f32>().cast_const(), y.cast(), scratch, |part| {
+        let task = Task { batch, x: x.cast::<f32>().cast_const(), y: y.cast(), scratch };
+        layer.run(task, *threads, &mut |part| {
             if *threads > 1 {
                 let mut part = part;
                 let data = (&raw mut part).cast();
@@ -222,12 +227,12 @@ unsafe extern "system" fn compute(kernel: *mut c_void, context: *mut sys::OrtKer
 }
 
 /// Numbers by which the scratch is larger, so that it can begin with a line of the cache.
-const ROOM: usize = super::PANEL;
+const ROOM: usize = PANEL;
 
 /// # Safety
 /// `part` is the address of the closure that is to be called.
 unsafe extern "C" fn call(part: *mut c_void, thread: usize) {
     // SAFETY: the caller's promise: it waits for all threads.
-    let part = unsafe { *part.cast::<&(dyn Fn(usize) + Sync)>() };
+    let part = unsafe { *part.cast::<&Part<'_>>() };
     part(thread);
 }

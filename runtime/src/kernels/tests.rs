@@ -1,5 +1,7 @@
+use super::doubling::FEW;
 use super::lanes::PANEL;
 use super::*;
+use half::f16;
 use proptest::prelude::*;
 
 /// A layer of these sizes, its kernel and its bias.
@@ -32,6 +34,7 @@ impl Case {
         let (kernel, bias) = (self.kernel(), self.bias());
         let &Self { inputs, outputs, size, activation, from, to, .. } = self;
         Doubling::with(&Written { inputs, outputs, size, kernel: &kernel, bias: &bias, activation, from, to }, level)
+            .expect("has memory")
     }
 
     /// Planes of the input.
@@ -86,14 +89,11 @@ impl Case {
         let mut scratch = vec![f32::NAN; layer.scratch(self.batch, self.threads) + PANEL];
         let room = scratch.len() - PANEL;
         let mut parts = 0;
+        let task = Task { batch: self.batch, x: x.as_ptr(), y: y.as_mut_ptr(), scratch: scratch.as_mut_ptr() };
         // SAFETY: all are as long as they have to be.
         unsafe {
-            layer.run(self.batch, self.threads, x.as_ptr(), y.as_mut_ptr(), scratch.as_mut_ptr(), |part| {
-                std::thread::scope(|scope| {
-                    for thread in 0..self.threads {
-                        scope.spawn(move || part(thread));
-                    }
-                });
+            layer.run(task, self.threads, &mut |part| {
+                in_threads(self.threads, part);
                 parts += 1;
             });
         }
@@ -133,7 +133,7 @@ fn levels() -> Vec<Level> {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::is_x86_feature_detected as has;
-        if has!("avx2") && has!("fma") {
+        if has!("avx2") && has!("fma") && has!("f16c") {
             levels.push(Level::Avx2);
         }
         if has!("avx512f") {
@@ -141,6 +141,14 @@ fn levels() -> Vec<Level> {
         }
     }
     levels
+}
+
+fn in_threads(threads: usize, part: &Part<'_>) {
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            scope.spawn(move || part(thread));
+        }
+    });
 }
 
 fn bits(numbers: &[f32]) -> Vec<u32> {
@@ -192,6 +200,62 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 3 } else { 200 }, ..ProptestConfig::default() })]
+
+    #[test]
+    fn projections_are_what_they_are_defined_as_with_the_same_bits_everywhere(
+        inner in 1usize..70, channels in 1usize..40, size in prop::array::uniform2(1usize..6), batch in 1usize..30,
+        threads in 1usize..4, relu: bool, half: bool, transposed: bool,
+    ) {
+        let pixels = size[0] * size[1];
+        let columns = channels * pixels;
+        let halves: Vec<f16> = numbers(inner * columns, 0.3).into_iter().map(f16::from_f32).collect();
+        let wide: Vec<f32> = halves.iter().map(|x| x.to_f32()).collect();
+        let weight = |row: usize, column: usize| match transposed {
+            true => wide[column * inner + row],
+            false => wide[row * columns + column],
+        };
+        let (x, bias) = (numbers(batch * inner, 0.1), numbers(columns, 0.7));
+        let layer = Projected {
+            weights: if half { Numbers::F16(halves) } else { Numbers::F32(wide.clone()) },
+            transposed,
+            bias: bias.clone(),
+            activation: if relu { Activation::Relu } else { Activation::Leaky(0.1) },
+            size,
+        };
+        let room = Order::ChannelsLast.room(channels);
+        let computed = |level: Level, batch: usize, threads: usize| {
+            let layer = Projection::with(&layer, level).expect("has memory");
+            assert_eq!((layer.input_len(), layer.scratch(batch, threads)), (inner, 0));
+            assert_eq!(layer.output_shape(batch), [batch, size[0], size[1], room]);
+            let mut y = vec![f32::NAN; batch * pixels * room + PANEL];
+            let task = Task { batch, x: x.as_ptr(), y: y.as_mut_ptr(), scratch: std::ptr::null_mut() };
+            // SAFETY: all are as long as they have to be.
+            unsafe { layer.run(task, threads, &mut |part| in_threads(threads, part)) };
+            assert!(y.split_off(batch * pixels * room).iter().all(|x| x.is_nan()), "something is written beyond the end");
+            y
+        };
+        let found = computed(Level::Portable, batch, 1);
+        for (at, &y) in found.iter().enumerate() {
+            let (row, pixel, channel) = (at / room / pixels, at / room % pixels, at % room);
+            if channel >= channels {
+                prop_assert_eq!(y, 0.);
+                continue;
+            }
+            let column = channel * pixels + pixel;
+            let terms = (0..inner).map(|i| f64::from(x[row * inner + i]) * f64::from(weight(i, column)));
+            let sum = f64::from(bias[column]) + terms.sum::<f64>();
+            let expected = if sum > 0. { sum } else if relu { 0. } else { 0.1 * sum };
+            prop_assert!((expected - f64::from(y)).abs() <= 1e-6 * inner as f64, "{at}: {y} for {expected}");
+        }
+        for level in levels() {
+            prop_assert!(bits(&computed(level, batch, threads)) == bits(&found), "{level:?}");
+            prop_assert!(bits(&computed(level, 1, threads)) == bits(&found[..pixels * room]), "{level:?}, one row");
+        }
+    }
+}
+
 #[test]
 fn what_is_no_number_stays_none() {
     for outputs in [1, FEW + 1] {
@@ -210,8 +274,9 @@ fn what_is_no_number_stays_none() {
                 let layer = case.layer(level);
                 let (x, mut y) = ([f32::NAN], vec![0f32; 4 * outputs]);
                 let mut scratch = vec![0f32; layer.scratch(1, 1)];
+                let task = Task { batch: 1, x: x.as_ptr(), y: y.as_mut_ptr(), scratch: scratch.as_mut_ptr() };
                 // SAFETY: all are as long as they have to be.
-                unsafe { layer.run(1, 1, x.as_ptr(), y.as_mut_ptr(), scratch.as_mut_ptr(), |part| part(0)) };
+                unsafe { layer.run(task, 1, &mut |part| part(0)) };
                 assert!(y.iter().all(|y| y.is_nan()), "{outputs} outputs, {activation:?}, {level:?}");
             }
         }

@@ -14,7 +14,7 @@
 
 use super::lanes::{Lanes, PANEL};
 use super::product::{Panels, Rows, product};
-use super::{Activation, Doubling, Line, Order, Task, Written, share};
+use super::{Doubling, Line, NoMemory, Order, Task, Written, filled, share};
 use std::ops::Range;
 
 /// Tiles that are computed at once: while weights come from far, each must meet many rows.
@@ -29,10 +29,10 @@ const TERM: [usize; PRODUCTS] = [0, 1, 2, 2, 3, 4];
 const CHANNELS: usize = 2 * PANEL;
 
 /// Weights [panels, products, products, inputs filled up, PANEL].
-pub(super) fn arranged(layer: &Written<'_>) -> Vec<Line> {
+pub(super) fn arranged(layer: &Written<'_>) -> Result<Vec<Line>, NoMemory> {
     let (inputs, outputs) = (layer.inputs, layer.outputs);
     let (pitch, panels) = (Order::ChannelsLast.room(inputs), outputs.div_ceil(PANEL));
-    let mut weights = vec![Line([0.; PANEL]); panels * PRODUCTS * PRODUCTS * pitch];
+    let mut weights = filled(Line([0.; PANEL]), panels * PRODUCTS * PRODUCTS * pitch)?;
     let along = |[k0, k1, k2, k3]: [f32; 4]| [k1 + k3, k0 + k2, k1, -k2, k3, -k0];
     for (at, taps) in layer.kernel.as_chunks::<16>().0.iter().enumerate() {
         let (input, output) = (at / outputs, at % outputs);
@@ -44,7 +44,7 @@ pub(super) fn arranged(layer: &Written<'_>) -> Vec<Line> {
             }
         }
     }
-    weights
+    Ok(weights)
 }
 
 /// Numbers that a thread needs room for: the terms of the tiles at hand, and their products.
@@ -70,7 +70,7 @@ impl Tile {
 /// The part of thread number `thread`.
 ///
 /// # Safety
-/// As [`Doubling::run`]; the processor has the instructions.
+/// As [`Parts::part`](super::Parts::part); the input lies channels last.
 #[inline(always)]
 pub(super) unsafe fn part<L: Lanes>(layer: &Doubling, task: Task, thread: usize, threads: usize) {
     let tiles = task.batch * layer.size.map(|n| n.div_ceil(2)).iter().product::<usize>();
@@ -90,17 +90,67 @@ pub(super) unsafe fn part<L: Lanes>(layer: &Doubling, task: Task, thread: usize,
     }
 }
 
+/// Tiles that are computed at once: first those that the image has all of, then those that have one input where others have a
+/// pair, as the image has an odd number of columns, of rows, of both.
+struct Tiles {
+    tiles: [Tile; TILES],
+    /// Where each of the four kinds ends.
+    ends: [usize; 4],
+}
+
+/// The products along an axis that tiles with one input there have to do without: the second output of the pair that they do
+/// not make alone, and what are products with zeros.
+const OF_PAIRS: [usize; 3] = [1, 2, 5];
+/// That of them which an output is made with: zeros.
+const ZERO: usize = 1;
+
+impl Tiles {
+    /// These, at most [`TILES`].
+    fn new(layer: &Doubling, numbers: Range<usize>) -> Self {
+        let [height, width] = layer.size;
+        let mut this = Self { tiles: [Tile { image: 0, row: 0, column: 0 }; TILES], ends: [0; 4] };
+        let mut count = 0;
+        for (kind, end) in this.ends.iter_mut().enumerate() {
+            for tile in numbers.clone().map(|number| Tile::of(layer, number)) {
+                let is_narrow = 2 * tile.column + 1 == width;
+                let is_low = 2 * tile.row + 1 == height;
+                if usize::from(is_narrow) + 2 * usize::from(is_low) == kind {
+                    this.tiles[count] = tile;
+                    count += 1;
+                }
+            }
+            *end = count;
+        }
+        this
+    }
+
+    fn all(&self) -> &[Tile] {
+        &self.tiles[..self.ends[3]]
+    }
+
+    /// Which have the product of this row and column, and which have not.
+    fn having(&self, row: usize, column: usize) -> ([Range<usize>; 2], [Range<usize>; 2]) {
+        let [whole, narrow, low, end] = self.ends;
+        match (OF_PAIRS.contains(&row), OF_PAIRS.contains(&column)) {
+            (false, false) => ([0..end, 0..0], [0..0, 0..0]),
+            (true, false) => ([0..narrow, 0..0], [narrow..end, 0..0]),
+            (false, true) => ([0..whole, narrow..low], [whole..narrow, low..end]),
+            (true, true) => ([0..whole, 0..0], [whole..end, 0..0]),
+        }
+    }
+}
+
 /// These tiles, at most [`TILES`], for these panels of the output's channels.
 ///
 /// # Safety
 /// As [`part`].
 #[inline(always)]
-unsafe fn block<L: Lanes>(layer: &Doubling, task: Task, tiles: Range<usize>, panels: Range<usize>) {
-    let pitch = layer.pitch();
+unsafe fn block<L: Lanes>(layer: &Doubling, task: Task, numbers: Range<usize>, panels: Range<usize>) {
+    let (tiles, pitch) = (Tiles::new(layer, numbers), layer.pitch());
     let (terms, products) = (task.scratch, task.scratch.wrapping_add(TERMS * TERMS * TILES * pitch));
-    for (i, number) in tiles.clone().enumerate() {
+    for (i, &tile) in tiles.all().iter().enumerate() {
         // SAFETY: the caller's promise.
-        unsafe { write_terms::<L>(layer, task.x, Tile::of(layer, number), terms.add(i * pitch)) };
+        unsafe { write_terms::<L>(layer, task.x, tile, terms.add(i * pitch)) };
     }
     let mut first = panels.start;
     while first < panels.end {
@@ -108,23 +158,30 @@ unsafe fn block<L: Lanes>(layer: &Doubling, task: Task, tiles: Range<usize>, pan
         for (row, row_term) in TERM.into_iter().enumerate() {
             for (column, column_term) in TERM.into_iter().enumerate() {
                 let (term, number) = (row_term * TERMS + column_term, row * PRODUCTS + column);
+                let (having, others) = tiles.having(row, column);
                 // SAFETY: there are so many terms and products in the scratch, and weights in the panels.
                 unsafe {
                     let a = Rows { data: terms.add(term * TILES * pitch).cast_const(), pitch };
                     let data = layer.weights.as_ptr().add((first * PRODUCTS * PRODUCTS + number) * pitch);
-                    let b = Panels { data: data.cast(), pitch: PRODUCTS * PRODUCTS * pitch * PANEL, two };
+                    let b = Panels { data: data.cast::<f32>(), pitch: PRODUCTS * PRODUCTS * pitch * PANEL, two };
                     let out = Rows { data: products.add(number * TILES * CHANNELS), pitch: CHANNELS };
-                    product::<L>(tiles.len(), pitch, a, b, out);
+                    for tiles in having {
+                        product::<L, f32>(tiles.len(), pitch, a.from(tiles.start), b, out.from(tiles.start));
+                    }
+                    for tiles in others.into_iter().filter(|_| row == ZERO || column == ZERO) {
+                        out.from(tiles.start).data.write_bytes(0, tiles.len() * CHANNELS);
+                    }
                 }
             }
         }
         let end = first + 1 + usize::from(two);
-        for (i, number) in tiles.clone().enumerate() {
+        for (i, &tile) in tiles.all().iter().enumerate() {
             for channel in (first * PANEL..end * PANEL).step_by(L::LEN) {
-                // SAFETY: the products of all tiles and panels were written; the rest is the caller's promise.
+                // SAFETY: the products of all tiles and panels were written, but for those of outputs that are not; the rest is
+                // the caller's promise.
                 unsafe {
                     let from = products.add(i * CHANNELS + channel - first * PANEL);
-                    write_outputs::<L>(layer, from, Tile::of(layer, number), channel, task.y);
+                    write_outputs::<L>(layer, from, tile, channel, task.y);
                 }
             }
         }
@@ -215,11 +272,7 @@ unsafe fn write_outputs<L: Lanes>(layer: &Doubling, from: *const f32, tile: Tile
                     break;
                 }
                 let sum = sum.add(bias);
-                let value = match layer.activation {
-                    Activation::None => sum,
-                    Activation::Relu => zero.max(sum),
-                    Activation::Leaky(slope) => L::splat(slope).mul_add(zero.min(sum), zero.max(sum)),
-                };
+                let value = layer.activation.of(sum);
                 let pixel = row * width + column;
                 match layer.to {
                     Order::ChannelsLast => {

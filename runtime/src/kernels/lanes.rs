@@ -2,6 +2,7 @@
 //!
 //! All of them multiply and add with one rounding, so that every processor gives the same bits.
 
+use half::f16;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64 as arch;
 
@@ -19,7 +20,14 @@ pub(super) trait Lanes: Copy {
     /// Rows of a product that are summed up at once: with two vectors for each they must fit the registers.
     const ROWS: usize;
 
+    /// Says that the weights at this place, which may be beyond the end, are needed once those of a panel are through. With one
+    /// vector for a panel they are two streams, which a processor follows by itself; with two they are one, and at few rows
+    /// it would wait for it (measured: 2.1 ms for 3.0 at an image of 64 x 64, and with one vector 1.9 for 1.7).
+    #[inline(always)]
+    fn ahead(_: *const f32) {}
     unsafe fn load(from: *const f32) -> Self;
+    /// As many of half precision, which is exact.
+    unsafe fn load_halves(from: *const f16) -> Self;
     unsafe fn store(self, to: *mut f32);
     unsafe fn splat(x: f32) -> Self;
     /// `self * b + c`, rounded once.
@@ -34,16 +42,24 @@ pub(super) trait Lanes: Copy {
 
 #[cfg(target_arch = "x86_64")]
 macro_rules! vectors {
-    ($vector:ty, $len:literal, $rows:literal, $load:ident, $store:ident, $splat:ident, $mul_add:ident, $add:ident, $sub:ident,
+    ($vector:ty, $len:literal, $rows:literal, $ahead:item, $halves:expr, $load:ident, $store:ident, $splat:ident, $mul_add:ident, $add:ident, $sub:ident,
      $max:ident, $min:ident) => {
         impl Lanes for $vector {
             const LEN: usize = $len;
             const ROWS: usize = $rows;
 
+            $ahead
+
             #[inline(always)]
             unsafe fn load(from: *const f32) -> Self {
                 // SAFETY: the caller's promise, here and below.
                 unsafe { arch::$load(from) }
+            }
+
+            #[inline(always)]
+            unsafe fn load_halves(from: *const f16) -> Self {
+                // SAFETY: as above.
+                unsafe { $halves(from) }
             }
 
             #[inline(always)]
@@ -96,6 +112,8 @@ vectors!(
     arch::__m512,
     16,
     12,
+    fn ahead(_: *const f32) {},
+    |from: *const f16| arch::_mm512_cvtph_ps(arch::_mm256_loadu_si256(from.cast())),
     _mm512_loadu_ps,
     _mm512_storeu_ps,
     _mm512_set1_ps,
@@ -110,6 +128,12 @@ vectors!(
     arch::__m256,
     8,
     6,
+    #[inline(always)]
+    fn ahead(weights: *const f32) {
+        // SAFETY: every processor with these vectors has it, and it may be given any address.
+        unsafe { arch::_mm_prefetch::<{ arch::_MM_HINT_T1 }>(weights.cast()) }
+    },
+    |from: *const f16| arch::_mm256_cvtph_ps(arch::_mm_loadu_si128(from.cast())),
     _mm256_loadu_ps,
     _mm256_storeu_ps,
     _mm256_set1_ps,
@@ -139,6 +163,12 @@ impl Lanes for Portable {
     unsafe fn load(from: *const f32) -> Self {
         // SAFETY: the caller's promise.
         Self(unsafe { from.cast::<[f32; 8]>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    unsafe fn load_halves(from: *const f16) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { from.cast::<[f16; 8]>().read_unaligned() }.map(f16::to_f32))
     }
 
     #[inline(always)]
@@ -197,7 +227,7 @@ impl Level {
             if has!("avx512f") {
                 return Self::Avx512;
             }
-            if has!("avx2") && has!("fma") {
+            if has!("avx2") && has!("fma") && has!("f16c") {
                 return Self::Avx2;
             }
         }

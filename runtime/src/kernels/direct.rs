@@ -2,15 +2,15 @@
 
 use super::lanes::{Lanes, PANEL};
 use super::product::{Panels, Rows, product};
-use super::{Activation, Doubling, Line, Order, Task, Written, share};
+use super::{Activation, Doubling, Line, NoMemory, Order, Task, Written, filled, share};
 
 /// Rows, and columns, of the kernel.
 const TAPS: usize = 4;
 
 /// Weights [panels, inputs filled up, PANEL] of as many panels as there are outputs: of [tap's row, tap's column, output].
-pub(super) fn arranged(layer: &Written<'_>) -> Vec<Line> {
+pub(super) fn arranged(layer: &Written<'_>) -> Result<Vec<Line>, NoMemory> {
     let (outputs, pitch) = (layer.outputs, Order::ChannelsLast.room(layer.inputs));
-    let mut weights = vec![Line([0.; PANEL]); outputs * pitch];
+    let mut weights = filled(Line([0.; PANEL]), outputs * pitch)?;
     for (at, taps) in layer.kernel.as_chunks::<{ TAPS * TAPS }>().0.iter().enumerate() {
         let (input, output) = (at / outputs, at % outputs);
         for (tap, &weight) in taps.iter().enumerate() {
@@ -18,7 +18,7 @@ pub(super) fn arranged(layer: &Written<'_>) -> Vec<Line> {
             weights[column / PANEL * pitch + input].0[column % PANEL] = weight;
         }
     }
-    weights
+    Ok(weights)
 }
 
 /// Numbers of a row of the input with all taps.
@@ -40,7 +40,7 @@ fn line(layer: &Doubling) -> usize {
 /// The part of thread number `thread`.
 ///
 /// # Safety
-/// As [`Doubling::run`]; the processor has the instructions.
+/// As [`Parts::part`](super::Parts::part); the input lies channels last.
 #[inline(always)]
 pub(super) unsafe fn part<L: Lanes>(layer: &Doubling, task: Task, thread: usize, threads: usize) {
     let height = layer.size[0];
@@ -74,9 +74,9 @@ unsafe fn rows<L: Lanes>(layer: &Doubling, task: Task, image: usize, begin: usiz
             // SAFETY: the input has the row, the scratch room for its products, and the weights so many panels.
             unsafe {
                 let a = Rows { data: task.x.add((image * height + row) * width * pitch), pitch };
-                let data = layer.weights.as_ptr().add(panel * pitch).cast();
+                let data = layer.weights.as_ptr().add(panel * pitch).cast::<f32>();
                 let b = Panels { data, pitch: pitch * PANEL, two };
-                product::<L>(width, pitch, a, b, Rows { data: out.data.add(panel * PANEL), ..out });
+                product::<L, f32>(width, pitch, a, b, Rows { data: out.data.add(panel * PANEL), ..out });
             }
             panel += 1 + usize::from(two);
         }

@@ -1,0 +1,164 @@
+//! What is computed by this crate, against ONNX Runtime's own operators.
+
+use super::ours;
+use super::tests::{fixture, left, parts, run, run_with};
+use crate::graph::{Attribute, Graph, Node, Setting, Weight, read};
+use crate::model::ModelInfo;
+use crate::operators::check;
+
+/// What is between two layers stays, and sees planes; what is not, is never made.
+#[test]
+fn numbers_lie_channels_last_only_between_layers_of_ours() {
+    let bytes = fixture("dcgan-f32.onnx");
+    let model = read(&bytes).expect("reads");
+    let info = ModelInfo::from_metadata(|key| model.metadata(key)).expect("has metadata");
+    let (graph, known) = parts(&bytes);
+    let z: Vec<f32> = (0..5 * 48).map(|i| (i as f32 * 0.3).sin() * 2.).collect();
+    let plain = run(&graph, false, &z);
+    let first = graph.nodes.iter().position(|node| node.op == "ConvTranspose").expect("has one");
+    let activation = &graph.nodes[first + 1];
+    assert_eq!((&*activation.op, left(&graph)), ("Relu", 2));
+    // An activation that is none of ours, that is not right after the layer, and a value that is used twice.
+    let changes: [fn(&mut Graph<'_>, usize); 4] = [
+        |_, _| (),
+        |graph, first| {
+            let layer = graph.nodes[first].outputs[0].clone();
+            graph.nodes[first + 1].inputs[0] = "between".into();
+            graph.nodes.insert(first + 1, Node::new("Identity", vec![layer], "between".into()));
+        },
+        |graph, first| {
+            let active = graph.nodes[first + 1].outputs[0].clone();
+            let user = graph.nodes.iter_mut().skip(first + 2).find(|node| node.inputs.contains(&active));
+            user.expect("is used").inputs[0] = "more".into();
+            let both = vec![active.clone(), active];
+            graph.nodes.insert(first + 2, Node::new("Max", both, "more".into()));
+        },
+        |graph, first| {
+            let node = &mut graph.nodes[first + 1];
+            node.attributes.push(Attribute { name: "alpha".into(), value: Setting::Int(3) });
+            node.op = "LeakyRelu".into();
+        },
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let mut graph = graph.clone();
+        change(&mut graph, first);
+        if number == 3 {
+            // No file has an attribute of that type: it would be refused before.
+            let (ours, kernels) = ours(graph, &known).expect("has memory");
+            assert_eq!((left(&ours), kernels.len()), (1, 1), "what is not understood is left as it is");
+            continue;
+        }
+        let checked = check(&graph, &info).expect("is a generator");
+        let (ours, kernels) = ours(graph, &checked).expect("has memory");
+        assert_eq!((left(&ours), kernels.len()), (0, 3));
+        let images = run_with(&ours, &kernels, false, &z);
+        let far = plain.iter().zip(images).map(|(a, b)| (a - b).abs()).fold(0., f32::max);
+        assert!(far <= 1e-5, "change {number}: {far}");
+    }
+}
+
+fn at(graph: &Graph<'_>, op: &str) -> usize {
+    graph.nodes.iter().position(|node| node.op == op).expect("is there")
+}
+
+/// Has what takes `from` take `to`.
+fn give(graph: &mut Graph<'_>, from: &str, to: &'static str) {
+    let user = graph.nodes.iter_mut().find(|node| node.inputs[0] == from).expect("is taken");
+    user.inputs[0] = to.into();
+}
+
+/// The product and its bias apart.
+fn apart(graph: &mut Graph<'_>) {
+    let product = at(graph, "Gemm");
+    let node = &mut graph.nodes[product];
+    let (bias, output) = (node.inputs.remove(2), node.outputs[0].clone());
+    *node = Node::new("MatMul", node.inputs.clone(), "product".into());
+    graph.nodes.insert(product + 1, Node::new("Add", vec!["product".into(), bias], output));
+}
+
+/// A product of matrices as tools write it, and what only looks like one that is before an image.
+#[test]
+fn products_before_the_first_layer_are_ours_in_every_form_of_them() {
+    type Change = fn(&mut Graph<'_>);
+    let ours_are: [(&str, Change); 7] = [
+        ("as it is", |_| ()),
+        ("of weights the other way round", |graph| {
+            let product = at(graph, "Gemm");
+            graph.nodes[product] = graph.nodes[product].clone().with("transB", Setting::Int(1));
+            let name = graph.nodes[product].inputs[1].clone();
+            let weight = graph.weights.iter_mut().find(|weight| weight.name == name).expect("is there");
+            let [rows, columns] = weight.shape[..] else { panic!("is a matrix") };
+            let values = weight.as_floats().expect("numbers");
+            let turned: Vec<f32> = (0..columns * rows).map(|at| values[at % rows * columns + at / rows]).collect();
+            *weight = Weight::floats(name, weight.element, &[columns, rows], &turned);
+        }),
+        ("product and bias apart", apart),
+        ("the bias first", |graph| {
+            apart(graph);
+            let sum = at(graph, "Add");
+            graph.nodes[sum].inputs.reverse();
+        }),
+        ("no bias", |graph| {
+            let product = at(graph, "Gemm");
+            graph.nodes[product].inputs.truncate(2);
+        }),
+        ("the activation before the Reshape", |graph| {
+            let (reshape, active) = (at(graph, "Reshape"), at(graph, "Relu"));
+            let (first, last) = (graph.nodes[reshape].inputs[0].clone(), graph.nodes[active].outputs[0].clone());
+            graph.nodes[active].inputs[0] = first;
+            graph.nodes[active].outputs[0] = "active".into();
+            graph.nodes[reshape].inputs[0] = "active".into();
+            graph.nodes[reshape].outputs[0] = last;
+            graph.nodes.swap(reshape, active);
+        }),
+        ("no activation", |graph| {
+            let active = graph.nodes.remove(at(graph, "Relu"));
+            let user = graph.nodes.iter_mut().find(|node| node.inputs[0] == active.outputs[0]).expect("is taken");
+            user.inputs[0] = active.inputs[0].clone();
+        }),
+    ];
+    let others: [(&str, Change); 5] = [
+        ("half of it", |graph| {
+            let product = at(graph, "Gemm");
+            graph.nodes[product] = graph.nodes[product].clone().with("alpha", Setting::Float(0.5));
+        }),
+        ("two activations", |graph| {
+            let active = at(graph, "Relu");
+            let output = graph.nodes[active].outputs[0].clone();
+            give(graph, &output, "twice");
+            graph.nodes.insert(active + 1, Node::new("LeakyRelu", vec![output], "twice".into()));
+        }),
+        ("another activation", |graph| {
+            let active = at(graph, "Relu");
+            graph.nodes[active].op = "Sigmoid".into();
+        }),
+        ("one bias for all", |graph| {
+            let name = graph.nodes[at(graph, "Gemm")].inputs[2].clone();
+            let weight = graph.weights.iter_mut().find(|weight| weight.name == name).expect("is there");
+            *weight = Weight::floats(name, weight.element, &[1], &[0.1]);
+        }),
+        ("taken twice", |graph| {
+            let active = at(graph, "Relu");
+            let output = graph.nodes[active].inputs[0].clone();
+            graph.nodes.insert(active, Node::new("Max", vec![output.clone(), output.clone()], "larger".into()));
+            graph.nodes[active + 1].inputs[0] = "larger".into();
+        }),
+    ];
+    let bytes = fixture("dcgan-f32.onnx");
+    let model = read(&bytes).expect("reads");
+    let info = ModelInfo::from_metadata(|key| model.metadata(key)).expect("has metadata");
+    let z: Vec<f32> = (0..5 * 48).map(|i| (i as f32 * 0.3).sin() * 2.).collect();
+    for ((what, change), products) in ours_are.into_iter().zip([1; 7]).chain(others.into_iter().zip([0; 5])) {
+        let mut graph = parts(&bytes).0;
+        change(&mut graph);
+        let checked = check(&graph, &info).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let plain = run(&graph, false, &z);
+        let (ours, kernels) = ours(graph, &checked).expect("has memory");
+        assert_eq!(kernels.len(), 2 + products, "{what}");
+        let left = ours.nodes.iter().filter(|node| matches!(&*node.op, "MatMul" | "Gemm" | "Reshape")).count();
+        assert_eq!(left, 2 * (1 - products), "{what}");
+        let images = run_with(&ours, &kernels, false, &z);
+        let far = plain.iter().zip(images).map(|(a, b)| (a - b).abs()).fold(0., f32::max);
+        assert!(far <= 1e-5, "{what}: {far}");
+    }
+}
