@@ -219,8 +219,8 @@ impl Generator {
         }
     }
 
-    /// Whether transposed convolutions are computed as ordinary ones, which is faster on some processors, and on a GPU, in
-    /// single precision, what gives the same bits each time.
+    /// Whether layers are computed otherwise than as ONNX Runtime's operators for them: on the CPU by kernels of this crate, which
+    /// are faster; transposed convolutions on a GPU as ordinary ones, which in single precision give the same bits each time.
     pub fn is_rewritten(&self) -> bool {
         self.model.is_rewritten()
     }

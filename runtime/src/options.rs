@@ -97,8 +97,9 @@ pub struct Options {
     /// computed: what ends is the queueing, and what is in the queue already is waited for. A replay
     /// ([`Generator::warm_up`](crate::Generator::warm_up)) and a warm-up there are not ended.
     pub time_limit: Option<Duration>,
-    /// Whether transposed convolutions are written as ordinary ones, where they can be; `None` for what is best where it
-    /// runs. Those that a GPU has not are in any case. To measure what the other way is like: whether that draws the same bits each time is then for the caller to
+    /// Whether transposed convolutions are computed otherwise than as ONNX Runtime's, where they can be: on the CPU by kernels of
+    /// this crate, on a GPU as ordinary convolutions; `None` for what is best where it runs. Those that a GPU has not are in
+    /// any case. To measure what the other way is like: whether that draws the same bits each time is then for the caller to
     /// see.
     #[doc(hidden)]
     pub rewrite: Option<bool>,

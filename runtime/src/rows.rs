@@ -35,7 +35,12 @@ fn is_shared(inner: usize, columns: usize, threads: usize) -> bool {
 pub(crate) fn threads(graph: &Graph<'_>, checked: &Checked, threads: usize, arranged: bool) -> usize {
     let volume = |sizes: &[usize]| sizes.iter().product::<usize>();
     let depends = |node: &Node<'_>| {
-        let value = |name: Option<&Text<'_>>| name.and_then(|name| checked.value(name));
+        // What was made when it was rewritten is a weight.
+        let made = |name: &str| {
+            let weight = graph.weight(name)?;
+            Some(Typed { element: weight.element, per_sample: false, sizes: weight.shape.clone() })
+        };
+        let value = |name: Option<&Text<'_>>| name.and_then(|name| checked.value(name).cloned().or_else(|| made(name)));
         let (Some(x), Some(w), Some(y)) =
             (value(node.inputs.first()), value(node.inputs.get(1)), value(node.outputs.first()))
         else {

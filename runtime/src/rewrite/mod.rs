@@ -7,6 +7,7 @@
 
 #[cfg(any(test, feature = "cuda"))]
 mod even;
+mod fold;
 mod ours;
 mod window;
 #[cfg(any(test, feature = "cuda"))]

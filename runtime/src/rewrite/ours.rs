@@ -1,5 +1,7 @@
 //! Layers as operators of our own, which this crate computes.
 
+use super::fold::{folded, is_plain};
+use super::window::Window;
 use super::{Layer, count_uses, layers, replaced};
 use crate::graph::{Graph, Node, OWN, Setting, Text, Weight};
 use crate::kernels::{
@@ -19,6 +21,7 @@ const SLOPE: f32 = 0.01;
 /// # Errors
 /// There is no memory for their weights.
 pub(crate) fn ours<'a>(graph: Graph<'a>, checked: &Checked) -> Result<(Graph<'a>, Vec<Arc<dyn Kernel>>), NoMemory> {
+    let graph = folded(graph, checked);
     let mut found = layers(&graph, checked, |window| window.doubles());
     for layer in &mut found {
         layer.take_if(|layer| {
@@ -101,8 +104,9 @@ struct Found<'a> {
     layer: Projected,
 }
 
-/// The product that the input of `layer` is, where nothing else takes what is between: [MatMul and Add, or Gemm], an activation
-/// and a Reshape, of which the activation may come after the Reshape, and be missing.
+/// The product that the input of `layer` is, where nothing else takes what is between: MatMul and Add, or Gemm, an activation
+/// and a Reshape, of which the activation may come after the Reshape, and be missing; or, as PyTorch's DCGAN begins, a transposed
+/// convolution of one pixel.
 fn projection<'a>(
     graph: &Graph<'a>,
     layer: &Layer<'a>,
@@ -117,62 +121,67 @@ fn projection<'a>(
         Some(node)
     };
     let own = |name: &Text<'a>| graph.weight(name).filter(|weight| uses.get(&weight.name) == Some(&1));
-    let mut found = Activation::None;
+    let third = |node: &Node<'a>| match node.inputs.get(2).filter(|name| !name.is_empty()) {
+        Some(name) => Some(Some(own(name)?)),
+        None => Some(None),
+    };
+    let mut active = Activation::None;
     let mut node = made_by(&layer.input)?;
     let mut is_reshaped = false;
     loop {
         match (&*node.op, activation(node)) {
             ("Reshape", _) if !is_reshaped => is_reshaped = true,
-            (_, Some(activation)) if found == Activation::None => found = activation,
+            (_, Some(found)) if active == Activation::None => active = found,
             _ => break,
         }
         node = made_by(node.inputs.first()?)?;
     }
-    let (mut weights, mut bias) = (Vec::new(), None);
+    let mut bias = None;
     if node.op == "Add" {
         let [a, b] = &node.inputs[..] else { return None };
         let (value, weight) = if own(b).is_some() { (a, own(b)?) } else { (b, own(a)?) };
         (bias, node) = (Some(weight), made_by(value)?);
     }
-    let transposed = match &*node.op {
-        "MatMul" => false,
-        "Gemm" if bias.is_none() => {
-            let is_plain = |name: &str| matches!(node.attribute(name), None | Some(Setting::Float(1.)));
-            if !is_plain("alpha") || !is_plain("beta") || node.int("transA").unwrap_or(0) != 0 {
-                return None;
-            }
-            bias = match node.inputs.get(2).filter(|name| !name.is_empty()) {
-                Some(name) => Some(own(name)?),
-                None => None,
-            };
-            node.int("transB").unwrap_or(0) != 0
+    let (input, weight) = (node.inputs.first()?, own(node.inputs.get(1)?)?);
+    let value = checked.value(input)?;
+    let pixels = layer.size[0] * layer.size[1];
+    // How many columns have a bias together.
+    let (transposed, mut alike) = (node.int("transB").unwrap_or(0) != 0, 1);
+    let (inner, columns) = match (&*node.op, &weight.shape[..]) {
+        ("MatMul", &[inner, columns]) if is_reshaped => (inner, columns),
+        ("Gemm", &[rows, columns]) if is_reshaped && bias.is_none() && is_plain(node) => {
+            bias = third(node)?;
+            if transposed { (columns, rows) } else { (rows, columns) }
+        }
+        ("ConvTranspose", &[inner, outputs, rows, columns]) if !is_reshaped && bias.is_none() => {
+            let is_pixel = value.sizes[..] == [inner, 1, 1] && [rows, columns] == layer.size;
+            Window::of(node, [rows, columns]).filter(|window| is_pixel && window.is_whole())?;
+            (bias, alike) = (third(node)?, pixels);
+            (inner, outputs * pixels)
         }
         _ => return None,
     };
-    let (input, weight) = (node.inputs.first()?, own(node.inputs.get(1)?)?);
-    let &[rows, columns] = &weight.shape[..] else { return None };
-    let (inner, columns) = if transposed { (columns, rows) } else { (rows, columns) };
-    let value = checked.value(input)?;
-    let fits = is_reshaped
-        && value.per_sample
-        && value.sizes[..] == [inner]
-        && columns == layer.inputs * layer.size[0] * layer.size[1]
+    let fits = value.per_sample
+        && value.sizes.iter().product::<usize>() == inner
+        && (is_reshaped || value.sizes.len() == 3)
+        && columns == layer.inputs * pixels
         && columns > 0
         && inner > 0;
-    // One for each column, or none: what is one number for all of them, or for a sample, is left as it is.
-    let fits = fits && bias.is_none_or(|bias| bias.shape.last() == Some(&columns) && bias.len() == Some(columns));
-    if !fits {
+    // One for each: what is one number for all of them, or for a sample, is left as it is.
+    let count = columns / alike;
+    let has_all = |bias: &Weight<'a>| bias.shape.last() == Some(&count) && bias.len() == Some(count);
+    if !fits || !bias.is_none_or(has_all) {
         return None;
     }
-    weights.extend([Some(weight), bias].into_iter().flatten().map(|weight| weight.name.clone()));
     let numbers = match weight.as_halves() {
         Some(halves) => Numbers::F16(halves),
         None => Numbers::F32(weight.as_floats()?),
     };
+    let weights = [Some(weight), bias].into_iter().flatten().map(|weight| weight.name.clone()).collect();
     let bias = match bias {
-        Some(bias) => bias.as_floats()?,
+        Some(bias) => bias.as_floats()?.into_iter().flat_map(|x| std::iter::repeat_n(x, alike)).collect(),
         None => vec![0.; columns],
     };
-    let projected = Projected { weights: numbers, transposed, bias, activation: found, size: layer.size };
+    let projected = Projected { weights: numbers, transposed, bias, activation: active, size: layer.size };
     Some(Found { input: input.clone(), output: layer.input.clone(), replaces, weights, layer: projected })
 }

@@ -2,7 +2,7 @@
 
 use super::ours;
 use super::tests::{fixture, left, parts, run, run_with};
-use crate::graph::{Attribute, Graph, Node, Setting, Weight, read};
+use crate::graph::{Attribute, ElementType, Graph, Node, Setting, Weight, read};
 use crate::model::ModelInfo;
 use crate::operators::check;
 
@@ -160,5 +160,124 @@ fn products_before_the_first_layer_are_ours_in_every_form_of_them() {
         let images = run_with(&ours, &kernels, false, &z);
         let far = plain.iter().zip(images).map(|(a, b)| (a - b).abs()).fold(0., f32::max);
         assert!(far <= 1e-5, "{what}: {far}");
+    }
+}
+
+/// Batch normalisation of what node number `after` makes, which has so many channels.
+fn normalise(graph: &mut Graph<'_>, after: usize, channels: usize, epsilon: Option<f32>) {
+    let output = graph.nodes[after].outputs[0].clone();
+    graph.nodes[after].outputs[0] = "raw".into();
+    for (i, name) in ["scale", "shift", "mean", "variance"].into_iter().enumerate() {
+        let value = |c: usize| 0.5 + 0.4 * ((7 * i + c) as f32).sin();
+        let values: Vec<f32> = (0..channels).map(value).collect();
+        graph.weights.push(Weight::floats(name, ElementType::F32, &[channels], &values));
+    }
+    let inputs = ["raw", "scale", "shift", "mean", "variance"].map(Into::into).into();
+    let mut node = Node::new("BatchNormalization", inputs, output);
+    if let Some(epsilon) = epsilon {
+        node = node.with("epsilon", Setting::Float(epsilon));
+    }
+    graph.nodes.insert(after + 1, node);
+}
+
+fn normalise_after(graph: &mut Graph<'_>, op: &str, channels: usize, epsilon: Option<f32>) {
+    normalise(graph, at(graph, op), channels, epsilon);
+}
+
+/// As PyTorch's DCGAN begins: a transposed convolution of one pixel.
+fn begins_with_a_pixel(graph: &mut Graph<'_>) {
+    let (product, reshape) = (at(graph, "Gemm"), at(graph, "Reshape"));
+    let sizes = graph.nodes[reshape].inputs[1].clone();
+    graph.nodes[product] = Node::new("Reshape", vec!["z".into(), sizes.clone()], "pixel".into());
+    let image = graph.nodes[reshape].outputs[0].clone();
+    graph.nodes[reshape] = Node::new("ConvTranspose", ["pixel", "w1", "b1"].map(Into::into).into(), image);
+    for weight in &mut graph.weights {
+        match &*weight.name {
+            name if *name == *sizes => *weight = Weight::sizes(weight.name.clone(), &[-1, 48, 1, 1]),
+            "w1" => weight.shape = vec![48, 16, 5, 3],
+            "b1" => *weight = Weight::floats("b1", ElementType::F32, &[16], &[0.1, -0.2].repeat(8)),
+            _ => (),
+        }
+    }
+}
+
+#[test]
+fn what_other_tools_put_around_layers_goes_into_them() {
+    type Change = fn(&mut Graph<'_>);
+    // How many batch normalisations are left, and how many layers are ours.
+    let changes: [(&str, Change, usize, usize); 7] = [
+        ("after a layer", |graph| normalise_after(graph, "ConvTranspose", 8, Some(0.1)), 0, 3),
+        ("after a product", |graph| normalise_after(graph, "Gemm", 240, None), 0, 3),
+        (
+            "after a product without a bias",
+            |graph| {
+                apart(graph);
+                let sum = graph.nodes.remove(at(graph, "Add"));
+                let product = at(graph, "MatMul");
+                graph.nodes[product].outputs = sum.outputs;
+                normalise(graph, product, 240, None);
+            },
+            0,
+            3,
+        ),
+        (
+            "after a product and a bias",
+            |graph| {
+                apart(graph);
+                normalise_after(graph, "Add", 240, None);
+            },
+            1,
+            2,
+        ),
+        ("after an activation", |graph| normalise_after(graph, "Relu", 16, None), 1, 2),
+        ("one pixel", |graph| begins_with_a_pixel(graph), 0, 3),
+        (
+            "one pixel, normalised",
+            |graph| {
+                begins_with_a_pixel(graph);
+                normalise_after(graph, "ConvTranspose", 16, None);
+            },
+            0,
+            3,
+        ),
+    ];
+    let bytes = fixture("dcgan-f32.onnx");
+    let model = read(&bytes).expect("reads");
+    let info = ModelInfo::from_metadata(|key| model.metadata(key)).expect("has metadata");
+    let z: Vec<f32> = (0..5 * 48).map(|i| (i as f32 * 0.3).sin() * 2.).collect();
+    for (what, change, norms, layers) in changes {
+        let mut graph = parts(&bytes).0;
+        change(&mut graph);
+        let checked = check(&graph, &info).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let plain = run(&graph, false, &z);
+        let (ours, kernels) = ours(graph, &checked).expect("has memory");
+        let left = ours.nodes.iter().filter(|node| node.op == "BatchNormalization").count();
+        assert_eq!((left, kernels.len()), (norms, layers), "{what}");
+        assert_eq!(ours.weights.iter().any(|weight| weight.name == "mean"), norms > 0, "{what}");
+        let images = run_with(&ours, &kernels, false, &z);
+        let far = plain.iter().zip(images).map(|(a, b)| (a - b).abs()).fold(0., f32::max);
+        assert!(far <= 1e-5, "{what}: {far}");
+    }
+}
+
+/// What is no number when it is folded is left to ONNX Runtime, and so is a mean that two layers have.
+#[test]
+fn normalisation_that_cannot_be_folded_is_left() {
+    for (what, variance) in [("variances below 0", -1.), ("of training", 1.)] {
+        let bytes = fixture("dcgan-f32.onnx");
+        let mut graph = parts(&bytes).0;
+        let first = at(&graph, "ConvTranspose");
+        normalise(&mut graph, first, 8, None);
+        let model = read(&bytes).expect("reads");
+        let info = ModelInfo::from_metadata(|key| model.metadata(key)).expect("has metadata");
+        let checked = check(&graph, &info).expect("is a generator");
+        let weight = graph.weights.iter_mut().find(|weight| weight.name == "variance").expect("is there");
+        *weight = Weight::floats("variance", ElementType::F32, &[8], &[variance; 8]);
+        if what == "of training" {
+            let norm = at(&graph, "BatchNormalization");
+            graph.nodes[norm] = graph.nodes[norm].clone().with("training_mode", Setting::Int(1));
+        }
+        let (ours, _) = ours(graph, &checked).expect("has memory");
+        assert!(ours.nodes.iter().any(|node| node.op == "BatchNormalization"), "{what}");
     }
 }

@@ -62,6 +62,11 @@ impl Window {
         self.uneven
     }
 
+    /// Whether nothing is cut off, and nothing added.
+    pub(super) fn is_whole(&self) -> bool {
+        self.before == [0; 2] && self.after == [0; 2]
+    }
+
     /// How many inputs a row, and a column, of the output is made of at most.
     pub(super) fn taps(&self) -> [usize; 2] {
         self.kernel.map(|size| size.div_ceil(self.stride))

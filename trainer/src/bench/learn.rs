@@ -33,7 +33,7 @@ impl<'a> Learning<'a> {
     /// # Errors
     /// Penalties on a discriminator in which samples see each other.
     pub fn new(protocol: &'a dyn Protocol, method: &'a Method, seed: u64) -> Result<Self> {
-        let [generator, discriminator] = protocol.networks(method.norms(), &mut Init::new(seed))?;
+        let [generator, discriminator] = protocol.networks(method.variant(), &mut Init::new(seed))?;
         let o = &method.optimizer;
         let settings = [
             ("generator", generator, o.generator, o.generator_clip, method.ema_half_life_kimg),
@@ -260,7 +260,7 @@ mod tests {
     /// A generator that makes one point only is seen to.
     #[test]
     fn a_collapsed_generator_is_seen() -> Result<()> {
-        let [generator, _] = ring().networks(short(64).norms(), &mut Init::new(1))?;
+        let [generator, _] = ring().networks(short(64).variant(), &mut Init::new(1))?;
         // No weight but the last bias: the first mode's centre.
         let collapsed = generator.map(|parameter, t| match parameter.name.as_str() {
             "point.bias" => Tensor::new(&ring().centres[0], t.device()),

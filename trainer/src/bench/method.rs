@@ -1,6 +1,6 @@
 //! How networks learn in a benchmark: all that is the same for every benchmark, as TOML.
 
-use super::{BatchNorms, Protocol};
+use super::{Protocol, Variant};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::game::Adversarial;
@@ -52,6 +52,10 @@ pub struct Method {
     /// Whether a discriminator of images has it.
     #[serde(default)]
     pub discriminator_batch_norm: bool,
+    /// The standard deviation of the initial weights of networks for points; without it, by the inputs of a layer: N(0, 2 / in)
+    /// before a ReLU, N(0, 1 / in) elsewhere. Those of images are DCGAN's in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_deviation: Option<f64>,
     /// What the networks minimise.
     pub objective: Objective,
     /// How.
@@ -103,6 +107,18 @@ impl Method {
                 ));
             }
         }
+        match self.init_deviation {
+            Some(_) if protocol.has_images() => {
+                return Err(format!(
+                    "init_deviation is for points, and {} has images, whose networks begin as DCGAN's do: leave it out",
+                    protocol.name()
+                ));
+            }
+            Some(deviation) if !(1e-6..=10.).contains(&deviation) => {
+                return Err(format!("init_deviation is {deviation}, allowed is 0.000001 to 10"));
+            }
+            _ => (),
+        }
         match penalties.iter().position(|penalty| penalty.kind == Kind::Consistency) {
             Some(i) if !protocol.has_images() => Err(format!(
                 "objective.penalties[{i}].kind is \"consistency\", which moves images by pixels, and {} has points; allowed \
@@ -132,9 +148,13 @@ impl Method {
         toml::to_string(self).map_err(|e| Error::Recipe { origin: "method".to_owned(), what: e.to_string() })
     }
 
-    /// Which networks have batch normalisation.
-    pub(super) fn norms(&self) -> BatchNorms {
-        BatchNorms { generator: self.generator_batch_norm, discriminator: self.discriminator_batch_norm }
+    /// What it chooses of the networks.
+    pub(super) fn variant(&self) -> Variant {
+        Variant {
+            generator_batch_norm: self.generator_batch_norm,
+            discriminator_batch_norm: self.discriminator_batch_norm,
+            deviation: self.init_deviation.map(|deviation| deviation as f32),
+        }
     }
 
     /// What samples of `protocol` are divided by before they are learned from.
@@ -241,6 +261,7 @@ mod tests {
             ("batch = 64", "batch = 64\ncritic_steps = 0", "training.critic_steps is 0, allowed"),
             ("batch = 64", "batch = 64\ndiscriminator_batch_norm = true", "the samples of a batch see each other"),
             ("batch = 64", "batches = 64", "unknown field `batches`"),
+            ("batch = 64", "batch = 64\ninit_deviation = 0.0", "init_deviation is 0, allowed is 0.000001 to 10"),
             ("kind = \"r1\"", "kind = \"r3\"", "`r1`"),
             ("beta1 = 0.0", "beta1 = 1.0", "optimizer.generator.beta1 is 1"),
             (

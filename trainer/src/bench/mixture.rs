@@ -1,6 +1,6 @@
 //! Mixtures of normal distributions in the plane, all as frequent and as wide.
 
-use super::{BatchNorms, Protocol, Sighting};
+use super::{Protocol, Sighting, Variant};
 use crate::data::latents;
 use crate::error::Result;
 use crate::graph::Network;
@@ -64,9 +64,10 @@ impl Protocol for Mixture {
         include_str!("methods/plain-points.toml")
     }
 
-    fn networks(&self, norms: BatchNorms, init: &mut Init) -> Result<[Network; 2]> {
-        let generator = points::Generator { latent: 2, hidden: vec![400; 4], batch_norm: norms.generator };
-        let discriminator = points::Discriminator { hidden: vec![200; 3], pieces: 5 };
+    fn networks(&self, variant: Variant, init: &mut Init) -> Result<[Network; 2]> {
+        let Variant { generator_batch_norm: batch_norm, deviation, .. } = variant;
+        let generator = points::Generator { latent: 2, hidden: vec![400; 4], batch_norm, deviation };
+        let discriminator = points::Discriminator { hidden: vec![200; 3], pieces: 5, deviation };
         Ok([points::generator(&generator, 2, init)?, points::discriminator(&discriminator, 2, init)?])
     }
 
@@ -106,7 +107,7 @@ impl Mixture {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Tally, grid, ring};
+    use super::super::{Method, OURS, PLAIN, Tally, grid, ring};
     use super::*;
 
     #[test]
@@ -153,10 +154,27 @@ mod tests {
     #[test]
     fn the_generator_has_batch_normalisation_where_it_is_asked_for() -> Result<()> {
         for generator in [true, false] {
-            let norms = BatchNorms { generator, discriminator: true };
-            let mixes = ring().networks(norms, &mut Init::new(1))?.map(|n| n.graph().mixes_samples().is_some());
+            let variant = Variant { generator_batch_norm: generator, discriminator_batch_norm: true, deviation: None };
+            let mixes = ring().networks(variant, &mut Init::new(1))?.map(|n| n.graph().mixes_samples().is_some());
             assert_eq!(mixes, [generator, false]);
         }
+        Ok(())
+    }
+
+    /// PacGAN's published program begins with small weights, which is not the same game as with He's.
+    #[test]
+    fn the_plain_gan_begins_with_the_weights_of_its_paper() -> Result<()> {
+        let deviations = |name: &str| -> Result<Vec<f64>> {
+            let networks = ring().networks(Method::load(name, &ring())?.variant(), &mut Init::new(1))?;
+            let weights = networks.iter().flat_map(Network::tensors).filter(|t| t.rank() == 2);
+            let squares = weights.map(|t| Ok(f64::from(t.sqr()?.mean_all()?.to_scalar::<f32>()?).sqrt()));
+            squares.collect()
+        };
+        let (plain, ours) = (deviations(PLAIN)?, deviations(OURS)?);
+        // Five layers of the generator, and four of the discriminator; the smallest has 200 weights.
+        assert_eq!((plain.len(), ours.len()), (9, 9));
+        assert!(plain.iter().all(|deviation| (0.017..0.023).contains(deviation)), "{plain:?}");
+        assert!(ours.iter().all(|deviation| *deviation > 0.03), "{ours:?}");
         Ok(())
     }
 

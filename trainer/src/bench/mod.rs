@@ -21,7 +21,7 @@ pub use learn::{Learning, floor, measure};
 pub use measures::{Estimate, Measures, Sighting, Tally};
 pub use method::{Method, OURS, PLAIN};
 pub use mixture::Mixture;
-pub use protocol::{BatchNorms, Protocol};
+pub use protocol::{Protocol, Variant};
 pub use report::{Report, Run, Summary};
 pub use ring::ring;
 pub use stacked_mnist::StackedMnist;

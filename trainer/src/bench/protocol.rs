@@ -6,13 +6,15 @@ use crate::graph::Network;
 use crate::net::Init;
 use candle_core::Tensor;
 
-/// Which networks have batch normalisation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BatchNorms {
-    /// The generator.
-    pub generator: bool,
-    /// The discriminator.
-    pub discriminator: bool,
+/// What a method chooses of a benchmark's networks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Variant {
+    /// Whether a generator of points has batch normalisation.
+    pub generator_batch_norm: bool,
+    /// Whether a discriminator of images has it.
+    pub discriminator_batch_norm: bool,
+    /// The standard deviation of all initial weights of networks for points; `None`: by the inputs of a layer.
+    pub deviation: Option<f32>,
 }
 
 /// A benchmark of mode coverage. All that is random in it is a function of a seed and a number.
@@ -49,7 +51,7 @@ pub trait Protocol: Send + Sync {
     ///
     /// # Errors
     /// None but those of the device.
-    fn networks(&self, norms: BatchNorms, init: &mut Init) -> Result<[Network; 2]>;
+    fn networks(&self, variant: Variant, init: &mut Init) -> Result<[Network; 2]>;
 
     /// Latents number `first` and following of a seed and a purpose, [count, latent].
     ///

@@ -1,7 +1,7 @@
 //! Stacked MNIST: a thousand modes (Metz et al., "Unrolled generative adversarial networks", 2017; Srivastava et al.,
 //! "VEEGAN", 2017, section 5.2).
 
-use super::{BatchNorms, Protocol, Sighting};
+use super::{Protocol, Sighting, Variant};
 use crate::data::{self, Dataset, Splits};
 use crate::error::{Error, Result};
 use crate::graph::Network;
@@ -87,10 +87,10 @@ impl Protocol for StackedMnist {
         include_str!("methods/plain-images.toml")
     }
 
-    fn networks(&self, norms: BatchNorms, init: &mut Init) -> Result<[Network; 2]> {
+    fn networks(&self, variant: Variant, init: &mut Init) -> Result<[Network; 2]> {
         let generator = dcgan::Generator::new(LATENT, WIDTH);
         let discriminator = dcgan::Discriminator {
-            batch_norm: norms.discriminator,
+            batch_norm: variant.discriminator_batch_norm,
             depth: Some(HALVINGS),
             ..dcgan::Discriminator::new(WIDTH)
         };

@@ -18,7 +18,11 @@ fn cases() -> Result<Vec<(&'static str, Network, Vec<Tensor>)>> {
     let x = values(&[3, 12, 16, 2], 2)?;
     let class = Tensor::new(&[1u32, 0, 2], &device())?;
     let plain = dcgan::discriminator(&dcgan::Discriminator::new(3), image, &mut Init::new(1))?;
-    let maxout = points::discriminator(&points::Discriminator { hidden: vec![6, 5], pieces: 3 }, 4, &mut Init::new(1))?;
+    let maxout = points::discriminator(
+        &points::Discriminator { hidden: vec![6, 5], pieces: 3, deviation: None },
+        4,
+        &mut Init::new(1),
+    )?;
     let residual = conditional_discriminator(&[12, 16, 2], 3, &mut Init::new(1))?;
     let smooth = smooth_discriminator(&[12, 16, 2], &mut Init::new(1))?;
     let wide = |network: Network, scale: f64| network.map(|_, t| t.to_device(&device())?.to_dtype(DType::F64)? * scale);

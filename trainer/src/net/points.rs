@@ -20,6 +20,8 @@ pub struct Generator {
     pub hidden: Vec<usize>,
     /// Batch normalisation in hidden layers; without it they have biases.
     pub batch_norm: bool,
+    /// The standard deviation of all initial weights; `None`: by the inputs of a layer.
+    pub deviation: Option<f32>,
 }
 
 /// The discriminator: hidden layers of maxout units, and a linear one. It judges every point by itself.
@@ -29,10 +31,12 @@ pub struct Discriminator {
     pub hidden: Vec<usize>,
     /// Linear maps of a unit, of which the largest counts.
     pub pieces: usize,
+    /// As the generator's.
+    pub deviation: Option<f32>,
 }
 
 /// `[latent]` -> `[coordinates]`, any numbers. Weights start as N(0, 2 / in) (He et al., 2015), those of the last layer as
-/// N(0, 1 / in).
+/// N(0, 1 / in), if nothing else is said.
 ///
 /// # Errors
 /// None but those of the device.
@@ -40,19 +44,20 @@ pub fn generator(recipe: &Generator, coordinates: usize, init: &mut Init) -> Res
     let mut layers = Layers::new(init);
     let mut x = layers.graph.input(INPUT_LATENT, &[recipe.latent]);
     for (&width, i) in recipe.hidden.iter().zip(1..) {
-        let deviation = (2. / layers.channels(x) as f32).sqrt();
+        let deviation = recipe.deviation.unwrap_or((2. / layers.channels(x) as f32).sqrt());
         let activation = if recipe.batch_norm { Activation::None } else { Activation::RELU };
         x = layers.linear(&format!("dense{i}"), x, width, deviation, !recipe.batch_norm, activation)?;
         if recipe.batch_norm {
             x = layers.batch_norm(&format!("norm{i}"), x, 0., BatchNorm { eps: EPS, activation: Activation::RELU })?;
         }
     }
-    let deviation = (1. / layers.channels(x) as f32).sqrt();
+    let deviation = recipe.deviation.unwrap_or((1. / layers.channels(x) as f32).sqrt());
     x = layers.linear("point", x, coordinates, deviation, true, Activation::None)?;
     layers.graph.finish(&[x])
 }
 
-/// `[coordinates]` -> `[1]`, the logit of "real", and the features that it is made of. Weights start as N(0, 1 / in).
+/// `[coordinates]` -> `[1]`, the logit of "real", and the features that it is made of. Weights start as N(0, 1 / in), if
+/// nothing else is said.
 ///
 /// # Errors
 /// A maxout of no pieces.
@@ -60,12 +65,12 @@ pub fn discriminator(recipe: &Discriminator, coordinates: usize, init: &mut Init
     let mut layers = Layers::new(init);
     let mut x = layers.graph.input("point", &[coordinates]);
     for (&units, i) in recipe.hidden.iter().zip(1..) {
-        let deviation = (1. / layers.channels(x) as f32).sqrt();
+        let deviation = recipe.deviation.unwrap_or((1. / layers.channels(x) as f32).sqrt());
         let name = format!("dense{i}");
         x = layers.linear(&name, x, units * recipe.pieces, deviation, true, Activation::None)?;
         x = layers.graph.apply(Maxout { pieces: recipe.pieces }, &[x])?;
     }
-    let deviation = (1. / layers.channels(x) as f32).sqrt();
+    let deviation = recipe.deviation.unwrap_or((1. / layers.channels(x) as f32).sqrt());
     let logit = layers.linear("logit", x, 1, deviation, true, Activation::None)?;
     layers.graph.finish(&[logit, x])
 }
@@ -76,9 +81,12 @@ mod tests {
 
     #[test]
     fn points_are_made_and_judged() -> Result<()> {
-        let of = |batch_norm| generator(&Generator { latent: 2, hidden: vec![8, 6], batch_norm }, 3, &mut Init::new(1));
+        let of = |batch_norm| {
+            generator(&Generator { latent: 2, hidden: vec![8, 6], batch_norm, deviation: None }, 3, &mut Init::new(1))
+        };
         let (generator, plain) = (of(true)?, of(false)?);
-        let judge = discriminator(&Discriminator { hidden: vec![5, 4], pieces: 3 }, 3, &mut Init::new(1))?;
+        let judge =
+            discriminator(&Discriminator { hidden: vec![5, 4], pieces: 3, deviation: None }, 3, &mut Init::new(1))?;
         let made = generator.forward(&[&Init::new(2).normal(&[7, 2], 0., 1.)?])?;
         assert_eq!((made.dims(), judge.forward(&[&made])?.dims()), (&[7, 3][..], &[7, 1][..]));
         assert!(generator.graph().mixes_samples().is_some());
