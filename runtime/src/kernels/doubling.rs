@@ -10,7 +10,7 @@ use super::{Activation, Kernel, Line, NoMemory, Order, Part, Parts, Shared, Task
 
 /// Most outputs of a layer that is computed as it is written: filled up to a whole vector, each of Winograd's 9 products costs
 /// what 16 do.
-pub(super) const FEW: usize = 8;
+pub(crate) const FEW: usize = 8;
 
 /// A layer's numbers and sizes.
 pub(crate) struct Written<'a> {
@@ -83,9 +83,12 @@ impl Doubling {
     /// `x` is valid for the input, `to` for as many numbers as [`Self::turned`] says.
     unsafe fn turn(&self, batch: usize, x: *const f32, to: *mut f32) {
         let (pixels, pitch) = (self.size[0] * self.size[1], self.pitch());
-        for image in 0..batch {
-            for pixel in 0..pixels {
-                for channel in 0..pitch {
+        // In squares, of which a line of the cache is read, or written, as a whole.
+        for (image, channels, first) in (0..batch).flat_map(|image| {
+            (0..pitch).step_by(PANEL).flat_map(move |c| (0..pixels).step_by(PANEL).map(move |p| (image, c, p)))
+        }) {
+            for channel in channels..channels + PANEL {
+                for pixel in first..pixels.min(first + PANEL) {
                     // SAFETY: there are so many images, pixels, and channels.
                     unsafe {
                         let value = match channel < self.inputs {
@@ -126,7 +129,7 @@ impl Kernel for Doubling {
         }
         let shared = Shared(task);
         spread(&|thread| {
-            let task = { &shared }.0;
+            let task = shared.task();
             let scratch = task.scratch.wrapping_add(thread * self.scratch_of_one());
             // SAFETY: the caller's promise; each thread has a scratch of its own, and writes to places of its own.
             unsafe { self.level.part(self, Task { scratch, ..task }, thread, threads) };

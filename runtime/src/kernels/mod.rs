@@ -15,7 +15,7 @@ mod projection;
 mod tests;
 mod winograd;
 
-pub(crate) use doubling::{Doubling, Written};
+pub(crate) use doubling::{Doubling, FEW, Written};
 use lanes::{Lanes, Level, PANEL};
 pub(crate) use operator::{Operators, name};
 pub(crate) use projection::{Numbers, Projected, Projection};
@@ -62,6 +62,12 @@ struct Shared(Task);
 
 // SAFETY: see above.
 unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn task(&self) -> Task {
+        self.0
+    }
+}
 
 /// How the numbers of an image lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -114,7 +114,7 @@ impl Kernel for Projection {
         let shared = Shared(task);
         spread(&|thread| {
             // SAFETY: the caller's promise; each thread writes to places of its own.
-            unsafe { self.level.part(self, { &shared }.0, thread, threads) };
+            unsafe { self.level.part(self, shared.task(), thread, threads) };
         });
     }
 }

@@ -1,4 +1,3 @@
-use super::doubling::FEW;
 use super::lanes::PANEL;
 use super::*;
 use half::f16;

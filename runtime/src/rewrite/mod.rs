@@ -266,15 +266,17 @@ mod tests {
             let (ours, kernels) = ours(wide.clone(), &checked).expect("has memory");
             let (together, rewritten) = together(graph, &checked, Which::Strided);
             assert!(rewritten, "{name}");
-            for (other, kernels) in [(ours, &kernels[..]), (together, &[])] {
-                let images = run_with(&other, kernels, half, &z);
+            for (other, kernels) in [(&ours, &kernels[..]), (&together, &[])] {
+                let images = run_with(other, kernels, half, &z);
                 let far = plain.iter().zip(images).map(|(a, b)| (a - b).abs()).fold(0., f32::max);
                 assert!(far <= tolerance, "{name}, {}: {far}", kernels.len());
-                assert_eq!(left(&other), 0, "{name}");
-                assert!(kernels.is_empty() || weights(&other) < weights(&wide), "what is ours is not kept twice");
+                // Two layers of the sprites are alone, and of few outputs.
+                let alone = if name.starts_with("sprites") && !kernels.is_empty() { 2 } else { 0 };
+                assert_eq!(left(other), alone, "{name}");
+                assert!(kernels.is_empty() || weights(other) < weights(&wide), "what is ours is not kept twice");
             }
             // And the product of matrices before them.
-            assert_eq!(kernels.len(), left(&wide) + 1);
+            assert_eq!(kernels.len(), left(&wide) - left(&ours) + 1);
         }
     }
 
@@ -301,7 +303,8 @@ mod tests {
             let bytes = fixture("dcgan-f32.onnx");
             let (mut graph, checked) = parts(&bytes);
             set(name, &mut graph, Setting::Ints(numbers.to_vec()));
-            assert_eq!(left(&ours(graph.clone(), &checked).expect("has memory").0), 1, "{name}");
+            // The other one is alone then.
+            assert_eq!(left(&ours(graph.clone(), &checked).expect("has memory").0), 2, "{name}");
             assert_eq!(left(&together(graph, &checked, Which::Strided).0), 1, "{name}");
         }
         // Weights that are used twice, and generators without such layers.
@@ -309,7 +312,7 @@ mod tests {
             let name = graph.nodes.iter().find(|node| node.op == "ConvTranspose").expect("has one").inputs[1].clone();
             graph.nodes.push(Node::new("Abs", vec![name], "more".into()));
         });
-        assert_eq!(shared, [1, 1]);
+        assert_eq!(shared, [2, 1]);
         for name in ["trivial.onnx", "conditional.onnx"] {
             let bytes = fixture(name);
             let (graph, checked) = parts(&bytes);

@@ -5,7 +5,7 @@ use super::window::Window;
 use super::{Layer, count_uses, layers, replaced};
 use crate::graph::{Graph, Node, OWN, Setting, Text, Weight};
 use crate::kernels::{
-    Activation, Doubling, Kernel, LEAST, NoMemory, Numbers, Order, Projected, Projection, Written, name,
+    Activation, Doubling, FEW, Kernel, LEAST, NoMemory, Numbers, Order, Projected, Projection, Written, name,
 };
 use crate::model::OUTPUT_IMAGE;
 use crate::operators::Checked;
@@ -43,6 +43,12 @@ pub(crate) fn ours<'a>(graph: Graph<'a>, checked: &Checked) -> Result<(Graph<'a>
         .chain(projections.iter().map(|found| found.output.clone()))
         .collect();
     let order = |name: &Text<'a>| if linked.contains(name) { Order::ChannelsLast } else { Order::Planes };
+    for layer in &mut found {
+        // Alone, what is computed as it is written gains less than it costs to turn its input.
+        layer.take_if(|layer| {
+            layer.outputs <= FEW && [&layer.input, &layer.output].iter().all(|name| order(name) == Order::Planes)
+        });
+    }
     let mut made: Vec<Arc<dyn Kernel>> = Vec::new();
     let mut node = |input: &Text<'a>, output: &Text<'a>, kernel: Arc<dyn Kernel>| {
         let op = format!("{OWN}{}", name(made.len()));

@@ -2,19 +2,20 @@
 
 use super::ours;
 use super::tests::{fixture, left, parts, run, run_with};
-use crate::graph::{Attribute, ElementType, Graph, Node, Setting, Weight, read};
+use crate::graph::{Attribute, ElementType, Graph, Node, Setting, Weight, read, widened};
 use crate::model::ModelInfo;
 use crate::operators::check;
 
 /// What is between two layers stays, and sees planes; what is not, is never made.
 #[test]
 fn numbers_lie_channels_last_only_between_layers_of_ours() {
-    let bytes = fixture("dcgan-f32.onnx");
+    // A layer of many outputs, and one of few.
+    let bytes = fixture("../../../models/digits/gen.onnx");
     let model = read(&bytes).expect("reads");
     let info = ModelInfo::from_metadata(|key| model.metadata(key)).expect("has metadata");
     let (graph, known) = parts(&bytes);
-    let z: Vec<f32> = (0..5 * 48).map(|i| (i as f32 * 0.3).sin() * 2.).collect();
-    let plain = run(&graph, false, &z);
+    let z: Vec<f32> = (0..3 * 64).map(|i| (i as f32 * 0.3).sin() * 2.).collect();
+    let plain = run(&graph, true, &z);
     let first = graph.nodes.iter().position(|node| node.op == "ConvTranspose").expect("has one");
     let activation = &graph.nodes[first + 1];
     assert_eq!((&*activation.op, left(&graph)), ("Relu", 2));
@@ -44,16 +45,17 @@ fn numbers_lie_channels_last_only_between_layers_of_ours() {
         change(&mut graph, first);
         if number == 3 {
             // No file has an attribute of that type: it would be refused before.
-            let (ours, kernels) = ours(graph, &known).expect("has memory");
-            assert_eq!((left(&ours), kernels.len()), (1, 1), "what is not understood is left as it is");
+            let (ours, kernels) = ours(widened(graph), &known).expect("has memory");
+            assert_eq!((left(&ours), kernels.len()), (2, 0), "what is not understood is left as it is");
             continue;
         }
         let checked = check(&graph, &info).expect("is a generator");
-        let (ours, kernels) = ours(graph, &checked).expect("has memory");
-        assert_eq!((left(&ours), kernels.len()), (0, 3));
-        let images = run_with(&ours, &kernels, false, &z);
+        let (ours, kernels) = ours(widened(graph), &checked).expect("has memory");
+        // Alone, the layer of few outputs is left as it is.
+        assert_eq!((left(&ours), kernels.len()), if number == 0 { (0, 3) } else { (1, 2) });
+        let images = run_with(&ours, &kernels, true, &z);
         let far = plain.iter().zip(images).map(|(a, b)| (a - b).abs()).fold(0., f32::max);
-        assert!(far <= 1e-5, "change {number}: {far}");
+        assert!(far <= 2e-3, "change {number}: {far}");
     }
 }
 
