@@ -1,8 +1,10 @@
 //! Weights beside a model, and what ONNX Runtime is given of them.
 
 use super::*;
+use crate::engine::environment;
 use crate::graph::{ElementType, Node, Port};
 use crate::model::{INPUT_LATENT, OUTPUT_IMAGE, plain};
+use ort::session::builder::SessionBuilder;
 use safetensors::tensor::{Dtype, TensorView};
 
 /// z [N, 4] -> [N, 1, 1, 4] -> resized by `scales`, which a file beside it may have, too.
