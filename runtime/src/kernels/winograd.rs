@@ -30,17 +30,24 @@ const CHANNELS: usize = 2 * PANEL;
 
 /// Weights [panels, products, products, inputs filled up, PANEL].
 pub(super) fn arranged(layer: &Written<'_>) -> Result<Vec<Line>, NoMemory> {
+    /// Numbers of the outputs of a panel.
+    type Each = [f32; PANEL];
     let (inputs, outputs) = (layer.inputs, layer.outputs);
     let (pitch, panels) = (Order::ChannelsLast.room(inputs), outputs.div_ceil(PANEL));
     let mut weights = filled(Line([0.; PANEL]), panels * PRODUCTS * PRODUCTS * pitch)?;
-    let along = |[k0, k1, k2, k3]: [f32; 4]| [k1 + k3, k0 + k2, k1, -k2, k3, -k0];
-    for (at, taps) in layer.kernel.as_chunks::<16>().0.iter().enumerate() {
-        let (input, output) = (at / outputs, at % outputs);
-        let rows: [[f32; PRODUCTS]; 4] = std::array::from_fn(|y| along(std::array::from_fn(|x| taps[4 * y + x])));
-        for column in 0..PRODUCTS {
-            for (row, weight) in along(rows.map(|row| row[column])).into_iter().enumerate() {
-                let place = (output / PANEL * PRODUCTS + row) * PRODUCTS + column;
-                weights[place * pitch + input].0[output % PANEL] = weight;
+    let sum = |a: Each, b: Each| -> Each { std::array::from_fn(|i| a[i] + b[i]) };
+    let along = |[k0, k1, k2, k3]: [Each; 4]| [sum(k1, k3), sum(k0, k2), k1, k2.map(|k| -k), k3, k0.map(|k| -k)];
+    for (input, taps) in layer.kernel.chunks_exact(16 * outputs).enumerate() {
+        for (panel, outputs) in taps.as_chunks::<16>().0.chunks(PANEL).enumerate() {
+            let mut taps = [[0.; PANEL]; 16];
+            for (output, of_one) in outputs.iter().enumerate() {
+                taps.iter_mut().zip(of_one).for_each(|(tap, &weight)| tap[output] = weight);
+            }
+            let rows: [[Each; PRODUCTS]; 4] = std::array::from_fn(|y| along(std::array::from_fn(|x| taps[4 * y + x])));
+            for column in 0..PRODUCTS {
+                for (row, weight) in along(rows.map(|row| row[column])).into_iter().enumerate() {
+                    weights[((panel * PRODUCTS + row) * PRODUCTS + column) * pitch + input] = Line(weight);
+                }
             }
         }
     }
