@@ -15,12 +15,11 @@ fn numbers_lie_channels_last_only_between_layers_of_ours() {
     let info = ModelInfo::from_metadata(|key| model.metadata(key)).expect("has metadata");
     let (graph, known) = parts(&bytes);
     let z: Vec<f32> = (0..3 * 64).map(|i| (i as f32 * 0.3).sin() * 2.).collect();
-    let plain = run(&graph, true, &z);
     let first = graph.nodes.iter().position(|node| node.op == "ConvTranspose").expect("has one");
     let activation = &graph.nodes[first + 1];
     assert_eq!((&*activation.op, left(&graph)), ("Relu", 2));
     // An activation that is none of ours, that is not right after the layer, and a value that is used twice.
-    let changes: [fn(&mut Graph<'_>, usize); 4] = [
+    let changes: [fn(&mut Graph<'_>, usize); 5] = [
         |_, _| (),
         |graph, first| {
             let layer = graph.nodes[first].outputs[0].clone();
@@ -34,6 +33,19 @@ fn numbers_lie_channels_last_only_between_layers_of_ours() {
             let both = vec![active.clone(), active];
             graph.nodes.insert(first + 2, Node::new("Max", both, "more".into()));
         },
+        // What another node takes in its own way, too.
+        |graph, first| {
+            let active = graph.nodes[first + 1].outputs[0].clone();
+            let tanh = at(graph, "Tanh");
+            let last = graph.nodes[tanh].inputs[0].clone();
+            let means = Node::new("ReduceMean", vec![active], "means".into());
+            let most = Node::new("ReduceMax", vec!["means".into()], "most".into());
+            let less = Node::new("Sub", vec![last, "most".into()], "less".into());
+            graph.nodes[tanh].inputs[0] = "less".into();
+            let before =
+                [means.with("axes", Setting::Ints(vec![1])), most.with("axes", Setting::Ints(vec![2, 3])), less];
+            graph.nodes.splice(tanh..tanh, before);
+        },
         |graph, first| {
             let node = &mut graph.nodes[first + 1];
             node.attributes.push(Attribute { name: "alpha".into(), value: Setting::Int(3) });
@@ -43,13 +55,14 @@ fn numbers_lie_channels_last_only_between_layers_of_ours() {
     for (number, change) in changes.into_iter().enumerate() {
         let mut graph = graph.clone();
         change(&mut graph, first);
-        if number == 3 {
+        if number == 4 {
             // No file has an attribute of that type: it would be refused before.
             let (ours, kernels) = ours(widened(graph), &known).expect("has memory");
             assert_eq!((left(&ours), kernels.len()), (2, 0), "what is not understood is left as it is");
             continue;
         }
         let checked = check(&graph, &info).expect("is a generator");
+        let plain = run(&graph, true, &z);
         let (ours, kernels) = ours(widened(graph), &checked).expect("has memory");
         // Alone, the layer of few outputs is left as it is.
         assert_eq!((left(&ours), kernels.len()), if number == 0 { (0, 3) } else { (1, 2) });
@@ -69,6 +82,18 @@ fn give(graph: &mut Graph<'_>, from: &str, to: &'static str) {
     user.inputs[0] = to.into();
 }
 
+/// The weights of the product the other way round.
+fn turn(graph: &mut Graph<'_>) {
+    let product = at(graph, "Gemm");
+    graph.nodes[product] = graph.nodes[product].clone().with("transB", Setting::Int(1));
+    let name = graph.nodes[product].inputs[1].clone();
+    let weight = graph.weights.iter_mut().find(|weight| weight.name == name).expect("is there");
+    let [rows, columns] = weight.shape[..] else { panic!("is a matrix") };
+    let values = weight.as_floats().expect("numbers");
+    let turned: Vec<f32> = (0..columns * rows).map(|at| values[at % rows * columns + at / rows]).collect();
+    *weight = Weight::floats(name, weight.element, &[columns, rows], &turned);
+}
+
 /// The product and its bias apart.
 fn apart(graph: &mut Graph<'_>) {
     let product = at(graph, "Gemm");
@@ -84,16 +109,7 @@ fn products_before_the_first_layer_are_ours_in_every_form_of_them() {
     type Change = fn(&mut Graph<'_>);
     let ours_are: [(&str, Change); 7] = [
         ("as it is", |_| ()),
-        ("of weights the other way round", |graph| {
-            let product = at(graph, "Gemm");
-            graph.nodes[product] = graph.nodes[product].clone().with("transB", Setting::Int(1));
-            let name = graph.nodes[product].inputs[1].clone();
-            let weight = graph.weights.iter_mut().find(|weight| weight.name == name).expect("is there");
-            let [rows, columns] = weight.shape[..] else { panic!("is a matrix") };
-            let values = weight.as_floats().expect("numbers");
-            let turned: Vec<f32> = (0..columns * rows).map(|at| values[at % rows * columns + at / rows]).collect();
-            *weight = Weight::floats(name, weight.element, &[columns, rows], &turned);
-        }),
+        ("of weights the other way round", turn),
         ("product and bias apart", apart),
         ("the bias first", |graph| {
             apart(graph);
@@ -207,9 +223,18 @@ fn begins_with_a_pixel(graph: &mut Graph<'_>) {
 fn what_other_tools_put_around_layers_goes_into_them() {
     type Change = fn(&mut Graph<'_>);
     // How many batch normalisations are left, and how many layers are ours.
-    let changes: [(&str, Change, usize, usize); 7] = [
+    let changes: [(&str, Change, usize, usize); 9] = [
         ("after a layer", |graph| normalise_after(graph, "ConvTranspose", 8, Some(0.1)), 0, 3),
         ("after a product", |graph| normalise_after(graph, "Gemm", 240, None), 0, 3),
+        (
+            "after a product the other way round",
+            |graph| {
+                normalise_after(graph, "Gemm", 240, None);
+                turn(graph);
+            },
+            0,
+            3,
+        ),
         (
             "after a product without a bias",
             |graph| {
@@ -233,6 +258,20 @@ fn what_other_tools_put_around_layers_goes_into_them() {
         ),
         ("after an activation", |graph| normalise_after(graph, "Relu", 16, None), 1, 2),
         ("one pixel", |graph| begins_with_a_pixel(graph), 0, 3),
+        (
+            "one pixel, cut off at the beginning, with as much added at the end",
+            |graph| {
+                begins_with_a_pixel(graph);
+                let first = at(graph, "ConvTranspose");
+                for (name, numbers) in
+                    [("strides", [2, 2].to_vec()), ("pads", vec![1, 1, 0, 0]), ("output_padding", vec![1, 1])]
+                {
+                    graph.nodes[first] = graph.nodes[first].clone().with(name, Setting::Ints(numbers));
+                }
+            },
+            0,
+            2,
+        ),
         (
             "one pixel, normalised",
             |graph| {
