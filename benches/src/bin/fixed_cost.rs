@@ -1,7 +1,7 @@
 //! What a call costs beside the arithmetic: `Generator::sample` on a generator of one number, beside the same session run by
 //! ONNX Runtime's C interface on buffers bound in advance, the least that any program can do. Prints a Markdown table.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark for a person at a terminal")]
+#![allow(clippy::print_stdout, reason = "a benchmark for a person at a terminal")]
 
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
@@ -19,13 +19,7 @@ const TURN: usize = 2000;
 const TURNS: usize = 100;
 
 fn main() -> ExitCode {
-    match measure() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    benches::ended(measure())
 }
 
 fn measure() -> Result<(), Box<dyn std::error::Error>> {

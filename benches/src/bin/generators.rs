@@ -1,7 +1,7 @@
 //! Writes the generator files that `benches/peers/sampling.py` measures with: `digits`, `dcgan-64` and `dcgan-128`, each in the
 //! precisions that are asked for.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark for a person at a terminal")]
+#![allow(clippy::print_stdout, reason = "a benchmark for a person at a terminal")]
 
 use benches::generators::{Source, zoo};
 use clap::Parser;
@@ -24,13 +24,7 @@ struct Args {
 fn main() -> ExitCode {
     // SAFETY: nothing has started a thread yet.
     unsafe { trainer::ops::prepare_candle() };
-    match write(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    benches::ended(write(&Args::parse()))
 }
 
 fn write(args: &Args) -> Result<()> {

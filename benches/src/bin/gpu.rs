@@ -1,7 +1,7 @@
 //! What `benches/gpu.sh` runs of Kiln's on a machine with a GPU, as one program: `benches/peers/gpu.py` tells it what to do,
 //! reads its lines of JSON and times other frameworks beside it. With `--device cpu` everything works without a GPU, too.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark for a person at a terminal")]
+#![allow(clippy::print_stdout, reason = "a benchmark for a person at a terminal")]
 
 use benches::generators;
 use benches::protocol;
@@ -142,13 +142,7 @@ fn main() -> ExitCode {
         Command::Sample(args) => sample(&args),
         Command::Generators(args) => write_generators(&args),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    benches::ended(done)
 }
 
 /// How far values in [-1, 1] may lie apart on two providers. The CPU computes files of f16 in f32; a GPU rounds what is

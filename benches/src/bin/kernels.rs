@@ -1,7 +1,7 @@
 //! What the layers that the runtime computes itself are worth: times of calls with them to times without, in alternation, as
 //! a Markdown table; and the largest difference between both images.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark for a person at a terminal")]
+#![allow(clippy::print_stdout, reason = "a benchmark for a person at a terminal")]
 
 use clap::Parser;
 use runtime::{Error, Generator, Options, Provider};
@@ -28,13 +28,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    match measure(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    benches::ended(measure(&Args::parse()))
 }
 
 fn measure(args: &Args) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 //! could be used, and both speak the same protocol, that of `benches::protocol` and `benches::sampling`. A call goes from a
 //! seed to bytes in memory of the caller: latents and conversion are in its time.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark for a person at a terminal")]
+#![allow(clippy::print_stdout, reason = "a benchmark for a person at a terminal")]
 
 use benches::protocol;
 use benches::sampling::{Call, Sampler, versions};
@@ -32,13 +32,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    match serve(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    benches::ended(serve(&Args::parse()))
 }
 
 fn serve(args: &Args) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! Images a second of one caller and of two, with one thread a call and with two: prints a Markdown table.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark for a person at a terminal")]
+#![allow(clippy::print_stdout, reason = "a benchmark for a person at a terminal")]
 
 use clap::Parser;
 use runtime::{Error, Options, Pool};
@@ -30,13 +30,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    match measure(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    benches::ended(measure(&Args::parse()))
 }
 
 fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {

@@ -42,8 +42,8 @@ pub(super) trait Lanes: Copy {
 
 #[cfg(target_arch = "x86_64")]
 macro_rules! vectors {
-    ($vector:ty, $len:literal, $rows:literal, $ahead:item, $halves:expr, $load:ident, $store:ident, $splat:ident, $mul_add:ident, $add:ident, $sub:ident,
-     $max:ident, $min:ident) => {
+    ($vector:ty, $len:literal, $rows:literal, $ahead:item, $halves:expr, $load:ident, $store:ident, $splat:ident,
+     $mul_add:ident, { $($name:ident: $of:ident),* }) => {
         impl Lanes for $vector {
             const LEN: usize = $len;
             const ROWS: usize = $rows;
@@ -80,29 +80,13 @@ macro_rules! vectors {
                 unsafe { arch::$mul_add(self, b, c) }
             }
 
-            #[inline(always)]
-            unsafe fn add(self, b: Self) -> Self {
-                // SAFETY: as above.
-                unsafe { arch::$add(self, b) }
-            }
-
-            #[inline(always)]
-            unsafe fn sub(self, b: Self) -> Self {
-                // SAFETY: as above.
-                unsafe { arch::$sub(self, b) }
-            }
-
-            #[inline(always)]
-            unsafe fn max(self, b: Self) -> Self {
-                // SAFETY: as above.
-                unsafe { arch::$max(self, b) }
-            }
-
-            #[inline(always)]
-            unsafe fn min(self, b: Self) -> Self {
-                // SAFETY: as above.
-                unsafe { arch::$min(self, b) }
-            }
+            $(
+                #[inline(always)]
+                unsafe fn $name(self, b: Self) -> Self {
+                    // SAFETY: as above.
+                    unsafe { arch::$of(self, b) }
+                }
+            )*
         }
     };
 }
@@ -118,10 +102,7 @@ vectors!(
     _mm512_storeu_ps,
     _mm512_set1_ps,
     _mm512_fmadd_ps,
-    _mm512_add_ps,
-    _mm512_sub_ps,
-    _mm512_max_ps,
-    _mm512_min_ps
+    { add: _mm512_add_ps, sub: _mm512_sub_ps, max: _mm512_max_ps, min: _mm512_min_ps }
 );
 #[cfg(target_arch = "x86_64")]
 vectors!(
@@ -138,10 +119,7 @@ vectors!(
     _mm256_storeu_ps,
     _mm256_set1_ps,
     _mm256_fmadd_ps,
-    _mm256_add_ps,
-    _mm256_sub_ps,
-    _mm256_max_ps,
-    _mm256_min_ps
+    { add: _mm256_add_ps, sub: _mm256_sub_ps, max: _mm256_max_ps, min: _mm256_min_ps }
 );
 
 /// What every processor can do, and the measure of what the others do.

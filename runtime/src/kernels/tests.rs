@@ -283,6 +283,12 @@ fn what_is_no_number_stays_none() {
 }
 
 #[test]
+fn more_than_there_is_memory_for_is_told() {
+    assert!(filled(Line([0.; PANEL]), usize::MAX / 64).is_err());
+    assert_eq!(filled(3u8, 5).expect("has memory"), [3; 5]);
+}
+
+#[test]
 fn shares_are_all_of_it() {
     for (count, threads) in [(0, 3), (1, 3), (7, 3), (24, 1), (25, 24)] {
         let shares: Vec<_> = (0..threads).map(|thread| share(count, thread, threads)).collect();

@@ -48,7 +48,8 @@ fn fold<'a>(
     }
     let before = graph.nodes.iter().position(|node| node.outputs.contains(input))?;
     let node = &graph.nodes[before];
-    let weight = graph.weight(node.inputs.get(1)?)?;
+    // What others have as well would be there once more for each of them.
+    let weight = graph.weight(node.inputs.get(1)?).filter(|weight| uses.get(&weight.name) == Some(&1))?;
     // The axis of the weight that has the outputs.
     let axis = match (&*node.op, weight.shape.len()) {
         ("ConvTranspose", 4) if node.int("group").unwrap_or(1) == 1 => 1,

@@ -301,24 +301,69 @@ fn what_other_tools_put_around_layers_goes_into_them() {
     }
 }
 
-/// What is no number when it is folded is left to ONNX Runtime, and so is a mean that two layers have.
+/// What is no number when it is folded is left to ONNX Runtime, and so is what would be there once more for each layer that has
+/// it.
 #[test]
 fn normalisation_that_cannot_be_folded_is_left() {
-    for (what, variance) in [("variances below 0", -1.), ("of training", 1.)] {
-        let bytes = fixture("dcgan-f32.onnx");
-        let mut graph = parts(&bytes).0;
-        let first = at(&graph, "ConvTranspose");
-        normalise(&mut graph, first, 8, None);
-        let model = read(&bytes).expect("reads");
-        let info = ModelInfo::from_metadata(|key| model.metadata(key)).expect("has metadata");
-        let checked = check(&graph, &info).expect("is a generator");
-        let weight = graph.weights.iter_mut().find(|weight| weight.name == "variance").expect("is there");
-        *weight = Weight::floats("variance", ElementType::F32, &[8], &[variance; 8]);
-        if what == "of training" {
-            let norm = at(&graph, "BatchNormalization");
+    type Change = fn(&mut Graph<'_>);
+    let changes: [(&str, Change); 3] = [
+        ("variances below 0", |graph| {
+            let weight = graph.weights.iter_mut().find(|weight| weight.name == "variance").expect("is there");
+            *weight = Weight::floats("variance", ElementType::F32, &[8], &[-1.; 8]);
+        }),
+        ("of training", |graph| {
+            let norm = at(graph, "BatchNormalization");
             graph.nodes[norm] = graph.nodes[norm].clone().with("training_mode", Setting::Int(1));
-        }
+        }),
+        ("weights that others have", |graph| {
+            let name = graph.nodes[at(graph, "ConvTranspose")].inputs[1].clone();
+            graph.nodes.push(Node::new("Abs", vec![name], "more".into()));
+        }),
+    ];
+    let bytes = fixture("dcgan-f32.onnx");
+    let model = read(&bytes).expect("reads");
+    let info = ModelInfo::from_metadata(|key| model.metadata(key)).expect("has metadata");
+    let normalised = || {
+        let mut graph = parts(&bytes).0;
+        normalise_after(&mut graph, "ConvTranspose", 8, None);
+        graph
+    };
+    let checked = check(&normalised(), &info).expect("is a generator");
+    for (what, change) in changes {
+        let mut graph = normalised();
+        change(&mut graph);
         let (ours, _) = ours(graph, &checked).expect("has memory");
         assert!(ours.nodes.iter().any(|node| node.op == "BatchNormalization"), "{what}");
+    }
+}
+
+/// Weights of few inputs would become many times as many.
+#[test]
+fn layers_of_few_inputs_are_left() {
+    let bytes = fixture("dcgan-f32.onnx");
+    let model = read(&bytes).expect("reads");
+    let info = ModelInfo::from_metadata(|key| model.metadata(key)).expect("has metadata");
+    for inputs in [7, 8] {
+        let mut graph = parts(&bytes).0;
+        for weight in &mut graph.weights {
+            let columns = inputs * 5 * 3;
+            let shape = match &*weight.name {
+                "w1" => vec![48, columns],
+                "b1" => vec![columns],
+                "w2" => vec![inputs, 8, 4, 4],
+                "shape" => {
+                    *weight = Weight::sizes("shape", &[-1, inputs as i64, 5, 3]);
+                    continue;
+                }
+                _ => continue,
+            };
+            let values = weight.as_floats().expect("numbers");
+            let name = weight.name.clone();
+            *weight = Weight::floats(name, ElementType::F32, &shape, &values[..shape.iter().product()]);
+        }
+        let checked = check(&graph, &info).expect("is a generator");
+        let (ours, kernels) = ours(graph, &checked).expect("has memory");
+        // Without it, the last layer stands alone.
+        assert_eq!((left(&ours), kernels.len()), if inputs == 7 { (2, 0) } else { (0, 3) });
     }
 }

@@ -46,7 +46,8 @@ pub(super) unsafe fn runner(
             let mut graph = graph::widened(graph);
             if options.rewrite.unwrap_or(options.prepacks() && kernels::pays_here()) {
                 (graph, kernels) = rewrite::ours(graph, checked).map_err(|NoMemory| {
-                    let what = "has weights that there is no memory for, in the form that they are used in";
+                    let what = "has weights that there is no memory for in the form that is computed fastest; open it with \
+                                options.prepack = Some(false), which uses them as they lie in the file";
                     Fault::new(ErrorKind::Resources, what).at(path)
                 })?;
             }
