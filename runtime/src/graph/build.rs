@@ -71,7 +71,11 @@ pub(crate) unsafe fn session(graph: &Graph<'_>, options: &SessionBuilder) -> Res
     // SAFETY: all are alive, and of the file nothing is kept.
     unsafe {
         let (bytes, len) = (file.as_ptr().cast(), file.len());
-        check((api.CreateModelEditorSessionFromArray)(environment, bytes, len, options.ptr(), &mut session))?;
+        let mut make =
+            || check((api.CreateModelEditorSessionFromArray)(environment, bytes, len, options.ptr(), &mut session));
+        // The first of a process makes the set of operators known to all of them. Of several at once, whoever in the process
+        // they are of, all but one are refused (`DomainToVersion`, "already exist"), and not when they ask again.
+        make().or_else(|_| make())?;
         let made = Session::new(session)?;
         check((api.ApplyModelToModelEditorSession)(session, model.ptr().cast_mut()))?;
         check((api.FinalizeModelEditorSession)(session, options.ptr(), null()))?;
