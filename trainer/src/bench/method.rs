@@ -6,7 +6,7 @@ use crate::files;
 use crate::game::Adversarial;
 use crate::objective::Kind;
 use crate::optim::Schedule;
-use crate::recipe::{Images, Objective, Optimizers, Recipe};
+use crate::recipe::{Images, Objective, Optimizers, Recipe, Stages};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -25,6 +25,9 @@ const LONGEST: u64 = 1_000_000;
 pub struct Method {
     /// Samples that a step of a network learns from, 2 to 4096.
     pub batch: usize,
+    /// How the two networks take turns.
+    #[serde(default)]
+    pub stages: Stages,
     /// Steps of the discriminator for each of the generator, 1 to 1000.
     #[serde(default = "one")]
     pub critic_steps: usize,
@@ -193,6 +196,7 @@ impl Method {
         let mut overrides = vec![
             ("seed".to_owned(), toml::Value::from(seed as i64)),
             ("training.batch".to_owned(), count(self.batch)),
+            ("training.stages".to_owned(), section(toml::Value::try_from(self.stages))?),
             ("training.critic_steps".to_owned(), count(self.critic_steps)),
             ("training.generator_steps".to_owned(), count(self.generator_steps)),
             ("training.kimg".to_owned(), self.kimg.kimg().into()),
