@@ -35,6 +35,11 @@ impl Session {
         NonNull::new(session).map(Self).ok_or_else(|| "no session".into())
     }
 
+    /// For ONNX Runtime's functions.
+    pub(crate) fn ptr(&self) -> *mut sys::OrtSession {
+        self.0.as_ptr()
+    }
+
     /// The output of this name for these inputs, in memory of its own.
     #[cfg(test)]
     pub(crate) fn run(

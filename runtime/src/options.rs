@@ -82,8 +82,8 @@ pub struct Options {
     pub start: Start,
     /// Whether weights are arranged for the processor when a generator is opened, and layers computed in the form that is
     /// fastest on it; else everything is used as it lies in the file, which opens sooner, takes less memory, and makes
-    /// every sample slower. Values of both ways may differ in their last bits. On a GPU it makes no difference. `None`: with
-    /// [`Start::Steady`]. Default: `None`.
+    /// every sample slower. Values of both ways differ by rounding, as a rule in their last bits, and by more where one layer
+    /// has weights of very different sizes. On a GPU it makes no difference. `None`: with [`Start::Steady`]. Default: `None`.
     pub prepack: Option<bool>,
     /// Whether the file's self-test is replayed when it is opened. On a GPU it is in any case: by this it is known to work.
     /// `None`: with [`Start::Steady`]. Default: `None`.

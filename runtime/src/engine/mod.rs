@@ -18,6 +18,7 @@ pub(crate) use process::in_a_child;
 
 use crate::binding::check;
 use crate::error::{Error, ErrorKind, Fault, Result};
+use crate::graph::build::introduce;
 use library::Library;
 use ort::environment::Environment;
 use places::{Places, places};
@@ -228,7 +229,9 @@ fn does_not_start(library: &Library, what: &str) -> String {
 
 impl Engine {
     fn new(environment: Environment, library: Library) -> std::result::Result<Self, String> {
-        let providers = providers().map_err(|what| does_not_start(&library, &what))?;
+        let fail = |what: String| does_not_start(&library, &what);
+        let providers = providers().map_err(fail)?;
+        introduce(&environment).map_err(fail)?;
         let info =
             EngineInfo { path: library.path, version: library.version, build: ort::info().to_owned(), providers };
         Ok(Self { environment, info })

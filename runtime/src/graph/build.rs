@@ -6,7 +6,9 @@ use super::{Data, ElementType, Graph, OWN, Port, Setting, Text, Weight};
 use crate::binding::{Place, Session, Value, check};
 use crate::buffer::Raw;
 use crate::engine::environment;
+use crate::kernels::Operators;
 use ort::editor::{self, Node, ONNX_DOMAIN, Opset};
+use ort::environment::Environment;
 use ort::operator::Attribute;
 use ort::session::builder::SessionBuilder;
 use ort::value::{Outlet, Shape, SymbolicDimensions, TensorElementType, ValueType};
@@ -16,6 +18,9 @@ use std::ptr::{NonNull, null, null_mut};
 
 /// The set of operators of our own: those whose names begin with [`OWN`].
 pub(crate) const OURS: &str = "kiln";
+
+/// The version of ONNX's operators in what has none of them.
+const OPSET: u32 = 17;
 
 /// Elements of fewer bytes are copied, which ONNX Runtime requires.
 const LEAST_SHARED: usize = 128;
@@ -58,29 +63,50 @@ pub(crate) unsafe fn session(graph: &Graph<'_>, options: &SessionBuilder) -> Res
     let mut model = editor::Model::new([Opset::new(ONNX_DOMAIN, opset).map_err(text)?]).map_err(text)?;
     model.set_graph(made).map_err(text)?;
     let api = editor::editor_api().map_err(text)?;
-    let environment = environment().map_err(|e| e.to_string())?.ptr();
-    let mut session = null_mut();
+    let environment = environment().map_err(|e| e.to_string())?;
     if !graph.nodes.iter().any(|node| node.op.starts_with(OWN)) {
+        let mut session = null_mut();
         // SAFETY: all are alive.
-        check(unsafe { (api.CreateSessionFromModel)(environment, model.ptr(), options.ptr(), &mut session) })?;
+        check(unsafe { (api.CreateSessionFromModel)(environment.ptr(), model.ptr(), options.ptr(), &mut session) })?;
         return Session::new(session);
     }
     // Of the ways to a session, the one above does not look for operators of others (ONNX Runtime, model_editor_c_api.cc); those
     // that begin with a file do.
-    let file = empty(opset);
-    // SAFETY: all are alive, and of the file nothing is kept.
+    let made = begun(environment, opset, options)?;
+    // SAFETY: all are alive.
     unsafe {
-        let (bytes, len) = (file.as_ptr().cast(), file.len());
-        let mut make =
-            || check((api.CreateModelEditorSessionFromArray)(environment, bytes, len, options.ptr(), &mut session));
-        // The first of a process makes the set of operators known to all of them. Of several at once, whoever in the process
-        // they are of, all but one are refused (`DomainToVersion`, "already exist"), and not when they ask again.
-        make().or_else(|_| make())?;
-        let made = Session::new(session)?;
+        let session = made.ptr();
         check((api.ApplyModelToModelEditorSession)(session, model.ptr().cast_mut()))?;
         check((api.FinalizeModelEditorSession)(session, options.ptr(), null()))?;
         Ok(made)
     }
+}
+
+/// Makes the set of operators of our own known to ONNX Runtime. It has one list of sets a process, to which it adds this one with
+/// the first session that has it, and which it reads without a lock whenever a session is made: therefore before there is one.
+///
+/// # Errors
+/// What ONNX Runtime says.
+pub(crate) fn introduce(environment: &Environment) -> Result<(), String> {
+    let options = SessionBuilder::new(environment).map_err(|e| e.to_string())?;
+    let options = options.with_intra_threads(1).map_err(|e| e.to_string())?;
+    let _operators = Operators::register(&[], 1, &options)?;
+    let begun = || begun(environment, OPSET, &options).map(drop);
+    // Where another copy of this crate in the process does it at the same time, one of the two is refused (`DomainToVersion`,
+    // "already exist"), and not when it asks again.
+    begun().or_else(|_| begun())
+}
+
+/// A session with nothing in it, to be edited.
+fn begun(environment: &Environment, opset: u32, options: &SessionBuilder) -> Result<Session, String> {
+    let api = editor::editor_api().map_err(|e| e.to_string())?;
+    let (file, mut session) = (empty(opset), null_mut());
+    let (bytes, len) = (file.as_ptr().cast(), file.len());
+    // SAFETY: all are alive, and of the file nothing is kept.
+    check(unsafe {
+        (api.CreateModelEditorSessionFromArray)(environment.ptr(), bytes, len, options.ptr(), &mut session)
+    })?;
+    Session::new(session)
 }
 
 /// A model file of these operators and our own, with nothing in it.

@@ -40,6 +40,12 @@ pub(crate) trait Kernel: Send + Sync {
     /// Numbers that all threads need room for.
     fn scratch(&self, batch: usize, threads: usize) -> usize;
 
+    /// Bytes that a batch takes beside its input: the scratch, and the output with what it is filled up by.
+    fn working_bytes(&self, batch: usize, threads: usize) -> u64 {
+        let output = self.output_shape(batch).into_iter().fold(1, usize::saturating_mul);
+        self.scratch(batch, threads).saturating_add(output).saturating_mul(size_of::<f32>()) as u64
+    }
+
     /// Computes a batch. `spread` calls what it is given with each of the numbers of the threads, maybe at once.
     ///
     /// # Safety

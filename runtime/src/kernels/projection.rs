@@ -5,6 +5,7 @@ use super::lanes::{Lanes, Level, PANEL};
 use super::product::{Panels, Rows, Weight, block, product};
 use super::{Activation, Kernel, Line, NoMemory, Order, Part, Parts, Shared, Task, filled, share};
 use half::f16;
+use std::iter::once;
 
 /// A layer's numbers and sizes.
 pub(crate) struct Projected {
@@ -55,25 +56,25 @@ impl Projection {
         let (pixels, count) = (size[0] * size[1], layer.bias.len());
         let channels = count / pixels;
         let room = Order::ChannelsLast.room(channels);
-        // The column that each of ours is in the file; what is filled up is none.
-        let columns: Vec<Option<usize>> = (0..pixels * room)
-            .map(|at| (at % room, at / room))
-            .map(|(channel, pixel)| (channel < channels).then(|| channel * pixels + pixel))
-            .collect();
+        // The column that one of ours is in the file; what is filled up is none.
+        let column = |at: usize| Some(at % room).filter(|&channel| channel < channels).map(|c| c * pixels + at / room);
         let (weights, inner) = match &layer.weights {
             Numbers::F32(all) => {
-                let mut lines = filled(Line([0.; PANEL]), all.len() / count * columns.len() / PANEL)?;
-                arrange(all, layer, &columns, lines.iter_mut().map(|line| &mut line.0));
+                let mut lines = filled(Line([0.; PANEL]), all.len() / count * pixels * room / PANEL)?;
+                arrange(all, layer, column, lines.iter_mut().map(|line| &mut line.0));
                 (Arranged::F32(lines.into()), all.len() / count)
             }
             Numbers::F16(all) => {
-                let mut lines = filled([f16::ZERO; PANEL], all.len() / count * columns.len() / PANEL)?;
-                arrange(all, layer, &columns, lines.iter_mut());
+                let mut lines = filled([f16::ZERO; PANEL], all.len() / count * pixels * room / PANEL)?;
+                arrange(all, layer, column, lines.iter_mut());
                 (Arranged::F16(lines.into()), all.len() / count)
             }
         };
-        let bias = columns.iter().map(|at| at.map_or(0., |at| layer.bias[at])).collect();
-        Ok(Self { inner, channels, size, weights, bias, activation, level })
+        let mut bias = filled(0., pixels * room)?;
+        for (at, value) in bias.iter_mut().enumerate() {
+            *value = column(at).map_or(0., |at| layer.bias[at]);
+        }
+        Ok(Self { inner, channels, size, weights, bias: bias.into(), activation, level })
     }
 }
 
@@ -81,14 +82,17 @@ impl Projection {
 fn arrange<'a, W: Copy + 'a>(
     weights: &[W],
     layer: &Projected,
-    columns: &[Option<usize>],
+    column: impl Fn(usize) -> Option<usize>,
     mut lines: impl Iterator<Item = &'a mut [W; PANEL]>,
 ) {
     let count = layer.bias.len();
     let inner = weights.len() / count;
-    for panel in columns.as_chunks::<PANEL>().0 {
-        for (row, line) in (0..inner).zip(&mut lines) {
-            for (place, column) in line.iter_mut().zip(panel) {
+    let mut first = 0;
+    while let Some(line) = lines.next() {
+        let columns: [Option<usize>; PANEL] = std::array::from_fn(|place| column(first + place));
+        first += PANEL;
+        for (row, line) in once(line).chain(&mut lines).take(inner).enumerate() {
+            for (place, column) in line.iter_mut().zip(columns) {
                 if let Some(column) = column {
                     *place = weights[if layer.transposed { column * inner + row } else { row * count + column }];
                 }

@@ -13,7 +13,7 @@ mod products;
 mod reductions;
 mod windows;
 
-use crate::graph::{ElementType, Graph, MAX_RANK, Node, OWN, Weight, in_file};
+use crate::graph::{ElementType, Graph, MAX_RANK, Node, OWN, Text, Weight, in_file};
 use crate::model::{INPUT_CLASS, ImageShape, ModelInfo, OUTPUT_IMAGE};
 use crate::text::shown;
 #[cfg(feature = "cli")]
@@ -131,6 +131,8 @@ pub(crate) struct Checked {
     values: Values,
     /// Bytes that a sample takes at most while it is computed.
     pub(crate) live: u64,
+    /// Bytes of weights that are used more than once, for each use but one: ONNX Runtime arranges a weight for each.
+    pub(crate) repeated: u64,
     /// When samples have the same bits.
     pub(crate) alike: Alike,
 }
@@ -226,7 +228,7 @@ pub(crate) fn check(graph: &Graph<'_>, info: &ModelInfo) -> Result<Checked, Stri
     if live > MAX_LIVE {
         return Err(format!("takes {live} bytes of memory for an image, allowed are {MAX_LIVE}"));
     }
-    Ok(Checked { values, live, alike })
+    Ok(Checked { values, live, repeated: repeated(graph, &weights), alike })
 }
 
 /// Checks the next node of a graph that is being written, of the operators of version `opset`, and adds what it makes to
@@ -320,6 +322,14 @@ fn live(graph: &Graph<'_>, values: &Values, scratch: &[u64]) -> u64 {
         now = ends.filter(|name| *name != OUTPUT_IMAGE).fold(now, |sum, name| sum.saturating_sub(bytes(name)));
     }
     most
+}
+
+/// Bytes of weights in single precision, for each use but the first.
+fn repeated(graph: &Graph<'_>, weights: &HashMap<&str, &Weight<'_>>) -> u64 {
+    let mut seen = HashSet::new();
+    let uses = graph.nodes.iter().flat_map(|node| &node.inputs).filter(|name| !seen.insert(&***name));
+    let len = |name: &Text<'_>| weights.get(&**name).and_then(|weight| weight.len()).unwrap_or(0) as u64;
+    uses.map(len).fold(0u64, |sum, len| sum.saturating_add(len.saturating_mul(4)))
 }
 
 #[cfg(test)]

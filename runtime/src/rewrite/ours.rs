@@ -27,7 +27,9 @@ pub(crate) fn ours<'a>(graph: Graph<'a>, checked: &Checked) -> Result<(Graph<'a>
         layer.take_if(|layer| {
             // Those of a later version of the operator, with other attributes.
             let is_other = layer.activation.as_ref().is_some_and(|node| activation(node).is_none());
-            is_other || layer.inputs < LEAST
+            // Weights are added up, four at most, where ONNX Runtime multiplies by each.
+            let is_huge = layer.kernel.iter().any(|weight| weight.abs() > f32::MAX / 4.);
+            is_other || is_huge || layer.inputs < LEAST
         });
     }
     let uses = count_uses(&graph);

@@ -144,13 +144,22 @@ fn convolutions_are_padded_alike_at_both_ends() {
         assert!(far < 1e-6, "{case:?}: {far}");
     }
     // What is even already, and what would become many times as long.
-    for (pads, image) in [([1, 1, 1, 1], [4, 5]), ([0, 0, 90, 0], [92, 3])] {
+    for (pads, image) in [([1, 1, 1, 1], [4, 5]), ([0, 0, 4, 0], [6, 3]), ([0, 0, 90, 0], [92, 3])] {
         let (graph, _) = generator("Conv", [3, 3], &[("pads", &pads)], image);
         let other = even(graph.clone());
         let kept = other.nodes.iter().any(|node| node.op == "Conv" && node.ints("pads") == Some(&pads[..]));
         assert!(kept, "{pads:?}");
         assert_eq!(other.weights.len(), graph.weights.len());
     }
+    // A weight that several have is not made longer for each of them.
+    let (mut graph, _) = generator("Conv", [3, 3], &[("pads", &[0, 0, 1, 1])], [3, 4]);
+    let mut again = graph.nodes.iter().find(|node| node.op == "Conv").expect("has one").clone();
+    again.outputs = vec!["again".into()];
+    graph.nodes.push(again);
+    let other = even(graph.clone());
+    let weights: Vec<_> = other.nodes.iter().filter(|node| node.op == "Conv").map(|node| &node.inputs[1]).collect();
+    assert!(weights.len() == 2 && weights[0] == weights[1], "{weights:?}");
+    assert_eq!(other.weights.len(), graph.weights.len());
 }
 
 /// Whatever is asked for, no window is left that a GPU has not.

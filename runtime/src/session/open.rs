@@ -27,8 +27,10 @@ pub(super) unsafe fn runner(
     options: &Options,
     target: Target,
 ) -> Result<(Runner, bool)> {
-    let alone = checked.alike == Alike::Alone && matches!(target, Target::Cpu { .. });
-    let memory = checked.live.saturating_mul(if alone { 1 } else { options.max_batch as u64 });
+    let is_cpu = matches!(target, Target::Cpu { .. });
+    let alone = checked.alike == Alike::Alone && is_cpu;
+    let together = if alone { 1 } else { options.max_batch };
+    let memory = checked.live.saturating_mul(together as u64);
     if memory > MAX_WORKING_BYTES {
         let most = MAX_WORKING_BYTES / checked.live.max(1);
         let what = format!(
@@ -36,6 +38,14 @@ pub(super) unsafe fn runner(
             options.max_batch
         );
         return Err(Fault::new(ErrorKind::MemoryLimit, what).into());
+    }
+    if is_cpu && options.prepacks() && checked.repeated > MAX_REPEATED_BYTES {
+        let what = format!(
+            "has nodes that use the same weights: arranged for each of them, they take {} bytes more, allowed are \
+             {MAX_REPEATED_BYTES}; open it with options.prepack = Some(false), which uses them as they lie in the file",
+            checked.repeated
+        );
+        return Err(Fault::new(ErrorKind::MemoryLimit, what).at(path).into());
     }
     // Whether some of it is to be computed in full single precision.
     #[cfg(feature = "cuda")]
@@ -50,6 +60,16 @@ pub(super) unsafe fn runner(
                                 options.prepack = Some(false), which uses them as they lie in the file";
                     Fault::new(ErrorKind::Resources, what).at(path)
                 })?;
+                let more = kernels.iter().map(|kernel| kernel.working_bytes(together, options.threads)).max();
+                let memory = memory.saturating_add(more.unwrap_or(0));
+                if memory > MAX_WORKING_BYTES {
+                    let what = format!(
+                        "options.max_batch is {} and options.threads {}, which take {memory} bytes; allowed are \
+                         {MAX_WORKING_BYTES}; lower them",
+                        options.max_batch, options.threads
+                    );
+                    return Err(Fault::new(ErrorKind::MemoryLimit, what).into());
+                }
             }
             (graph, !kernels.is_empty())
         }
@@ -108,6 +128,9 @@ fn refused(words: &str, kind: ErrorKind) -> Fault {
 
 /// Most bytes that ONNX Runtime works in for the largest batch.
 const MAX_WORKING_BYTES: u64 = 16 << 30;
+
+/// Most bytes of weights that are used more than once, for each use but one.
+const MAX_REPEATED_BYTES: u64 = 1 << 30;
 
 /// What all sessions have in common.
 fn builder(

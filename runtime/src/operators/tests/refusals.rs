@@ -169,6 +169,7 @@ fn work_and_memory_are_counted() {
     assert_eq!(found.value("y").map(|value| &value.sizes[..]), Some(&[8, 8, 8][..]));
     // Input and output at the same time, and the columns beside them.
     assert_eq!(found.live, 4 * (6 * 16 + 8 * 64 + 8 * 16 * 16));
+    assert_eq!(found.repeated, 0);
     // So many convolutions of 64 x 64 are right, and two more are not.
     let wide = |count: usize| {
         let mut graph = self::graph(&[4, 32, 32], node("Tanh", &[], &[]), vec![numbers("w", &[4, 4, 64, 64])]);
@@ -180,11 +181,13 @@ fn work_and_memory_are_counted() {
             layer.outputs.push(name(i + 1));
             graph.nodes.insert(i + 1, layer);
         }
-        checked(&graph).map(drop)
+        checked(&graph)
     };
     let each = 4 * 32 * 32 * (4 * 64 * 64) as u64;
     let most = (MAX_PRODUCTS / each) as usize;
-    wide(most - 1).expect("few enough");
+    let few = wide(most - 1).expect("few enough");
+    // One weight for all of them.
+    assert_eq!(few.repeated, (most as u64 - 2) * 4 * (4 * 4 * 64 * 64));
     assert!(wide(most + 1).expect_err("too many").contains("multiplications"));
     // Values of 16 MiB each that are all needed at the end.
     let kept = |count: usize| {
