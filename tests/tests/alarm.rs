@@ -29,6 +29,16 @@ fn a_run_stops_at_an_alarm_where_it_is_asked_to_and_can_go_on() {
     assert!(!said.contains("nearly the same image"), "{said}");
 }
 
+/// What was only told is acted upon where that is asked for later.
+#[test]
+fn a_trouble_that_lasts_is_met_by_what_is_asked_for_when_a_run_goes_on() {
+    let folder = folder();
+    let here = folder.path();
+    fail(tiny(here, "run", 200).args(COLLAPSE).args(["--on-alarm", "stop"]), 1);
+    let said = succeed(resume(here, "run").args(["--on-alarm", "rollback"]));
+    assert!(said.contains("nearly the same image") && said.contains("rolled back to"), "{said}");
+}
+
 /// Remedies race, the evidence is written down, and the run ends with a generator that makes different images.
 #[test]
 fn a_run_that_is_to_heal_ends_well() {
@@ -91,7 +101,7 @@ const LATER: [&str; 6] = [
 fn a_run_turns_back_to_a_checkpoint_from_before_the_trouble() {
     let folder = folder();
     let here = folder.path();
-    let said = succeed(tiny(here, "run", 200).args(LATER).args(["--on-alarm", "rollback", "--set", "training.keep=1"]));
+    let said = succeed(tiny(here, "run", 300).args(LATER).args(["--on-alarm", "rollback", "--set", "training.keep=1"]));
     let number = |text: &str| -> u64 {
         let rest = said.split(text).nth(1).unwrap_or_else(|| panic!("no {text:?} in {said}"));
         rest.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{said}"))

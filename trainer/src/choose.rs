@@ -100,6 +100,9 @@ pub fn complete(
     if let Some(labels) = data.labels() {
         said.push(match recipe.conditional {
             true => format!("conditional: of {} classes (--set conditional=false)", labels.classes),
+            false if recipe.looks_at_classes() => {
+                format!("unconditional: the labels of {} classes are used for their balance alone", labels.classes)
+            }
             false => format!(
                 "unconditional: the labels of {} classes are not used (--set conditional=true, or --recipe \
                  pictures-conditional)",

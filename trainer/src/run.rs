@@ -8,8 +8,8 @@ use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// A file of what was tried that is longer is none that was written here.
-const MOST_HEALING: u64 = 1 << 24;
+/// A file of changes, or of what was tried, that is longer is none that was written here.
+const MOST_LINES: u64 = 1 << 24;
 
 /// The folder of one run.
 #[derive(Debug)]
@@ -133,6 +133,25 @@ impl Run {
         Ok(lines.collect::<serde_json::Result<_>>().map_err(candle_core::Error::wrap)?)
     }
 
+    /// Images at which this key of the recipe was last changed, if it was.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn changed(&self, key: &str) -> Result<Option<u64>> {
+        #[derive(serde::Deserialize)]
+        struct Line {
+            images: u64,
+            key: String,
+        }
+        let path = self.changes_path();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let all = files::read(&path, MOST_LINES)?;
+        let lines = all.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
+        Ok(lines.filter(|line| line.key == key).last().map(|line| line.images))
+    }
+
     /// Writes down what a race of remedies has come to that nobody has won.
     ///
     /// # Errors
@@ -154,7 +173,7 @@ impl Run {
         if !path.exists() {
             return Ok(0);
         }
-        let all = files::read(&path, MOST_HEALING)?;
+        let all = files::read(&path, MOST_LINES)?;
         let lines = all.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
         Ok(lines.filter(|line| line.winner.is_some()).count())
     }

@@ -16,6 +16,10 @@ pub const OURS: &str = "ours";
 /// The plain GAN, under the settings of the papers that each benchmark is from.
 pub const PLAIN: &str = "plain";
 
+/// What is said to the rules of recipes, which name keys and remedies that a method has not.
+const OF_RECIPES: &str = "(these are a recipe's keys: a method has training.* without that word, objective, optimizer, \
+                          generator_batch_norm and discriminator_batch_norm, and no other remedies)";
+
 /// Bytes of the largest file that is read.
 const LONGEST: u64 = 1_000_000;
 
@@ -26,7 +30,7 @@ pub struct Method {
     /// Samples that a step of a network learns from, 2 to 4096.
     pub batch: usize,
     /// How the two networks take turns.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Stages::is_two")]
     pub stages: Stages,
     /// Steps of the discriminator for each of the generator, 1 to 1000.
     #[serde(default = "one")]
@@ -93,7 +97,7 @@ impl Method {
         let method: Self = toml::from_str(&text).map_err(|e| refused(e.to_string().trim_end().to_owned()))?;
         method.check(protocol).map_err(refused)?;
         match method.recipe(0) {
-            Err(Error::Recipe { what, .. }) => Err(refused(what)),
+            Err(Error::Recipe { what, .. }) => Err(refused(format!("{what} {OF_RECIPES}"))),
             checked => checked.map(|_| method),
         }
     }

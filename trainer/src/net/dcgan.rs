@@ -227,7 +227,7 @@ pub fn generator(recipe: &Generator, subject: impl Into<Subject>, init: &mut Ini
     let Subject { image, classes, multi_scale } = subject.into();
     if classes > 0 && recipe.norm == Norm::Virtual {
         bail!(
-            "dcgan: generator.norm is \"virtual\", which knows no classes; allowed is \"batch\", or conditional = false"
+            "dcgan: generator.norm is \"virtual\", which knows no classes; allowed are \"batch\" and \"none\", or conditional = false"
         )
     }
     let depth = ("generator", recipe.depth);

@@ -62,6 +62,12 @@ pub enum Stages {
     One,
 }
 
+impl Stages {
+    pub(crate) fn is_two(&self) -> bool {
+        *self == Self::Two
+    }
+}
+
 /// The arithmetic of the layers. Parameters, their moments and averages, biases, statistics and losses are `f32` in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -6,6 +6,8 @@
 use super::log::read as read_log;
 use super::{Hook, Scene, Tick};
 use crate::error::Result;
+use crate::objective::Criterion;
+use crate::recipe::Recipe;
 use crate::report::say;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -63,10 +65,35 @@ type Evidence = Vec<(&'static str, f64)>;
 struct Sight<'a> {
     /// The figures of all ticks so far, or of the last of them; the newest last, of which there is one.
     ticks: &'a [Figures],
+    game: &'a Game,
+}
+
+/// What is known of a game before it begins.
+#[derive(Clone, Copy, Debug)]
+struct Game {
     /// What an ideal generator would leave the discriminator ([`crate::objective::Loss::ideal`]).
     ideal: Option<f64>,
+    /// The loss of a discriminator that knows all images ([`crate::objective::Loss::least`]).
+    least: f64,
+    /// Whether the discriminator's outputs are compared as vectors: their means may be the same where it tells them apart.
+    has_vectors: bool,
+    /// Real images of a step.
+    images_a_step: u64,
     /// How many images there are to learn from.
     images: u64,
+}
+
+impl Game {
+    fn of(recipe: &Recipe, images: u64) -> Self {
+        let loss = recipe.objective.loss;
+        Self {
+            ideal: loss.ideal(),
+            least: loss.least(recipe.remedies.label_smoothing),
+            has_vectors: matches!(loss.criterion(), Criterion::Together(together) if together.takes_vectors()),
+            images_a_step: recipe.training.images_a_step(),
+            images,
+        }
+    }
 }
 
 /// A trouble, and how it is seen.
@@ -84,6 +111,9 @@ struct Rule {
     sees: fn(&Sight<'_>) -> Option<Evidence>,
 }
 
+/// In how many ticks and steps networks that begin with nothing must have become different from that.
+const BEGINNING: (usize, f64) = (6, 200.);
+
 /// As many ticks at most show a trouble.
 pub const MOST_TICKS: usize = 8;
 
@@ -98,9 +128,10 @@ const RULES: [Rule; 6] = [
         window: 2,
         sees: |sight| {
             let (own, data) = (sight.now("diversity")?, sight.now("data_diversity")?);
-            // A generator begins grey: what was never different has not collapsed.
+            // A generator begins grey: what was never different has not collapsed, but what has become far less different has.
             let before = sight.ticks.iter().filter_map(|tick| tick.get("diversity")).fold(0., |a: f64, &b| a.max(b));
-            let begun = before > 0.4 * data || sight.ticks.len() >= 6;
+            let fell = sight.ticks.len() >= BEGINNING.0 && own < 0.25 * before;
+            let begun = before > 0.4 * data || sight.has_begun() || fell;
             (begun && own < 0.2 * data).then(|| vec![("diversity", own), ("data_diversity", data)])
         },
     },
@@ -113,7 +144,7 @@ const RULES: [Rule; 6] = [
         window: 3,
         sees: |sight| {
             let loss = sight.now("discriminator_loss")?;
-            (loss < 0.03 * sight.ideal?).then(|| {
+            (loss - sight.game.least < 0.03 * sight.game.ideal?).then(|| {
                 let figures = ["real_sign", "fake_sign"].into_iter().filter_map(|name| Some((name, sight.now(name)?)));
                 [("discriminator_loss", loss)].into_iter().chain(figures).collect()
             })
@@ -126,12 +157,15 @@ const RULES: [Rule; 6] = [
         ticks: 3,
         window: 3,
         sees: |sight| {
+            if sight.game.has_vectors {
+                return None;
+            }
             let apart = sight.now("real_logit")? - sight.now("fake_logit")?;
             let spread = sight.now("real_spread")? + sight.now("fake_spread")?;
             // Logits of a loss with a known ideal have a sign and a scale: where all are nearly the same, there is nothing to
             // learn from, whatever their order. A discriminator begins so, and is given time.
-            let (told, silent) = match sight.ideal {
-                Some(_) if sight.ticks.len() >= 6 => (apart, spread < 0.02),
+            let (told, silent) = match sight.game.ideal {
+                Some(_) if sight.has_begun() => (apart, spread < 0.02),
                 _ => (apart.abs(), false),
             };
             (silent || told <= 0.01 * spread)
@@ -153,7 +187,7 @@ const RULES: [Rule; 6] = [
             };
             let lost = || {
                 let loss = sight.now("discriminator_loss")?;
-                (loss > 20. * sight.ideal?).then_some(("discriminator_loss", loss))
+                (loss > 20. * sight.game.ideal?).then_some(("discriminator_loss", loss))
             };
             let found =
                 grown("generator_gradient_norm").or_else(|| grown("discriminator_gradient_norm")).or_else(lost)?;
@@ -186,8 +220,8 @@ const RULES: [Rule; 6] = [
         window: 3,
         sees: |sight| {
             let (real, fake) = (sight.now("real_sign")?, sight.now("fake_sign")?);
-            let epochs = sight.now("images")? / sight.images.max(1) as f64;
-            let known = sight.images <= 50_000 && epochs >= 10. && real > 0.97 && fake < -0.97;
+            let epochs = sight.now("images")? / sight.game.images.max(1) as f64;
+            let known = sight.game.images <= 50_000 && epochs >= 10. && real > 0.97 && fake < -0.97;
             known.then(|| vec![("epochs", epochs), ("real_sign", real), ("fake_sign", fake)])
         },
     },
@@ -196,6 +230,13 @@ const RULES: [Rule; 6] = [
 impl Sight<'_> {
     fn now(&self, name: &str) -> Option<f64> {
         self.ticks.last()?.get(name).copied()
+    }
+
+    /// Whether it is no longer the [`BEGINNING`].
+    fn has_begun(&self) -> bool {
+        let (ticks, steps) = BEGINNING;
+        let images = self.now("images").unwrap_or(0.);
+        self.ticks.len() >= ticks && images >= steps * self.game.images_a_step as f64
     }
 
     /// The median of the ticks before, of which there must be three.
@@ -230,8 +271,19 @@ impl Hook for Alarm {
     }
 
     fn begin(&mut self, scene: &Scene<'_>) -> Result<()> {
-        for figures in past(&scene.run.stats_path(), scene.state.clock.images)? {
+        let now = scene.state.clock.images;
+        // What was only told until something else was asked for is told again.
+        let acts = scene.state.recipe.training.on_alarm != OnAlarm::Warn;
+        let mut changed = scene.run.changed("training.on_alarm")?.filter(|&images| acts && images <= now);
+        for figures in past(&scene.run.stats_path(), now)? {
+            let images = figures.get("images").map_or(0, |&images| images as u64);
+            if changed.take_if(|at| *at < images).is_some() {
+                self.tell_again();
+            }
             self.look(figures, scene);
+        }
+        if changed.is_some() {
+            self.tell_again();
         }
         Ok(())
     }
@@ -269,15 +321,21 @@ impl Alarm {
         tick.and_then(|tick| tick.get("images")).map_or(0, |&images| images as u64)
     }
 
-    /// What all rules see at one more tick.
-    fn look(&mut self, figures: Figures, scene: &Scene<'_>) -> Vec<Raised> {
-        let loss = scene.state.recipe.objective.loss;
-        self.see(figures, loss.ideal(), scene.data.train.len() as u64)
+    /// Has what lasts be raised at the next tick as if it were new.
+    fn tell_again(&mut self) {
+        for (rule, seen) in RULES.iter().zip(&mut self.seen) {
+            *seen = (*seen).min(rule.ticks - 1);
+        }
     }
 
-    fn see(&mut self, figures: Figures, ideal: Option<f64>, images: u64) -> Vec<Raised> {
+    /// What all rules see at one more tick.
+    fn look(&mut self, figures: Figures, scene: &Scene<'_>) -> Vec<Raised> {
+        self.see(figures, &Game::of(&scene.state.recipe, scene.data.train.len() as u64))
+    }
+
+    fn see(&mut self, figures: Figures, game: &Game) -> Vec<Raised> {
         self.ticks.push(figures);
-        let sight = Sight { ticks: &self.ticks, ideal, images };
+        let sight = Sight { ticks: &self.ticks, game };
         let mut raised = Vec::new();
         for (rule, seen) in RULES.iter().zip(&mut self.seen) {
             match (rule.sees)(&sight) {
@@ -299,13 +357,24 @@ mod tests {
     use super::*;
     use crate::objective::Loss;
 
+    /// The game of this loss on so many images, in steps of 64.
+    fn game(loss: Loss, images: u64) -> Game {
+        let mut recipe = Recipe::load("digits", &[]).expect("a recipe");
+        (recipe.objective.loss, recipe.training.batch) = (loss, 64);
+        Game::of(&recipe, images)
+    }
+
     /// The names of what is raised at each of these ticks; all figures are healthy but those that are given.
     fn raised(ticks: &[&[(&str, f64)]], loss: Loss, images: u64) -> Vec<Vec<&'static str>> {
+        raised_in(&game(loss, images), ticks)
+    }
+
+    fn raised_in(game: &Game, ticks: &[&[(&str, f64)]]) -> Vec<Vec<&'static str>> {
         let mut alarm = Alarm::default();
         let healthy = [
             ("diversity", 40.),
             ("data_diversity", 44.),
-            ("discriminator_loss", 0.6 * loss.ideal().unwrap_or(1.)),
+            ("discriminator_loss", 0.6 * game.ideal.unwrap_or(1.)),
             ("generator_loss", 1.5),
             ("real_logit", 1.),
             ("fake_logit", -1.),
@@ -320,7 +389,7 @@ mod tests {
             let mut figures: Figures = healthy.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
             figures.extend(given.iter().map(|&(name, value)| (name.to_owned(), value)));
             figures.insert("images".to_owned(), 20_000. * (i + 1) as f64);
-            alarm.see(figures, loss.ideal(), images).into_iter().map(|raised| raised.rule.name).collect()
+            alarm.see(figures, game).into_iter().map(|raised| raised.rule.name).collect()
         });
         each.collect()
     }
@@ -340,6 +409,14 @@ mod tests {
         assert_eq!(raised(&[same, same, same], Loss::Hinge, 60_000), none[..3]);
         assert_eq!(raised(&[same; 7], Loss::Hinge, 60_000)[6], ["collapse"]);
 
+        // Ticks may be so short that six of them are still the beginning.
+        let short = Game { images_a_step: 1_000, ..game(Loss::Hinge, 60_000) };
+        assert_eq!(raised_in(&short, &[same; 9]), none[..9]);
+        assert_eq!(raised_in(&short, &[same; 11])[10], ["collapse"], "200 steps of 1000 images are 10 ticks");
+        let (grey, none_left): (&[(&str, f64)], &[(&str, f64)]) = (&[("diversity", 8.)], &[("diversity", 0.5)]);
+        let fallen = [grey, grey, grey, grey, none_left, none_left, none_left];
+        assert_eq!(raised_in(&short, &fallen)[6], ["collapse"]);
+
         let won: &[(&str, f64)] = &[("discriminator_loss", 0.01), ("real_sign", 1.), ("fake_sign", -1.)];
         assert_eq!(
             raised(&[ok, won, won, won], Loss::NonSaturating, 60_000),
@@ -351,8 +428,18 @@ mod tests {
             "a score is not a loss of labels"
         );
 
+        // Where labels are smoothed, no loss is less than this.
+        let left = Loss::NonSaturating.least(0.1);
+        let smoothed = Game { least: left, ..game(Loss::NonSaturating, 60_000) };
+        let won = |loss: f64| vec![("discriminator_loss", loss), ("real_sign", 1.), ("fake_sign", -1.)];
+        for (loss, names) in [(left + 0.03, &["discriminator_won"][..]), (left + 0.06, &[])] {
+            assert_eq!(raised_in(&smoothed, &[&won(loss)[..]; 3])[2], names, "{loss}");
+        }
+
         let blind: &[(&str, f64)] = &[("real_logit", 0.5), ("fake_logit", 0.5)];
         assert_eq!(raised(&[blind; 3], Loss::NonSaturating, 60_000)[2], ["discriminator_gave_up"]);
+        assert_eq!(raised(&[blind; 3], Loss::Wasserstein, 60_000)[2], ["discriminator_gave_up"]);
+        assert_eq!(raised(&[blind; 8], Loss::MmdRepulsive, 60_000), none[..8], "vectors of one mean may be told apart");
 
         let fooled: &[(&str, f64)] = &[("real_logit", -0.1), ("fake_logit", 0.1)];
         assert_eq!(raised(&[fooled; 8], Loss::Hinge, 60_000)[7], ["discriminator_gave_up"]);
@@ -404,14 +491,15 @@ mod tests {
         };
         let swinging = |i: usize| if i < 4 { 1.5 } else { [3., 0.4][i % 2] };
         let mut alarm = Alarm::default();
-        let told = (0..20).find(|&i| !alarm.see(figures(i, swinging(i)), Some(1.), 10).is_empty());
+        let game = game(Loss::Hinge, 10);
+        let told = (0..20).find(|&i| !alarm.see(figures(i, swinging(i)), &game).is_empty());
         let told = told.expect("an oscillation");
         let rule = RULES.iter().find(|rule| rule.name == "oscillation").expect("is one");
         let since = alarm.before(rule.window) as usize;
         assert!(since < 4 && told < 12, "told at {told}, since {since}");
         let mut again = Alarm::default();
         let after = (0..=since).map(swinging).chain([1.5]);
-        assert!(after.enumerate().all(|(i, loss)| again.see(figures(i, loss), Some(1.), 10).is_empty()));
+        assert!(after.enumerate().all(|(i, loss)| again.see(figures(i, loss), &game).is_empty()));
     }
 
     #[test]
@@ -425,7 +513,7 @@ mod tests {
     fn figures_that_are_not_there_raise_nothing() {
         let mut alarm = Alarm::default();
         for _ in 0..12 {
-            assert!(alarm.see(Figures::new(), Some(1.), 10).is_empty());
+            assert!(alarm.see(Figures::new(), &game(Loss::Hinge, 10)).is_empty());
         }
     }
 

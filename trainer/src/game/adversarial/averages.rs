@@ -32,13 +32,14 @@ impl Averages {
         [("logit_averages", &self.means), ("logit_averages_begun", &self.begun)]
     }
 
-    /// Takes up the mean logits of a batch, `[2]`.
+    /// Takes up the mean logits, `[2]`, of a batch that is this share of those that a step learns from: all of them together
+    /// move the averages by as much as one batch would.
     ///
     /// # Errors
     /// See [`Self::new`].
-    pub fn take_up(&self, means: &Tensor) -> Result<()> {
-        let means = means.to_dtype(self.means.dtype())?;
-        let moved = ((&self.means * DECAY)? + (&means * (1. - DECAY))?)?;
+    pub fn take_up(&self, means: &Tensor, share: f64) -> Result<()> {
+        let (means, decay) = (means.to_dtype(self.means.dtype())?, DECAY.powf(share));
+        let moved = ((&self.means * decay)? + (&means * (1. - decay))?)?;
         let begun = self.begun.ne(0.)?.broadcast_as(2)?;
         self.means.slice_set(&begun.where_cond(&moved, &means)?, 0, 0)?;
         self.begun.slice_set(&self.begun.ones_like()?, 0, 0)
@@ -55,10 +56,25 @@ mod tests {
         let averages = Averages::new(&device())?;
         for (batch, expected) in [([2f32, -1.], [2f32, -1.]), ([4., 1.], [2.02, -0.98]), ([0., 0.], [1.9998, -0.9702])]
         {
-            averages.take_up(&Tensor::new(&batch, &device())?)?;
+            averages.take_up(&Tensor::new(&batch, &device())?, 1.)?;
             let found = averages.means().to_vec1::<f32>()?;
             assert!(found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-6), "{found:?}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_batch_in_parts_moves_them_as_far() -> Result<()> {
+        let moved = |parts: usize| -> Result<Vec<f32>> {
+            let averages = Averages::new(&device())?;
+            averages.take_up(&Tensor::new(&[2f32, -1.], &device())?, 1.)?;
+            for _ in 0..parts {
+                averages.take_up(&Tensor::new(&[4f32, 1.], &device())?, 1. / parts as f64)?;
+            }
+            averages.means().to_vec1()
+        };
+        let (whole, parts) = (moved(1)?, moved(4)?);
+        assert!(whole.iter().zip(&parts).all(|(a, b)| (a - b).abs() < 1e-6), "{whole:?} {parts:?}");
         Ok(())
     }
 }

@@ -99,7 +99,7 @@ impl Adversarial {
         }
         figures.add(LOGITS, &verdict.logits)?;
         if let Some(averages) = &self.averages {
-            averages.take_up(&verdict.logits.narrow(0, 0, 2)?)?;
+            averages.take_up(&verdict.logits.narrow(0, 0, 2)?, self.share())?;
         }
 
         let told = match &traced {

@@ -21,10 +21,12 @@ fn factor(loss: f64, ideal: f64) -> f64 {
 }
 
 impl Adversarial {
-    /// The pace after this loss, which goes into its moving average; none where the rate does not follow it.
+    /// The pace after this loss, which goes into its moving average, in parts where a step is of several batches; none where the
+    /// rate does not follow it.
     pub(super) fn pace(&self, loss: &Tensor) -> Result<Option<f64>> {
         let (Some(average), Some(ideal)) = (&self.loss_average, self.loss.ideal()) else { return Ok(None) };
-        let moved = ((average * KEEP)? + (loss.to_dtype(DType::F32)?.reshape(1)? * (1. - KEEP))?)?;
+        let keep = KEEP.powf(self.share());
+        let moved = ((average * keep)? + (loss.to_dtype(DType::F32)?.reshape(1)? * (1. - keep))?)?;
         average.slice_set(&moved, 0, 0)?;
         Ok(Some(factor(moved.get(0)?.to_scalar::<f32>()?.into(), ideal)))
     }
@@ -58,6 +60,11 @@ mod tests {
             let pace = game.pace(&known)?.expect("a pace");
             assert!((pace - factor(expected, 1.)).abs() < 1e-6, "{pace}");
         }
+        // Both halves of a batch move it as far as one does.
+        let ideal = Tensor::full(2f32, 1, &Device::Cpu)?;
+        let halves = Adversarial { loss_average: Some(ideal), micro_batches: 2, ..game };
+        let paces = [halves.pace(&known)?, halves.pace(&known)?].map(|pace| pace.expect("a pace"));
+        assert!((paces[1] - factor(0.95, 1.)).abs() < 1e-6 && paces[0] != paces[1], "{paces:?}");
         Ok(())
     }
 }

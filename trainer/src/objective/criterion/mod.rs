@@ -301,6 +301,18 @@ impl Loss {
             Self::Wasserstein | Self::MmdRbf | Self::MmdRationalQuadratic | Self::MmdRepulsive => None,
         }
     }
+
+    /// The least loss of a discriminator that knows all images, where this part of the real ones is labelled "generated"
+    /// ([`How::smoothing`]): 0 where labels are hard.
+    pub fn least(self, smoothing: f64) -> f64 {
+        let entropy = |p: f64| if p > 0. { -p * p.ln() } else { 0. };
+        match self {
+            Self::NonSaturating | Self::Minimax => entropy(smoothing) + entropy(1. - smoothing),
+            Self::LeastSquares => 0.5 * smoothing * (1. - smoothing),
+            // They have no labels.
+            _ => 0.,
+        }
+    }
 }
 
 criteria! {

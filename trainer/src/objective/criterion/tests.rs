@@ -44,6 +44,24 @@ fn the_generator_wants_higher_logits_and_the_discriminator_lower_ones() -> Resul
     Ok(())
 }
 
+/// What is left where labels are smoothed is what no logit makes smaller.
+#[test]
+fn the_least_loss_is_that_of_the_best_logits() {
+    for loss in Loss::ALL {
+        let Some(of) = loss.criterion().terms().filter(|of| of.labels) else { continue };
+        for smoothing in [0., 0.1, 0.5] {
+            let at = |l: f64| {
+                let real = (1. - smoothing) * (of.real.at)(l)[0] + smoothing * (of.generated.at)(l)[0];
+                [real, (of.generated.at)(l)[0]]
+            };
+            let least =
+                |which: usize| (-4000..=4000).map(|i| at(f64::from(i) / 200.)[which]).fold(f64::INFINITY, f64::min);
+            let found = least(0) + least(1);
+            assert!((found - loss.least(smoothing)).abs() < 1e-5, "{loss:?} {smoothing}: {found}");
+        }
+    }
+}
+
 /// What the discriminator minimises, and what the generator does, of these outputs.
 fn losses(loss: Loss, [real, generated]: [&Tensor; 2]) -> Result<[f64; 2]> {
     let criterion = loss.criterion();
