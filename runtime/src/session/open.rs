@@ -45,7 +45,7 @@ pub(super) unsafe fn runner(
              {MAX_REPEATED_BYTES}; open it with options.prepack = Some(false), which uses them as they lie in the file",
             checked.repeated
         );
-        return Err(Fault::new(ErrorKind::MemoryLimit, what).at(path).into());
+        return Err(Fault::new(ErrorKind::MemoryLimit, what).at(path));
     }
     // Whether some of it is to be computed in full single precision.
     #[cfg(feature = "cuda")]
