@@ -57,14 +57,15 @@ pub fn fill_truncated<T: Element>(seed: u64, index: u64, threshold: f32, out: &m
 }
 
 /// As [`fill_truncated`], cut off at `threshold` on both sides of `mean`, a latent of the same length: images like that one.
-/// A large threshold leaves all of the distribution, a small one the mean alone.
+/// A large threshold leaves all of the distribution, a small one the mean alone. What is not finite in `mean` counts as 0.
 pub fn fill_truncated_towards<T: Element>(seed: u64, index: u64, threshold: f32, mean: &[f32], out: &mut [T]) {
     if threshold.is_nan() || threshold <= 0. {
         return fill_latent(seed, index, out);
     }
     let mut uniform = uniform(seed, index);
     for (out, &mean) in out.iter_mut().zip(mean) {
-        *out = T::from_f32(Cut::around(f64::from(mean), f64::from(threshold)).number(uniform()) as f32);
+        let mean = if mean.is_finite() { f64::from(mean) } else { 0. };
+        *out = T::from_f32(Cut::around(mean, f64::from(threshold)).number(uniform()) as f32);
     }
 }
 
@@ -237,6 +238,10 @@ mod tests {
         assert!(whole.iter().all(|x| (x - 2.).abs() < 2e-6), "the mean alone is left");
         fill_truncated_towards(3, 4, f32::NAN, &[2.; 50], &mut whole);
         assert_eq!(whole[..], latent(3, 4, 50)[..], "no threshold");
+        let (mut without, mut zero) = ([0f32; 3], [0f32; 3]);
+        fill_truncated_towards(3, 4, f32::INFINITY, &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY], &mut without);
+        fill_truncated_towards(3, 4, f32::INFINITY, &[0.; 3], &mut zero);
+        assert_eq!(without, zero, "what is not finite is no mean");
     }
 
     #[test]

@@ -198,6 +198,7 @@ fn pictures_of_something_else_are_never_mixed() {
         (&["--seed", "7", "--truncation", "0.5"], ".sample.txt has nothing, asked for is \"truncation 0.5\""),
         (&["--seeds", "1..4"], "asked for is \"latents    index 0 of the seed that is the number\""),
         (&["--seed", "7", "--walk", "3"], "asked for is \"latents    seed 7, a walk of 3 steps\""),
+        (&["--seed", "7", "--fast-start"], ".sample.txt has nothing, asked for is \"start      fast\""),
     ] {
         fails(folder.path(), &[&base[..], options].concat(), 1, words);
     }

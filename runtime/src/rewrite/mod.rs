@@ -313,6 +313,15 @@ mod tests {
             graph.nodes.push(Node::new("Abs", vec![name], "more".into()));
         });
         assert_eq!(shared, [2, 1]);
+        // A weight that is a number, and of which the sum with others is none.
+        let huge = alter(|graph| {
+            let name = graph.nodes.iter().find(|node| node.op == "ConvTranspose").expect("has one").inputs[1].clone();
+            let weight = graph.weights.iter_mut().find(|weight| weight.name == name).expect("has it");
+            let (mut all, shape) = (weight.as_floats().expect("floats"), weight.shape.clone());
+            all[5] = f32::MAX / 2.;
+            *weight = Weight::floats(name, ElementType::F32, &shape, &all);
+        });
+        assert_eq!(huge, [2, 0]);
         for name in ["trivial.onnx", "conditional.onnx"] {
             let bytes = fixture(name);
             let (graph, checked) = parts(&bytes);

@@ -85,7 +85,7 @@ pub fn draw(
     let count = job.count;
     let grid = args.grid.as_deref().map(|path| Grid::new(path, shape, count, args.columns)).transpose()?;
     let raw = args.raw.as_deref().map(Unfinished::create).transpose()?;
-    let open = |(path, files)| Folder::open(path, shape, &job.description(files, shape)?);
+    let open = |(path, files)| Folder::open(path, shape, &job.description(files, shape, generator.provider())?);
     let folder = args.out.as_deref().zip(files.as_ref()).map(open).transpose()?;
     let most = if args.batch.is_some() { plan.batch } else { plan.batch.min(VALUES / shape.len()).max(1) };
     let (stop, provider) = (Stop::listen(), generator.provider());

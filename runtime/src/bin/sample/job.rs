@@ -2,7 +2,7 @@
 
 use crate::seeds::Seeds;
 use crate::{Args, input};
-use runtime::{Generator, ImageShape, ModelInfo, Request, Tour, Walk};
+use runtime::{Generator, ImageShape, ModelInfo, Provider, Request, Tour, Walk};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::fs::File;
@@ -149,11 +149,11 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// All that the image of a number depends on, in a few lines.
+    /// All that the image of a number depends on, in a few lines, but for the processor and the version of ONNX Runtime.
     ///
     /// # Errors
     /// Files that are not those that they were `before` the generator was opened.
-    pub fn description(&self, before: &Files, shape: ImageShape) -> Result<String, String> {
+    pub fn description(&self, before: &Files, shape: ImageShape, provider: Provider) -> Result<String, String> {
         if files(self.args)? != *before {
             return Err("the generator's file was replaced while it was opened; try again".into());
         }
@@ -175,6 +175,13 @@ impl<'a> Job<'a> {
         }
         if let Some(image) = &self.image {
             line("input", &hex(&Sha256::digest(image)));
+        }
+        // Roundings, of which neither says anything where it is as usual.
+        if self.args.fast_start {
+            line("start", "fast");
+        }
+        if provider == Provider::Cuda {
+            line("provider", "cuda");
         }
         Ok(text)
     }
