@@ -398,8 +398,16 @@ def cases_by_hand():
         numbers("shape", [-1, 2, 3, 2]), numbers("pads", [0, 0, 1, 1, 0, 0, 0, 0]), weight("w1", 2, 3, 5, 5), weight("w2", 4, 3, 3, 3),
         weight("w3", 3, 4, 2, 2),
     ]
+    # To fewer positions, which old versions count otherwise than new ones.
+    fewer = [
+        node("Reshape", ["z", "shape"], ["a"]),
+        node("Resize", ["a", "scales"], ["b"], mode="nearest"),
+        node("Tanh", ["b"], ["image"]),
+    ]
+    fewer_weights = [numbers("shape", [-1, 1, 7, 7]), numbers("scales", [1, 1, 0.6, 0.6], numpy.float32)]
     for opset, latent, nodes, weights, element, shape, finish in [
         (9, 4, old, old_weights, onnx.TensorProto.FLOAT, ["n", 3, 5, 6], lambda image: image * 2 - 1),
+        (10, 49, fewer, fewer_weights, onnx.TensorProto.FLOAT, ["n", 1, 4, 4], lambda image: image),
         (17, 12, uneven, uneven_weights, onnx.TensorProto.FLOAT, ["n", 3, 3, 2], lambda image: image),
         (21, 5, new, new_weights, onnx.TensorProto.FLOAT16, ["n", 4, 6, 2], lambda image: image.transpose(0, 3, 1, 2)),
     ]:

@@ -140,13 +140,13 @@ pub(super) fn ports<'s, 'a>(source: &'s Source<'a>, wishes: &Wishes) -> Result<P
     };
     let mut fixed = Vec::new();
     for port in source.inputs.iter().filter(|port| port.name != latent.name) {
-        if class.is_some_and(|class| class.name == port.name) {
+        // What nothing of the image depends on is no input any more, whatever it is.
+        if class.is_some_and(|class| class.name == port.name) || !is_needed.contains(port.name) {
             continue;
         }
         let is_one = volume(&port.shape.iter().map(|n| n.unwrap_or(1)).collect::<Vec<_>>()) == Some(1);
         match given(port) {
             Some(value) => fixed.push((port, value)),
-            None if !is_needed.contains(port.name) => fixed.push((port, 0.)),
             None if is_one && is_called(port.name, &TRUNCATIONS) => fixed.push((port, 1.)),
             None => {
                 return Err(format!(

@@ -148,7 +148,7 @@ fn a_kernel_without_positions_is_refused() {
 #[test]
 fn inputs_that_are_too_large_to_be_made_are_named() {
     let refused = |shape: &[Option<usize>], wishes: Wishes| {
-        let mut file = source(Vec::new(), vec![node("Identity", &["z"], "image")], "image");
+        let mut file = source(Vec::new(), vec![node("Add", &["z", "many"], "image")], "image");
         file.inputs[1] = Port { name: "many", element: Kind::F32 as u64, shape: shape.to_vec() };
         let Err(error) = translated(&file, &wishes, &mut Vec::new()) else { panic!("is adopted") };
         error
@@ -162,6 +162,59 @@ fn inputs_that_are_too_large_to_be_made_are_named() {
         assert!(error.starts_with("has \"many\" f32 ["), "{error}");
         assert!(error.contains(&format!("of known sizes and of at most {most} numbers")), "{error}");
     }
+}
+
+/// Whatever it is: StyleGAN's classes, of which there may be none.
+#[test]
+fn inputs_that_no_image_depends_on_are_left_out() {
+    let mut file =
+        source(vec![("shape", ints(&[-1, 1, 2, 2]))], vec![node("Reshape", &["z", "shape"], "image")], "image");
+    for (kind, shape) in [(Kind::F32 as u64, vec![None, None]), (8, vec![None])] {
+        file.inputs[1] = Port { name: "c", element: kind, shape };
+        let (graph, _) = translated(&file, &wishes(None), &mut Vec::new()).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(graph.inputs.len(), 1);
+    }
+}
+
+/// Before version 14 no attribute says so, but outputs.
+#[test]
+fn batch_normalisation_as_in_training_is_refused_in_old_files_too() {
+    let numbers = |value: f64| Tensor::from_numbers(Kind::F32, &[1], &[value]);
+    let adopt = |opset: i64, outputs: &[&'static str]| {
+        let constants = [("one", numbers(1.)), ("zero", numbers(0.)), ("shape", ints(&[-1, 1, 2, 2]))];
+        let normalised = Node {
+            outputs: outputs.to_vec(),
+            ..node("BatchNormalization", &["x", "one", "zero", "zero", "one"], "image")
+        };
+        let nodes = vec![node("Reshape", &["z", "shape"], "x"), normalised];
+        let file = Source { opset, ..source(constants.into(), nodes, "image") };
+        translated(&file, &wishes(Some(3)), &mut Vec::new()).map(drop)
+    };
+    adopt(9, &["image"]).expect("as it is used");
+    adopt(9, &["image", "", ""]).expect("as it is used");
+    let error = adopt(9, &["image", "mean", "var", "saved_mean", "saved_var"]).expect_err("as in training");
+    assert!(error.contains("as in training") && error.contains("model.eval()"), "{error}");
+}
+
+/// ONNX Runtime's values are in tests/python/check_adopt.py.
+#[test]
+fn old_files_take_the_next_position_where_they_make_fewer() {
+    let nearest = |[y, x]: [f64; 2]| {
+        let constants =
+            [("shape", ints(&[-1, 1, 4, 1])), ("scales", Tensor::from_numbers(Kind::F32, &[4], &[1., 1., y, x]))];
+        let nodes = vec![node("Reshape", &["z", "shape"], "x"), node("Resize", &["x", "scales"], "image")];
+        let file = Source { opset: 10, ..source(constants.into(), nodes, "image") };
+        let (graph, _) = translated(&file, &wishes(Some(3)), &mut Vec::new())?;
+        let resize = graph.nodes.iter().find(|node| node.op == "Resize").ok_or("no Resize")?;
+        match resize.attribute("nearest_mode") {
+            Some(crate::graph::Setting::Text(text)) => Ok(text.to_string()),
+            other => Err(format!("{other:?}")),
+        }
+    };
+    assert_eq!(nearest([0.75, 1.]).as_deref(), Ok("ceil"));
+    assert_eq!(nearest([0.5, 2.]).as_deref(), Ok("floor"), "none is missed");
+    assert_eq!(nearest([1.5, 3.]).as_deref(), Ok("floor"));
+    assert!(nearest([0.75, 2.]).is_err_and(|error| error.contains("up and another down")));
 }
 
 /// A translation with a latent "z" [N, 4], and a class of 3 with numbers.

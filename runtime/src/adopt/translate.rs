@@ -131,6 +131,8 @@ impl<'a> Translation<'a> {
             return Err(format!("has the operator {op} of the domain {domain}, allowed are the standard ones"));
         }
         let in_training = match node.op {
+            // Before the attribute came, outputs after the first one said it: of the batch's means.
+            "BatchNormalization" if self.from < 14 => node.outputs.iter().skip(1).any(|name| !name.is_empty()),
             "BatchNormalization" => node.int("training_mode") == Some(1),
             "Dropout" => match self.optional(node, 2)? {
                 Some(Value::Same(flag)) => flag.number() != Some(0.),

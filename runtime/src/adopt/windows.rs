@@ -121,7 +121,16 @@ pub(super) fn resize<'a>(to: &mut Translation<'a>, node: &Node<'a>) -> Result<()
             value: graph::Setting::Text(value.into()),
         };
         settings.push(text("coordinate_transformation_mode", "asymmetric"));
-        settings.push(text("nearest_mode", "floor"));
+        // To fewer positions these versions took the next one, where none is met.
+        let misses = |&scale: &f64| scale < 1. && (1. / scale as f32).fract() != 0.;
+        let nearest = match scales.iter().any(misses) {
+            true if scales.iter().any(|&scale| scale > 1.) => {
+                return Err("scales one axis up and another down, as no newer version of it can".into());
+            }
+            true => "ceil",
+            false => "floor",
+        };
+        settings.push(text("nearest_mode", nearest));
     }
     finish(to, node, "Resize", vec![name, Text::from(""), weight], settings, 1)
 }
