@@ -148,8 +148,8 @@ impl Run {
             return Ok(None);
         }
         let all = files::read(&path, MOST_LINES)?;
-        let lines = all.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
-        Ok(lines.filter(|line| line.key == key).last().map(|line| line.images))
+        let mut lines = all.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
+        Ok(lines.rfind(|line| line.key == key).map(|line| line.images))
     }
 
     /// Writes down what a race of remedies has come to that nobody has won.
