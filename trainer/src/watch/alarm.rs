@@ -413,8 +413,8 @@ mod tests {
         let short = Game { images_a_step: 1_000, ..game(Loss::Hinge, 60_000) };
         assert_eq!(raised_in(&short, &[same; 9]), none[..9]);
         assert_eq!(raised_in(&short, &[same; 11])[10], ["collapse"], "200 steps of 1000 images are 10 ticks");
-        let (grey, none_left): (&[(&str, f64)], &[(&str, f64)]) = (&[("diversity", 8.)], &[("diversity", 0.5)]);
-        let fallen = [grey, grey, grey, grey, none_left, none_left, none_left];
+        let [grey, flat] = [8., 0.5].map(|diversity| [("diversity", diversity)]);
+        let fallen = [&grey[..], &grey, &grey, &grey, &flat, &flat, &flat];
         assert_eq!(raised_in(&short, &fallen)[6], ["collapse"]);
 
         let won: &[(&str, f64)] = &[("discriminator_loss", 0.01), ("real_sign", 1.), ("fake_sign", -1.)];
