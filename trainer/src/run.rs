@@ -143,13 +143,8 @@ impl Run {
             images: u64,
             key: String,
         }
-        let path = self.changes_path();
-        if !path.exists() {
-            return Ok(None);
-        }
-        let all = files::read(&path, MOST_LINES)?;
-        let mut lines = all.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
-        Ok(lines.rfind(|line| line.key == key).map(|line| line.images))
+        let lines = lines::<Line>(&self.changes_path())?;
+        Ok(lines.iter().rfind(|line| line.key == key).map(|line| line.images))
     }
 
     /// Writes down what a race of remedies has come to that nobody has won.
@@ -169,13 +164,7 @@ impl Run {
         struct Line {
             winner: Option<String>,
         }
-        let path = self.healing_path();
-        if !path.exists() {
-            return Ok(0);
-        }
-        let all = files::read(&path, MOST_LINES)?;
-        let lines = all.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
-        Ok(lines.filter(|line| line.winner.is_some()).count())
+        Ok(lines::<Line>(&self.healing_path())?.iter().filter(|line| line.winner.is_some()).count())
     }
 
     fn data_log_path(&self) -> PathBuf {
@@ -273,6 +262,15 @@ pub(crate) fn lock(path: &Path) -> Result<Option<File>> {
     };
     files::sweep(path)?;
     Ok(lock)
+}
+
+/// What the lines of a file say that are such objects; none where there is no file.
+fn lines<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let all = files::read(path, MOST_LINES)?;
+    Ok(all.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
 }
 
 /// Adds lines to a file.

@@ -2,7 +2,7 @@
 //! that is as much longer, of zeros.
 
 use crate::graph::{Attribute, Graph, Node, OWN, Setting, Text, Weight};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// `graph` with all convolutions padded alike at both ends, where that can be: not where they are padded by more than their
 /// kernel, which would become many times as large.
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 /// An output is made of what begins at `stride o - pads`. More zeros at the beginning of the image are met by as many at the
 /// beginning of the kernel, and at the end at its end; neither changes how many outputs there are.
 pub(crate) fn even<'a>(mut graph: Graph<'a>) -> Graph<'a> {
-    let mut replaced = Vec::new();
+    let mut replaced = HashSet::new();
     // Those that have a weight together have one together.
     let mut made: HashMap<(Text<'a>, [i64; 4]), Text<'a>> = HashMap::new();
     for at in 0..graph.nodes.len() {
@@ -26,10 +26,12 @@ pub(crate) fn even<'a>(mut graph: Graph<'a>) -> Graph<'a> {
                 own
             }
         };
-        replaced.push(key.0);
+        replaced.insert(key.0);
         put(&mut graph.nodes[at], pads, own);
     }
-    replaced.retain(|name| !graph.nodes.iter().any(|node| node.inputs.contains(name)));
+    for name in graph.nodes.iter().flat_map(|node| &node.inputs) {
+        replaced.remove(name);
+    }
     graph.weights.retain(|weight| !replaced.contains(&weight.name));
     graph
 }
